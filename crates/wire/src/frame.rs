@@ -1,0 +1,552 @@
+//! Frames: how a command travels (`RemotingCommand` of the reference).
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | length of all that follows, big endian; with these 4 bytes at most 16,777,216 |
+//! | 1 | serialization of the header: 0 JSON, 1 ROCKETMQ |
+//! | 3 | length of the header |
+//! | n | header |
+//! | rest | body, opaque to this module |
+//!
+//! A JSON header is one object with the names `code`, `language`, `version`, `opaque`, `flag`,
+//! `remark` and `extFields`. A ROCKETMQ header (`RocketMQSerializable`), all big endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 2 | code; larger codes lose their upper bits |
+//! | 1 | language |
+//! | 2 | version |
+//! | 4 | opaque: pairs an answer with its request |
+//! | 4 | flag: bit 0 answer, bit 1 one-way |
+//! | 4 + n | length and text of the remark |
+//! | 4 + n | length and bytes of the fields, each 2 + n name, 4 + n value |
+//!
+//! An empty remark or value stands for an absent one.
+
+use std::borrow::Cow;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::header::{EncodeHeader, FieldSink, Header, HeaderError};
+use crate::json::{self, JsonError, Scanner, Value};
+
+/// The largest frame, its length field included, in bytes (`com.rocketmq.remoting.frameMaxLength`).
+pub const MAX_FRAME_SIZE: usize = 16_777_216;
+
+/// The version that frames made here carry: the ordinal of `MQVersion.Version.V5_5_0`.
+pub const VERSION: i32 = 513;
+
+/// Bytes of the two length words in front of a header.
+const PREFIX: usize = 8;
+
+/// Bit of [`Head::flag`]: this is an answer.
+const FLAG_RESPONSE: i32 = 1;
+/// Bit of [`Head::flag`]: no answer is wanted.
+const FLAG_ONEWAY: i32 = 2;
+
+/// How a frame's header is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SerializeType {
+    /// A JSON object.
+    #[default]
+    Json = 0,
+    /// The reference's binary form.
+    RocketMq = 1,
+}
+
+impl SerializeType {
+    /// The reference's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::RocketMq => "ROCKETMQ",
+        }
+    }
+}
+
+macro_rules! languages {
+    ($($variant:ident = $code:literal $name:literal,)*) => {
+        /// What a peer is written in (`LanguageCode` of the reference).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "the names say it")]
+        pub enum Language { $($variant = $code,)* }
+
+        impl Language {
+            /// The reference's name of it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The language of a number in a ROCKETMQ header.
+            pub const fn from_code(code: i32) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The language of a name, in upper or lower case.
+            pub fn from_name(name: &str) -> Option<Self> {
+                [$(($name, Self::$variant),)*]
+                    .into_iter()
+                    .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                    .map(|(_, language)| language)
+            }
+        }
+    };
+}
+
+languages! {
+    Java = 0 "JAVA",
+    Cpp = 1 "CPP",
+    DotNet = 2 "DOTNET",
+    Python = 3 "PYTHON",
+    Delphi = 4 "DELPHI",
+    Erlang = 5 "ERLANG",
+    Ruby = 6 "RUBY",
+    Other = 7 "OTHER",
+    Http = 8 "HTTP",
+    Go = 9 "GO",
+    Php = 10 "PHP",
+    Oms = 11 "OMS",
+    Rust = 12 "RUST",
+    NodeJs = 13 "NODE_JS",
+}
+
+/// The fixed part of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// How the header is written; an answer is written as its request was.
+    pub serialize: SerializeType,
+    /// Request code, or response code in an answer.
+    pub code: i32,
+    /// What the sender is written in, if it is a language that the reference knows.
+    pub language: Option<Language>,
+    /// The sender's version, an ordinal of the reference's `MQVersion`.
+    pub version: i32,
+    /// Pairs an answer with its request; chosen by the requester. 0 where a JSON header has none.
+    pub opaque: i32,
+    /// Bit 0: answer, bit 1: one-way.
+    pub flag: i32,
+}
+
+impl Head {
+    /// A request made here; the connection that sends it chooses `opaque`.
+    pub const fn request(code: i32, serialize: SerializeType) -> Self {
+        let language = Some(Language::Rust);
+        Self { serialize, code, language, version: VERSION, opaque: 0, flag: 0 }
+    }
+
+    /// The same request with no answer wanted.
+    #[must_use]
+    pub const fn oneway(self) -> Self {
+        Self { flag: self.flag | FLAG_ONEWAY, ..self }
+    }
+
+    /// The head of an answer to this request.
+    #[must_use]
+    pub const fn response(&self, code: i32) -> Self {
+        Self { opaque: self.opaque, flag: FLAG_RESPONSE, ..Self::request(code, self.serialize) }
+    }
+
+    /// Whether this is an answer.
+    pub const fn is_response(&self) -> bool {
+        self.flag & FLAG_RESPONSE != 0
+    }
+
+    /// Whether no answer is wanted.
+    pub const fn is_oneway(&self) -> bool {
+        self.flag & FLAG_ONEWAY != 0
+    }
+}
+
+/// Why bytes are not a frame. The stream can't be trusted any more: close it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length word is out of range.
+    #[error("a frame length of {length} bytes is not within 4 to {}", MAX_FRAME_SIZE - 4)]
+    Length {
+        /// The length word, read without a sign.
+        length: u32,
+    },
+    /// The header is said to be longer than the frame.
+    #[error("a header of {header} bytes does not fit a frame of {frame} bytes")]
+    HeaderLength {
+        /// The header's length as stated.
+        header: usize,
+        /// What the frame has room for.
+        frame: usize,
+    },
+    /// The serialization byte is neither 0 nor 1.
+    #[error("serialization type {0} is unknown; 0 is JSON, 1 is ROCKETMQ")]
+    SerializeType(u8),
+    /// A JSON header is not UTF-8.
+    #[error("the JSON header is not UTF-8 after byte {0}")]
+    NotUtf8(usize),
+    /// A JSON header does not parse.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// A JSON header's number is not a 32-bit number.
+    #[error("{name} is not a 32-bit number in the JSON header")]
+    Number {
+        /// The name of the value.
+        name: &'static str,
+    },
+    /// A JSON header's member has a type that can't be read.
+    #[error("{name} has the wrong type in the JSON header")]
+    Type {
+        /// The name of the value.
+        name: &'static str,
+    },
+    /// A length inside a ROCKETMQ header points out of it.
+    #[error("the ROCKETMQ header ends inside its {0}")]
+    Truncated(&'static str),
+}
+
+/// The named fields of a frame, still as they stand on the wire. Well formed by construction.
+#[derive(Debug, Clone)]
+pub struct ExtFields {
+    serialize: SerializeType,
+    /// JSON: the object with its braces. ROCKETMQ: the entries. Empty: no fields.
+    bytes: Bytes,
+}
+
+impl ExtFields {
+    /// Whether there is no field map.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The fields in the order of the wire. A null value is `None`; a null name is empty.
+    pub fn iter(&self) -> ExtIter<'_> {
+        match self.serialize {
+            SerializeType::RocketMq => ExtIter(Unread::RocketMq(&self.bytes)),
+            SerializeType::Json => {
+                // Checked to be UTF-8 and an object when the frame was decoded.
+                let mut scanner = Scanner::new(str::from_utf8(&self.bytes).unwrap_or_default());
+                let open = scanner.begin_object().is_ok();
+                ExtIter(Unread::Json { scanner, first: true, open })
+            }
+        }
+    }
+
+    /// The value of one field.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter().filter(|(known, _)| known == name).last().and_then(|(_, value)| value)
+    }
+}
+
+impl EncodeHeader for ExtFields {
+    fn encode(&self, sink: &mut FieldSink<'_>) {
+        for (name, value) in self.iter() {
+            if let Some(value) = value {
+                sink.text(&name, &value);
+            }
+        }
+    }
+}
+
+/// Iterates over [`ExtFields`].
+pub struct ExtIter<'a>(Unread<'a>);
+
+/// What an [`ExtIter`] has still to read.
+enum Unread<'a> {
+    RocketMq(&'a [u8]),
+    Json { scanner: Scanner<'a>, first: bool, open: bool },
+}
+
+impl<'a> Iterator for ExtIter<'a> {
+    type Item = (Cow<'a, str>, Option<Cow<'a, str>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Unread::RocketMq(rest) => {
+                if rest.is_empty() {
+                    return None;
+                }
+                let name = take_text(rest, 2)?;
+                let value = take_text(rest, 4)?;
+                Some((name, (!value.is_empty()).then_some(value)))
+            }
+            Unread::Json { scanner, first, open } => {
+                if !*open {
+                    return None;
+                }
+                let name = scanner.next_name(*first).ok().flatten();
+                *first = false;
+                *open = name.is_some();
+                Some((name?, scanner.value().ok()?.into_text()))
+            }
+        }
+    }
+}
+
+/// Takes bytes behind a big-endian length of `width` bytes off the front.
+fn take_sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_at_checked(width)?;
+    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let (bytes, tail) = tail.split_at_checked(length)?;
+    *rest = tail;
+    Some(bytes)
+}
+
+fn take_text<'a>(rest: &mut &'a [u8], width: usize) -> Option<Cow<'a, str>> {
+    take_sized(rest, width).map(String::from_utf8_lossy)
+}
+
+/// A decoded frame; its parts are slices of the read buffer.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The fixed part of the header.
+    pub head: Head,
+    /// A note in words, mostly with an error code.
+    pub remark: Option<String>,
+    /// The named fields.
+    pub ext: ExtFields,
+    /// The body; empty for none.
+    pub body: Bytes,
+}
+
+impl Frame {
+    /// Takes one frame off the front of `buf`; `None` while more bytes are needed.
+    ///
+    /// A nonsense length is told as soon as it can be read, not when that many bytes have come.
+    ///
+    /// # Errors
+    /// The stream is out of step; nothing behind this point can be understood.
+    pub fn decode(buf: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        let Some((frame_length, header)) = Prefix::peek(buf)? else { return Ok(None) };
+        if buf.len() < 4 + frame_length {
+            return Ok(None);
+        }
+        let mut frame = buf.split_to(4 + frame_length).freeze();
+        frame.advance(PREFIX);
+        let body = frame.split_off(header.length);
+        let (head, remark, ext) = match header.serialize {
+            SerializeType::Json => decode_json(&frame)?,
+            SerializeType::RocketMq => decode_rocketmq(&frame)?,
+        };
+        Ok(Some(Self { head, remark, ext, body }))
+    }
+
+    /// The typed header that the frame's code asks for.
+    ///
+    /// # Errors
+    /// A required field is missing or a value is not of its field's kind.
+    pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
+        H::decode(&self.ext)
+    }
+}
+
+/// The two words in front of a header.
+struct Prefix {
+    serialize: SerializeType,
+    length: usize,
+}
+
+impl Prefix {
+    /// The frame's length word and, with it, what is known of the header.
+    fn peek(buf: &[u8]) -> Result<Option<(usize, Self)>, FrameError> {
+        let Some(&length) = buf.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_be_bytes(length);
+        let frame_length = length as usize;
+        if !(4..=MAX_FRAME_SIZE - 4).contains(&frame_length) {
+            return Err(FrameError::Length { length });
+        }
+        let Some(&[kind, high, middle, low]) = buf[4..].first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let serialize = match kind {
+            0 => SerializeType::Json,
+            1 => SerializeType::RocketMq,
+            other => return Err(FrameError::SerializeType(other)),
+        };
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if length > frame_length - 4 {
+            return Err(FrameError::HeaderLength { header: length, frame: frame_length - 4 });
+        }
+        Ok(Some((frame_length, Self { serialize, length })))
+    }
+}
+
+type Parts = (Head, Option<String>, ExtFields);
+
+fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
+    let Some((fixed, mut rest)) = header.split_first_chunk::<13>() else {
+        return Err(FrameError::Truncated("fixed part"));
+    };
+    let [c0, c1, language, v0, v1, o0, o1, o2, o3, f0, f1, f2, f3] = *fixed;
+    let head = Head {
+        serialize: SerializeType::RocketMq,
+        code: i32::from(i16::from_be_bytes([c0, c1])),
+        language: Language::from_code(i32::from(language)),
+        version: i32::from(i16::from_be_bytes([v0, v1])),
+        opaque: i32::from_be_bytes([o0, o1, o2, o3]),
+        flag: i32::from_be_bytes([f0, f1, f2, f3]),
+    };
+    let remark = take_text(&mut rest, 4).ok_or(FrameError::Truncated("remark"))?;
+    let remark = (!remark.is_empty()).then(|| remark.into_owned());
+    let Some(length) = rest.first_chunk::<4>() else {
+        return Err(FrameError::Truncated("field length"));
+    };
+    // A negative length means none, as in the reference.
+    let entries = if i32::from_be_bytes(*length) <= 0 {
+        &[][..]
+    } else {
+        take_sized(&mut rest, 4).ok_or(FrameError::Truncated("fields"))?
+    };
+    let mut unread = entries;
+    while !unread.is_empty() {
+        take_sized(&mut unread, 2).ok_or(FrameError::Truncated("field names"))?;
+        take_sized(&mut unread, 4).ok_or(FrameError::Truncated("field values"))?;
+    }
+    let bytes = if entries.is_empty() { Bytes::new() } else { header.slice_ref(entries) };
+    Ok((head, remark, ExtFields { serialize: SerializeType::RocketMq, bytes }))
+}
+
+fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
+    let text = str::from_utf8(header).map_err(|error| FrameError::NotUtf8(error.valid_up_to()))?;
+    let mut head = Head {
+        serialize: SerializeType::Json,
+        code: 0,
+        language: Some(Language::Java),
+        version: 0,
+        opaque: 0,
+        flag: 0,
+    };
+    let mut remark = None;
+    let mut fields = "";
+    let mut scanner = Scanner::new(text);
+    scanner.begin_object()?;
+    let mut first = true;
+    while let Some(name) = scanner.next_name(first)? {
+        first = false;
+        if name == "extFields" {
+            fields = ext_object(&mut scanner, text)?;
+            continue;
+        }
+        let value = scanner.value()?;
+        match &*name {
+            "code" => head.code = number("code", value)?,
+            "version" => head.version = number("version", value)?,
+            "opaque" => head.opaque = number("opaque", value)?,
+            "flag" => head.flag = number("flag", value)?,
+            "language" => head.language = language(value),
+            "remark" => remark = value.into_text().map(Cow::into_owned),
+            // The reference has a setter for it that takes an array of bytes only.
+            "body" => match value {
+                Value::Raw(raw) if raw.starts_with('[') => {}
+                Value::Null => {}
+                _ => return Err(FrameError::Type { name: "body" }),
+            },
+            _ => {}
+        }
+    }
+    scanner.end()?;
+    let bytes =
+        if fields.is_empty() { Bytes::new() } else { header.slice_ref(fields.as_bytes()) };
+    Ok((head, remark, ExtFields { serialize: SerializeType::Json, bytes }))
+}
+
+/// The text of the object that stands at `extFields`; null and the empty string mean none.
+fn ext_object<'a>(scanner: &mut Scanner<'a>, text: &'a str) -> Result<&'a str, FrameError> {
+    match scanner.value()? {
+        Value::Null => Ok(""),
+        Value::String(empty) if empty.is_empty() => Ok(""),
+        Value::Raw(raw) if raw.starts_with('{') => {
+            let end = scanner.position();
+            Ok(&text[end - raw.len()..end])
+        }
+        _ => Err(FrameError::Type { name: "extFields" }),
+    }
+}
+
+fn language(value: Value<'_>) -> Option<Language> {
+    let text = value.into_text()?;
+    match text.parse() {
+        Ok(code) => Language::from_code(code),
+        Err(_) => Language::from_name(&text),
+    }
+}
+
+/// A 32-bit number; a fraction is cut off, null is 0.
+fn number(name: &'static str, value: Value<'_>) -> Result<i32, FrameError> {
+    let Some(text) = value.into_text() else { return Ok(0) };
+    let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
+    whole.parse().map_err(|_| FrameError::Number { name })
+}
+
+/// Appends a frame to `out`, all but its body of `body_len` bytes, which the caller sends next.
+///
+/// The caller keeps the whole within [`MAX_FRAME_SIZE`]; a peer closes the connection otherwise.
+pub fn encode<H: EncodeHeader + ?Sized>(
+    head: &Head,
+    remark: Option<&str>,
+    header: &H,
+    body_len: usize,
+    out: &mut BytesMut,
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX]);
+    match head.serialize {
+        SerializeType::Json => encode_json(head, remark, header, out),
+        SerializeType::RocketMq => encode_rocketmq(head, remark, header, out),
+    }
+    let header_len = out.len() - start - PREFIX;
+    let frame_len = (4 + header_len + body_len) as u32;
+    let header_word = (head.serialize as u32) << 24 | header_len as u32;
+    out[start..start + 4].copy_from_slice(&frame_len.to_be_bytes());
+    out[start + 4..start + PREFIX].copy_from_slice(&header_word.to_be_bytes());
+}
+
+fn encode_rocketmq<H: EncodeHeader + ?Sized>(
+    head: &Head,
+    remark: Option<&str>,
+    header: &H,
+    out: &mut BytesMut,
+) {
+    let remark = remark.unwrap_or_default();
+    let language = head.language.unwrap_or(Language::Other) as u8;
+    out.reserve(21 + remark.len() + 64);
+    out.extend_from_slice(&(head.code as i16).to_be_bytes());
+    out.extend_from_slice(&[language]);
+    out.extend_from_slice(&(head.version as i16).to_be_bytes());
+    out.extend_from_slice(&head.opaque.to_be_bytes());
+    out.extend_from_slice(&head.flag.to_be_bytes());
+    out.extend_from_slice(&(remark.len() as u32).to_be_bytes());
+    out.extend_from_slice(remark.as_bytes());
+    let length_at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    header.encode(&mut FieldSink::new(out, SerializeType::RocketMq));
+    let length = (out.len() - length_at - 4) as u32;
+    out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn encode_json<H: EncodeHeader + ?Sized>(
+    head: &Head,
+    remark: Option<&str>,
+    header: &H,
+    out: &mut BytesMut,
+) {
+    let mut number = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"code\":");
+    out.extend_from_slice(number.format(head.code).as_bytes());
+    if H::PRESENT {
+        out.extend_from_slice(b",\"extFields\":{");
+        header.encode(&mut FieldSink::new(out, SerializeType::Json));
+        out.extend_from_slice(b"}");
+    }
+    out.extend_from_slice(b",\"flag\":");
+    out.extend_from_slice(number.format(head.flag).as_bytes());
+    if let Some(language) = head.language {
+        out.extend_from_slice(b",\"language\":\"");
+        out.extend_from_slice(language.name().as_bytes());
+        out.extend_from_slice(b"\"");
+    }
+    out.extend_from_slice(b",\"opaque\":");
+    out.extend_from_slice(number.format(head.opaque).as_bytes());
+    if let Some(remark) = remark {
+        out.extend_from_slice(b",\"remark\":");
+        json::write_string(out, remark);
+    }
+    out.extend_from_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+    out.extend_from_slice(number.format(head.version).as_bytes());
+    out.extend_from_slice(b"}");
+}

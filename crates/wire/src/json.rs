@@ -1,0 +1,310 @@
+//! JSON as the frame header needs it: one object scanned in place, no tree built.
+//!
+//! What is accepted follows fastjson2 as the reference uses it: single or double quotes, numbers
+//! as strings or with a fraction, unknown names; but no bare names, nothing after the object.
+
+use std::borrow::Cow;
+
+use bytes::BytesMut;
+
+/// Nesting beyond this is refused; a header has two levels.
+const MAX_DEPTH: usize = 64;
+
+/// Where and why the text is not what was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{expected} expected at byte {at} of the JSON header")]
+pub struct JsonError {
+    /// Offset in the header.
+    pub at: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+/// A value inside the object: strings unescaped, everything else as the text that stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Null,
+    String(Cow<'a, str>),
+    /// A number, `true`, `false`, an array or an object.
+    Raw(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// The value as the text of a header field; null has none.
+    pub(crate) fn into_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Null => None,
+            Self::String(text) => Some(text),
+            Self::Raw(text) => Some(Cow::Borrowed(text)),
+        }
+    }
+}
+
+/// Reads JSON from the front of a text.
+#[derive(Clone)]
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    pos: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, pos: 0 }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.pos
+    }
+
+    fn error<T>(&self, expected: &'static str) -> Result<T, JsonError> {
+        Err(JsonError { at: self.pos, expected })
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.pos).copied()
+    }
+
+    pub(crate) fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.pos += 1;
+        }
+    }
+
+    pub(crate) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
+        self.skip_space();
+        if self.peek() == Some(byte) {
+            self.pos += 1;
+            return Ok(());
+        }
+        self.error(expected)
+    }
+
+    pub(crate) fn begin_object(&mut self) -> Result<(), JsonError> {
+        self.expect(b'{', "'{'")
+    }
+
+    /// The next name of the object, its colon passed; `None` at the object's end.
+    pub(crate) fn next_name(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, JsonError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'}') => {
+                self.pos += 1;
+                return Ok(None);
+            }
+            Some(b',') if !first => {
+                self.pos += 1;
+                self.skip_space();
+            }
+            _ if first => {}
+            _ => return self.error("',' or '}'"),
+        }
+        let name = self.string()?;
+        self.expect(b':', "':'")?;
+        Ok(Some(name))
+    }
+
+    /// Only white space may follow.
+    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+        self.skip_space();
+        if self.pos == self.text.len() { Ok(()) } else { self.error("the end") }
+    }
+
+    pub(crate) fn value(&mut self) -> Result<Value<'a>, JsonError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"' | b'\'') => self.string().map(Value::String),
+            _ => {
+                let start = self.pos;
+                self.skip_value(0)?;
+                match &self.text[start..self.pos] {
+                    "null" => Ok(Value::Null),
+                    raw => Ok(Value::Raw(raw)),
+                }
+            }
+        }
+    }
+
+    fn skip_value(&mut self, depth: usize) -> Result<(), JsonError> {
+        if depth > MAX_DEPTH {
+            return self.error("less nesting");
+        }
+        self.skip_space();
+        match self.peek() {
+            Some(b'"' | b'\'') => self.string().map(drop),
+            Some(b'{') => {
+                self.pos += 1;
+                let mut first = true;
+                while self.next_name(first)?.is_some() {
+                    first = false;
+                    self.skip_value(depth + 1)?;
+                }
+                Ok(())
+            }
+            Some(b'[') => {
+                self.pos += 1;
+                self.skip_space();
+                if self.peek() == Some(b']') {
+                    self.pos += 1;
+                    return Ok(());
+                }
+                loop {
+                    self.skip_value(depth + 1)?;
+                    self.skip_space();
+                    match self.peek() {
+                        Some(b',') => self.pos += 1,
+                        Some(b']') => {
+                            self.pos += 1;
+                            return Ok(());
+                        }
+                        _ => return self.error("',' or ']'"),
+                    }
+                }
+            }
+            Some(b'-' | b'+' | b'0'..=b'9') => self.skip_number(),
+            _ => {
+                let rest = &self.text[self.pos..];
+                match ["null", "true", "false"].iter().find(|word| rest.starts_with(**word)) {
+                    Some(word) => {
+                        self.pos += word.len();
+                        Ok(())
+                    }
+                    None => self.error("a value"),
+                }
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        let start = self.pos;
+        while matches!(self.peek(), Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) {
+            self.pos += 1;
+        }
+        match self.text[start..self.pos].parse::<f64>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(JsonError { at: start, expected: "a number" }),
+        }
+    }
+
+    /// A quoted string; borrowed unless it has escapes.
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        let quote = match self.peek() {
+            Some(quote @ (b'"' | b'\'')) => quote,
+            _ => return self.error("a quoted string"),
+        };
+        self.pos += 1;
+        let start = self.pos;
+        loop {
+            match self.peek() {
+                None => return self.error("a closing quote"),
+                Some(byte) if byte == quote => {
+                    let text = &self.text[start..self.pos];
+                    self.pos += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                Some(b'\\') => break,
+                Some(_) => self.pos += 1,
+            }
+        }
+        let mut unescaped = String::with_capacity((self.pos - start) * 2);
+        unescaped.push_str(&self.text[start..self.pos]);
+        loop {
+            let plain = self.pos;
+            while self.peek().is_some_and(|byte| byte != quote && byte != b'\\') {
+                self.pos += 1;
+            }
+            unescaped.push_str(&self.text[plain..self.pos]);
+            match self.peek() {
+                None => return self.error("a closing quote"),
+                Some(b'\\') => {
+                    self.pos += 1;
+                    let character = self.escape()?;
+                    unescaped.push(character);
+                }
+                Some(_) => {
+                    self.pos += 1;
+                    return Ok(Cow::Owned(unescaped));
+                }
+            }
+        }
+    }
+
+    /// The character behind a backslash.
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let Some(byte) = self.peek() else { return self.error("an escape") };
+        self.pos += 1;
+        Ok(match byte {
+            b'"' | b'\'' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'v' => '\u{b}',
+            b'0' => '\0',
+            b'u' => {
+                let unit = self.hex(4)?;
+                return self.surrogates(unit);
+            }
+            b'x' => char::from_u32(self.hex(2)?).unwrap_or(char::REPLACEMENT_CHARACTER),
+            _ => {
+                self.pos -= 1;
+                return self.error("an escape");
+            }
+        })
+    }
+
+    /// Joins a surrogate pair; a lone half becomes U+FFFD, since it is no text in UTF-8.
+    fn surrogates(&mut self, unit: u32) -> Result<char, JsonError> {
+        if (0xD800..0xDC00).contains(&unit) && self.text[self.pos..].starts_with("\\u") {
+            let after_first = self.pos;
+            self.pos += 2;
+            let low = self.hex(4)?;
+            if (0xDC00..0xE000).contains(&low) {
+                let joined = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+                return Ok(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.pos = after_first;
+        }
+        Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn hex(&mut self, digits: usize) -> Result<u32, JsonError> {
+        let text = self.text.as_bytes().get(self.pos..self.pos + digits);
+        let Some(text) = text.filter(|text| text.iter().all(u8::is_ascii_hexdigit)) else {
+            return self.error("hexadecimal digits");
+        };
+        self.pos += digits;
+        Ok(text.iter().fold(0, |number, digit| {
+            number * 16 + char::from(*digit).to_digit(16).unwrap_or_default()
+        }))
+    }
+}
+
+/// Writes `text` in double quotes, control characters escaped.
+pub(crate) fn write_string(out: &mut BytesMut, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(text.len() + 2);
+    out.extend_from_slice(b"\"");
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[plain..index]);
+        plain = index + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[plain..]);
+    out.extend_from_slice(b"\"");
+}
