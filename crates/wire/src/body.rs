@@ -63,7 +63,10 @@ pub enum BodyError {
 
 impl From<JsonError> for BodyError {
     fn from(error: JsonError) -> Self {
-        Self::Syntax { at: error.at, expected: error.expected }
+        Self::Syntax {
+            at: error.at,
+            expected: error.expected,
+        }
     }
 }
 

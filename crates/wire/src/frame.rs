@@ -131,19 +131,33 @@ impl Head {
     /// A request made here; the connection that sends it chooses `opaque`.
     pub const fn request(code: i32, serialize: SerializeType) -> Self {
         let language = Some(Language::Rust);
-        Self { serialize, code, language, version: VERSION, opaque: 0, flag: 0 }
+        Self {
+            serialize,
+            code,
+            language,
+            version: VERSION,
+            opaque: 0,
+            flag: 0,
+        }
     }
 
     /// The same request with no answer wanted.
     #[must_use]
     pub const fn oneway(self) -> Self {
-        Self { flag: self.flag | FLAG_ONEWAY, ..self }
+        Self {
+            flag: self.flag | FLAG_ONEWAY,
+            ..self
+        }
     }
 
     /// The head of an answer to this request.
     #[must_use]
     pub const fn response(&self, code: i32) -> Self {
-        Self { opaque: self.opaque, flag: FLAG_RESPONSE, ..Self::request(code, self.serialize) }
+        Self {
+            opaque: self.opaque,
+            flag: FLAG_RESPONSE,
+            ..Self::request(code, self.serialize)
+        }
     }
 
     /// Whether this is an answer.
@@ -222,14 +236,21 @@ impl ExtFields {
                 // Checked to be UTF-8 and an object when the frame was decoded.
                 let mut scanner = Scanner::new(str::from_utf8(&self.bytes).unwrap_or_default());
                 let open = scanner.begin_object().is_ok();
-                ExtIter(Unread::Json { scanner, first: true, open })
+                ExtIter(Unread::Json {
+                    scanner,
+                    first: true,
+                    open,
+                })
             }
         }
     }
 
     /// The value of one field.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.iter().filter(|(known, _)| known == name).last().and_then(|(_, value)| value)
+        self.iter()
+            .filter(|(known, _)| known == name)
+            .last()
+            .and_then(|(_, value)| value)
     }
 }
 
@@ -249,7 +270,11 @@ pub struct ExtIter<'a>(Unread<'a>);
 /// What an [`ExtIter`] has still to read.
 enum Unread<'a> {
     RocketMq(&'a [u8]),
-    Json { scanner: Scanner<'a>, first: bool, open: bool },
+    Json {
+        scanner: Scanner<'a>,
+        first: bool,
+        open: bool,
+    },
 }
 
 impl<'a> Iterator for ExtIter<'a> {
@@ -265,7 +290,11 @@ impl<'a> Iterator for ExtIter<'a> {
                 let value = take_text(rest, 4)?;
                 Some((name, (!value.is_empty()).then_some(value)))
             }
-            Unread::Json { scanner, first, open } => {
+            Unread::Json {
+                scanner,
+                first,
+                open,
+            } => {
                 if !*open {
                     return None;
                 }
@@ -281,7 +310,9 @@ impl<'a> Iterator for ExtIter<'a> {
 /// Takes bytes behind a big-endian length of `width` bytes off the front.
 fn take_sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
     let (length, tail) = rest.split_at_checked(width)?;
-    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let length = length
+        .iter()
+        .fold(0, |length, byte| length << 8 | usize::from(*byte));
     let (bytes, tail) = tail.split_at_checked(length)?;
     *rest = tail;
     Some(bytes)
@@ -312,7 +343,9 @@ impl Frame {
     /// # Errors
     /// The stream is out of step; nothing behind this point can be understood.
     pub fn decode(buf: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some((frame_length, header)) = Prefix::peek(buf)? else { return Ok(None) };
+        let Some((frame_length, header)) = Prefix::peek(buf)? else {
+            return Ok(None);
+        };
         if buf.len() < 4 + frame_length {
             return Ok(None);
         }
@@ -323,7 +356,28 @@ impl Frame {
             SerializeType::Json => decode_json(&frame)?,
             SerializeType::RocketMq => decode_rocketmq(&frame)?,
         };
-        Ok(Some(Self { head, remark, ext, body }))
+        Ok(Some(Self {
+            head,
+            remark,
+            ext,
+            body,
+        }))
+    }
+
+    /// The same frame in memory of its own. A decoded frame keeps the whole read buffer alive
+    /// that it was cut from; who keeps a small one for long keeps this instead.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let bytes = Bytes::copy_from_slice(&self.ext.bytes);
+        Self {
+            head: self.head,
+            remark: self.remark.clone(),
+            ext: ExtFields {
+                serialize: self.ext.serialize,
+                bytes,
+            },
+            body: Bytes::copy_from_slice(&self.body),
+        }
     }
 
     /// The typed header that the frame's code asks for.
@@ -344,7 +398,9 @@ struct Prefix {
 impl Prefix {
     /// The frame's length word and, with it, what is known of the header.
     fn peek(buf: &[u8]) -> Result<Option<(usize, Self)>, FrameError> {
-        let Some(&length) = buf.first_chunk::<4>() else { return Ok(None) };
+        let Some(&length) = buf.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(length);
         let frame_length = length as usize;
         if !(4..=MAX_FRAME_SIZE - 4).contains(&frame_length) {
@@ -360,7 +416,10 @@ impl Prefix {
         };
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         if length > frame_length - 4 {
-            return Err(FrameError::HeaderLength { header: length, frame: frame_length - 4 });
+            return Err(FrameError::HeaderLength {
+                header: length,
+                frame: frame_length - 4,
+            });
         }
         Ok(Some((frame_length, Self { serialize, length })))
     }
@@ -397,8 +456,19 @@ fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
         take_sized(&mut unread, 2).ok_or(FrameError::Truncated("field names"))?;
         take_sized(&mut unread, 4).ok_or(FrameError::Truncated("field values"))?;
     }
-    let bytes = if entries.is_empty() { Bytes::new() } else { header.slice_ref(entries) };
-    Ok((head, remark, ExtFields { serialize: SerializeType::RocketMq, bytes }))
+    let bytes = if entries.is_empty() {
+        Bytes::new()
+    } else {
+        header.slice_ref(entries)
+    };
+    Ok((
+        head,
+        remark,
+        ExtFields {
+            serialize: SerializeType::RocketMq,
+            bytes,
+        },
+    ))
 }
 
 fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
@@ -440,9 +510,19 @@ fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
         }
     }
     scanner.end()?;
-    let bytes =
-        if fields.is_empty() { Bytes::new() } else { header.slice_ref(fields.as_bytes()) };
-    Ok((head, remark, ExtFields { serialize: SerializeType::Json, bytes }))
+    let bytes = if fields.is_empty() {
+        Bytes::new()
+    } else {
+        header.slice_ref(fields.as_bytes())
+    };
+    Ok((
+        head,
+        remark,
+        ExtFields {
+            serialize: SerializeType::Json,
+            bytes,
+        },
+    ))
 }
 
 /// The text of the object that stands at `extFields`; null and the empty string mean none.
@@ -468,7 +548,9 @@ fn language(value: Value<'_>) -> Option<Language> {
 
 /// A 32-bit number; a fraction is cut off, null is 0.
 fn number(name: &'static str, value: Value<'_>) -> Result<i32, FrameError> {
-    let Some(text) = value.into_text() else { return Ok(0) };
+    let Some(text) = value.into_text() else {
+        return Ok(0);
+    };
     let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
     whole.parse().map_err(|_| FrameError::Number { name })
 }

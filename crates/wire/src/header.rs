@@ -90,7 +90,12 @@ impl HeaderError {
         value: &str,
     ) -> Self {
         let value = value.chars().take(64).collect();
-        Self::Invalid { header, field, wanted, value }
+        Self::Invalid {
+            header,
+            field,
+            wanted,
+            value,
+        }
     }
 }
 
@@ -125,7 +130,10 @@ pub trait Header<'a>: Default {
         }
         let index = missing.trailing_zeros() as usize;
         let field = Self::fields().get(index).map_or("?", |field| field.name);
-        Err(HeaderError::Missing { header: Self::NAME, field })
+        Err(HeaderError::Missing {
+            header: Self::NAME,
+            field,
+        })
     }
 }
 
@@ -187,7 +195,11 @@ pub struct FieldSink<'o> {
 
 impl<'o> FieldSink<'o> {
     pub(crate) fn new(out: &'o mut BytesMut, serialize: SerializeType) -> Self {
-        Self { out, serialize, first: true }
+        Self {
+            out,
+            serialize,
+            first: true,
+        }
     }
 
     /// Writes one field with a text value.
@@ -200,9 +212,11 @@ impl<'o> FieldSink<'o> {
                 json::write_string(self.out, value);
             }
             SerializeType::RocketMq => {
-                self.out.extend_from_slice(&(name.len() as u16).to_be_bytes());
+                self.out
+                    .extend_from_slice(&(name.len() as u16).to_be_bytes());
                 self.out.extend_from_slice(name.as_bytes());
-                self.out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+                self.out
+                    .extend_from_slice(&(value.len() as u32).to_be_bytes());
                 self.out.extend_from_slice(value.as_bytes());
             }
         }

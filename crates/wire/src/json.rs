@@ -57,7 +57,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn error<T>(&self, expected: &'static str) -> Result<T, JsonError> {
-        Err(JsonError { at: self.pos, expected })
+        Err(JsonError {
+            at: self.pos,
+            expected,
+        })
     }
 
     pub(crate) fn peek(&self) -> Option<u8> {
@@ -106,7 +109,11 @@ impl<'a> Scanner<'a> {
     /// Only white space may follow.
     pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         self.skip_space();
-        if self.pos == self.text.len() { Ok(()) } else { self.error("the end") }
+        if self.pos == self.text.len() {
+            Ok(())
+        } else {
+            self.error("the end")
+        }
     }
 
     pub(crate) fn value(&mut self) -> Result<Value<'a>, JsonError> {
@@ -163,7 +170,10 @@ impl<'a> Scanner<'a> {
             Some(b'-' | b'+' | b'0'..=b'9') => self.skip_number(),
             _ => {
                 let rest = &self.text[self.pos..];
-                match ["null", "true", "false"].iter().find(|word| rest.starts_with(**word)) {
+                match ["null", "true", "false"]
+                    .iter()
+                    .find(|word| rest.starts_with(**word))
+                {
                     Some(word) => {
                         self.pos += word.len();
                         Ok(())
@@ -176,12 +186,18 @@ impl<'a> Scanner<'a> {
 
     fn skip_number(&mut self) -> Result<(), JsonError> {
         let start = self.pos;
-        while matches!(self.peek(), Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) {
+        while matches!(
+            self.peek(),
+            Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+        ) {
             self.pos += 1;
         }
         match self.text[start..self.pos].parse::<f64>() {
             Ok(_) => Ok(()),
-            Err(_) => Err(JsonError { at: start, expected: "a number" }),
+            Err(_) => Err(JsonError {
+                at: start,
+                expected: "a number",
+            }),
         }
     }
 
@@ -209,7 +225,10 @@ impl<'a> Scanner<'a> {
         unescaped.push_str(&self.text[start..self.pos]);
         loop {
             let plain = self.pos;
-            while self.peek().is_some_and(|byte| byte != quote && byte != b'\\') {
+            while self
+                .peek()
+                .is_some_and(|byte| byte != quote && byte != b'\\')
+            {
                 self.pos += 1;
             }
             unescaped.push_str(&self.text[plain..self.pos]);
@@ -230,7 +249,9 @@ impl<'a> Scanner<'a> {
 
     /// The character behind a backslash.
     fn escape(&mut self) -> Result<char, JsonError> {
-        let Some(byte) = self.peek() else { return self.error("an escape") };
+        let Some(byte) = self.peek() else {
+            return self.error("an escape");
+        };
         self.pos += 1;
         Ok(match byte {
             b'"' | b'\'' | b'\\' | b'/' => char::from(byte),

@@ -267,6 +267,19 @@ fn a_broken_body_is_refused_with_the_place() {
     );
     let deep = [b"{\"x\":".as_slice(), &[b'['; 1000]].concat();
     assert!(error(&deep).contains("less nesting"), "{}", error(&deep));
+    // Names within names, thirty deep: passed in one go.
+    let nested = [
+        &br#"{"x":"#[..],
+        &[b'{'; 30],
+        b"0",
+        &b":1}".repeat(30),
+        b"}",
+    ]
+    .concat();
+    assert_eq!(
+        json::read::<HeartbeatData>(&nested),
+        Ok(HeartbeatData::default())
+    );
     let unknown = error(br#"{"consumerDataSet":[{"consumeType":"CONSUME_NEVER"}]}"#);
     assert!(unknown.contains("CONSUME_NEVER"), "{unknown}");
 }

@@ -14,16 +14,21 @@ use wire::header::Header;
 extern crate kerolox_wire as wire;
 
 fn lines(text: &str) -> impl Iterator<Item = Value> + '_ {
-    text.lines().map(|line| serde_json::from_str(line).expect("golden data is JSON"))
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("golden data is JSON"))
 }
 
 fn bytes_of(value: &Value) -> Vec<u8> {
-    value.as_str().map_or_else(Vec::new, |text| STANDARD.decode(text).expect("base64"))
+    value
+        .as_str()
+        .map_or_else(Vec::new, |text| STANDARD.decode(text).expect("base64"))
 }
 
 fn decode_one(bytes: &[u8]) -> Frame {
     let mut buf = BytesMut::from(bytes);
-    let frame = Frame::decode(&mut buf).expect("a good frame").expect("a whole frame");
+    let frame = Frame::decode(&mut buf)
+        .expect("a good frame")
+        .expect("a whole frame");
     assert!(buf.is_empty(), "bytes left behind the frame");
     frame
 }
@@ -45,19 +50,38 @@ fn assert_decodes(name: &str, bytes: &[u8], expected: &Value, changed: &Value) {
     let frame = decode_one(bytes);
     let want = |field: &str| changed.get(field).unwrap_or(&expected[field]).clone();
     assert_eq!(Value::from(frame.head.code), want("code"), "{name}: code");
-    assert_eq!(Value::from(frame.head.opaque), want("opaque"), "{name}: opaque");
+    assert_eq!(
+        Value::from(frame.head.opaque),
+        want("opaque"),
+        "{name}: opaque"
+    );
     assert_eq!(Value::from(frame.head.flag), want("flag"), "{name}: flag");
-    assert_eq!(Value::from(frame.head.version), want("version"), "{name}: version");
+    assert_eq!(
+        Value::from(frame.head.version),
+        want("version"),
+        "{name}: version"
+    );
     let language = frame.head.language.map(Language::name);
     assert_eq!(Value::from(language), want("language"), "{name}: language");
-    assert_eq!(Value::from(frame.remark.clone()), want("remark"), "{name}: remark");
+    assert_eq!(
+        Value::from(frame.remark.clone()),
+        want("remark"),
+        "{name}: remark"
+    );
     let want_fields: BTreeMap<String, Value> =
         serde_json::from_value(want("ext")).unwrap_or_default();
     // A null and an absent value mean the same.
     let present = |fields: BTreeMap<String, Value>| -> BTreeMap<String, Value> {
-        fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect()
     };
-    assert_eq!(present(fields(&frame)), present(want_fields), "{name}: fields");
+    assert_eq!(
+        present(fields(&frame)),
+        present(want_fields),
+        "{name}: fields"
+    );
     assert_eq!(frame.body, bytes_of(&want("body_b64")), "{name}: body");
 }
 
@@ -66,7 +90,12 @@ fn every_golden_frame_decodes_to_its_fields() {
     let mut frames = 0;
     for golden in lines(include_str!("data/frames.jsonl")) {
         let name = golden["name"].as_str().expect("a name");
-        assert_decodes(name, &bytes_of(&golden["frame_b64"]), &golden, &golden["decoded"]);
+        assert_decodes(
+            name,
+            &bytes_of(&golden["frame_b64"]),
+            &golden,
+            &golden["decoded"],
+        );
         if golden.get("wire_b64").is_some() {
             let changed = golden.get("wire_decoded").unwrap_or(&golden["decoded"]);
             assert_decodes(name, &bytes_of(&golden["wire_b64"]), &golden, changed);
@@ -91,7 +120,13 @@ fn every_golden_frame_encodes_to_the_same() {
             .collect();
         let mut head = frame.head;
         head.code = golden["code"].as_i64().expect("a code") as i32;
-        encode(&head, frame.remark.as_deref(), pairs.as_slice(), frame.body.len(), &mut out);
+        encode(
+            &head,
+            frame.remark.as_deref(),
+            pairs.as_slice(),
+            frame.body.len(),
+            &mut out,
+        );
         out.extend_from_slice(&frame.body);
         match head.serialize {
             SerializeType::RocketMq => assert_eq!(out, bytes, "{name}"),
@@ -121,7 +156,9 @@ fn bad_frames_are_refused_as_the_reference_refuses_them() {
                 Err(error) => break Err(error),
             }
         };
-        let closed = golden["reference"].as_str().is_some_and(|word| word.ends_with("closed"));
+        let closed = golden["reference"]
+            .as_str()
+            .is_some_and(|word| word.ends_with("closed"));
         assert_eq!(end.is_err(), closed, "{name}: {end:?}");
         if let Err(error) = end {
             assert!(error.to_string().len() > 20, "{name}: no sentence: {error}");
@@ -129,14 +166,26 @@ fn bad_frames_are_refused_as_the_reference_refuses_them() {
         let wanted = golden["decoded"].as_array().cloned().unwrap_or_default();
         // The reference's decoder goes on behind a frame that it has closed the connection for.
         let after_the_end = usize::from(name == "good_then_bad_then_good");
-        assert_eq!(decoded.len() + after_the_end, wanted.len(), "{name}: frames before the end");
+        assert_eq!(
+            decoded.len() + after_the_end,
+            wanted.len(),
+            "{name}: frames before the end"
+        );
         for (frame, want) in decoded.iter().zip(wanted) {
             assert_eq!(Value::from(frame.head.code), want["code"], "{name}: code");
             // A missing opaque is a number of the reference's own choice.
             if !matches!(name, "json_missing_opaque" | "json_names_other_case") {
-                assert_eq!(Value::from(frame.head.opaque), want["opaque"], "{name}: opaque");
+                assert_eq!(
+                    Value::from(frame.head.opaque),
+                    want["opaque"],
+                    "{name}: opaque"
+                );
             }
-            assert_eq!(Value::from(frame.remark.clone()), want["remark"], "{name}: remark");
+            assert_eq!(
+                Value::from(frame.remark.clone()),
+                want["remark"],
+                "{name}: remark"
+            );
             let language = frame.head.language.map(Language::name);
             assert_eq!(Value::from(language), want["language"], "{name}: language");
             let want: BTreeMap<String, Value> =
@@ -151,7 +200,12 @@ fn bad_frames_are_refused_as_the_reference_refuses_them() {
 #[test]
 fn a_nonsense_length_is_told_before_its_bytes_come() {
     let mut buf = BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..]);
-    assert_eq!(Frame::decode(&mut buf).unwrap_err(), FrameError::Length { length: 0x4745_5420 });
+    assert_eq!(
+        Frame::decode(&mut buf).unwrap_err(),
+        FrameError::Length {
+            length: 0x4745_5420
+        }
+    );
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Header)]
@@ -250,11 +304,26 @@ proptest! {
 fn a_header_says_what_is_wrong_with_it() {
     let decode = |pairs: &[(&str, &str)]| {
         let mut bytes = BytesMut::new();
-        encode(&Head::request(1, SerializeType::Json), None, pairs, 0, &mut bytes);
-        decode_one(&bytes).header::<Sample<'_>>().map(|_| ()).map_err(|error| error.to_string())
+        encode(
+            &Head::request(1, SerializeType::Json),
+            None,
+            pairs,
+            0,
+            &mut bytes,
+        );
+        decode_one(&bytes)
+            .header::<Sample<'_>>()
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
-    assert_eq!(decode(&[("topic", "t"), ("e", "3"), ("unknown", "x")]), Ok(()));
-    assert_eq!(decode(&[("topic", "t")]).unwrap_err(), "the field e of Sample is missing");
+    assert_eq!(
+        decode(&[("topic", "t"), ("e", "3"), ("unknown", "x")]),
+        Ok(())
+    );
+    assert_eq!(
+        decode(&[("topic", "t")]).unwrap_err(),
+        "the field e of Sample is missing"
+    );
     assert_eq!(
         decode(&[("topic", "t"), ("e", "3.5")]).unwrap_err(),
         "the field e of Sample must be a 32-bit number, not \"3.5\""

@@ -4,15 +4,14 @@ use std::borrow::Cow;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
-    SeqAccess, Visitor,
+    DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 
 use super::BodyError;
 use crate::json::{Scanner, Value};
 
 /// Nesting beyond this is refused; bodies have about eight levels.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 32;
 
 /// Reads values from the front of a text.
 pub(super) struct Reader<'de> {
@@ -99,6 +98,28 @@ impl<'de> Reader<'de> {
             self.scanner.expect(b',', expected)?;
         }
         Ok(true)
+    }
+
+    /// Passes a value, each of its bytes once.
+    fn skip(&mut self) -> Result<(), BodyError> {
+        let mut first = true;
+        match self.peek() {
+            Some(b'{') => self.nested(b'{', "'{'", |reader| {
+                while reader.more(b'}', &mut first, "',' or '}'")? {
+                    reader.skip()?;
+                    reader.scanner.expect(b':', "':'")?;
+                    reader.skip()?;
+                }
+                Ok(())
+            }),
+            Some(b'[') => self.nested(b'[', "'['", |reader| {
+                while reader.more(b']', &mut first, "',' or ']'")? {
+                    reader.skip()?;
+                }
+                Ok(())
+            }),
+            _ => self.scalar("a value").map(drop),
+        }
     }
 
     /// A whole number; text and fractions are taken, the fraction is cut off, null is 0.
@@ -266,8 +287,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor.visit_enum(name.into_deserializer())
     }
 
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, BodyError> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
     serde::forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct ignored_any
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct
     }
 }
 
@@ -307,7 +333,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     ) -> Result<Option<K::Value>, BodyError> {
         while self.reader.more(b'}', &mut self.first, "',' or '}'")? {
             let name = self.reader.scanner.clone();
-            IgnoredAny::deserialize(&mut *self.reader)?;
+            self.reader.skip()?;
             self.reader.scanner.expect(b':', "':'")?;
             if self.reader.null()? {
                 continue;

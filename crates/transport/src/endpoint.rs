@@ -1,0 +1,230 @@
+//! What the connections of one server or client have in common.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use crate::connection::{Connection, Limits, Stage};
+use crate::connection_task::ConnectionTask;
+use crate::error::TransportError;
+use crate::events::ConnectionListener;
+use crate::handler::HandlerTable;
+use crate::network::Link;
+
+/// Time between two looks at all connections.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// A connection that was quiet for so long gives back its buffers.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A closing connection that takes nothing for so long is cut off, where idle ones are kept.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// A peer has so long to close its end once this one is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The connections of a server or client, with the handlers and limits they share. Protocols get
+/// it to open connections.
+pub struct Endpoint {
+    handlers: Arc<HandlerTable>,
+    listener: Arc<dyn ConnectionListener>,
+    limits: Limits,
+    handshake_timeout: Duration,
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// Told when the last connection is gone.
+    emptied: Notify,
+    /// Whether there are to be no more connections.
+    closing: AtomicBool,
+    /// Told when `closing` is set.
+    closed: Notify,
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        handlers: HandlerTable,
+        listener: Arc<dyn ConnectionListener>,
+        limits: Limits,
+        handshake_timeout: Duration,
+    ) -> Arc<Self> {
+        let connections = Mutex::new(HashMap::new());
+        let handlers = Arc::new(handlers);
+        Arc::new(Self {
+            handlers,
+            listener,
+            limits,
+            handshake_timeout,
+            connections,
+            emptied: Notify::new(),
+            closing: AtomicBool::new(false),
+            closed: Notify::new(),
+        })
+    }
+
+    /// How long a peer has to say what protocol it speaks.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    /// Makes a connection of a stream that carries frames. The future serves it to its end.
+    pub fn open(
+        self: &Arc<Self>,
+        link: Link,
+    ) -> (Arc<Connection>, impl Future<Output = ()> + Send + 'static) {
+        let connection = Connection::new(link.peer, link.local, self.limits);
+        self.connections
+            .lock()
+            .insert(connection.id(), Arc::clone(&connection));
+        if self.is_closing() {
+            connection.advance(Stage::Closing);
+        }
+        let handlers = Arc::clone(&self.handlers);
+        let task = ConnectionTask::new(
+            link.stream,
+            link.received,
+            Arc::clone(&connection),
+            handlers,
+        );
+        let open = Open {
+            endpoint: Arc::clone(self),
+            connection: Arc::clone(&connection),
+            told: false,
+        };
+        (connection, open.run(task.run()))
+    }
+
+    /// All connections.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.connections.lock().values().cloned().collect()
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.lock().len()
+    }
+
+    /// Whether there are to be no more connections.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Waits until there are to be no more connections.
+    pub(crate) async fn closing(&self) {
+        let mut told = std::pin::pin!(self.closed.notified());
+        told.as_mut().enable();
+        if !self.is_closing() {
+            told.await;
+        }
+    }
+
+    /// Takes all connections, and those still to be made, to a stage of their end.
+    pub(crate) fn close(&self, stage: Stage) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.closed.notify_waiters();
+        for connection in self.connections() {
+            connection.advance(stage);
+        }
+    }
+
+    /// Finishes what runs, writes what waits and closes all connections; what is not done within
+    /// `limit` is cut off.
+    pub(crate) async fn shutdown(&self, limit: Duration) {
+        self.close(Stage::Draining);
+        if tokio::time::timeout(limit, self.empty()).await.is_err() {
+            tracing::warn!(
+                connections = self.connection_count(),
+                "connections had not finished within {} ms and are cut off",
+                limit.as_millis()
+            );
+            self.close(Stage::Aborted);
+            self.empty().await;
+        }
+    }
+
+    /// Waits until there are no connections.
+    async fn empty(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.emptied.notified());
+            told.as_mut().enable();
+            if self.connections.lock().is_empty() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Looks after all connections as long as there is an endpoint: closes those that are idle or
+    /// don't come to an end, and has quiet ones give back memory. This needs no timer and no
+    /// task for a connection.
+    pub(crate) async fn housekeeping(endpoint: Weak<Self>) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            let Some(endpoint) = endpoint.upgrade() else {
+                return;
+            };
+            for connection in endpoint.connections() {
+                endpoint.look_after(&connection);
+            }
+        }
+    }
+
+    fn look_after(&self, connection: &Arc<Connection>) {
+        let quiet = connection.idle_for();
+        if !connection.is_open() {
+            let stuck = self.limits.idle.unwrap_or(STUCK);
+            if quiet >= stuck || (quiet >= FAREWELL && connection.unsent() == 0) {
+                connection.advance(Stage::Aborted);
+            }
+        } else if self.limits.idle.is_some_and(|idle| quiet >= idle) {
+            tracing::debug!(peer = %connection.peer(), "an idle connection is closed");
+            self.listener.idle(connection);
+            connection.close();
+        } else if quiet >= QUIET {
+            connection.trim();
+        }
+    }
+}
+
+/// A connection in the table of its endpoint; taken out however its task ends.
+struct Open {
+    endpoint: Arc<Endpoint>,
+    connection: Arc<Connection>,
+    /// Whether the listener knows of the connection.
+    told: bool,
+}
+
+impl Open {
+    async fn run(mut self, task: impl Future<Output = Result<(), TransportError>>) {
+        let listener = Arc::clone(&self.endpoint.listener);
+        tracing::debug!(peer = %self.connection.peer(), "connected");
+        self.told = true;
+        listener.connected(&self.connection);
+        if let Err(error) = task.await {
+            tracing::debug!(%error, "a connection failed");
+            listener.failed(&self.connection, &error);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connection.advance(Stage::Aborted);
+        let mut connections = self.endpoint.connections.lock();
+        connections.remove(&self.connection.id());
+        let empty = connections.is_empty();
+        drop(connections);
+        if self.told {
+            tracing::debug!(peer = %self.connection.peer(), "closed");
+            self.endpoint.listener.closed(&self.connection);
+        }
+        if empty {
+            self.endpoint.emptied.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Where requests run that may wait or take long.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+/// A future that can be kept in a queue.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Runs the requests of one class: at most so many at a time, at most so many waiting, and the
+/// rest is turned away at once. So a flood of one class never takes another's place.
+///
+/// Workers are tasks (or threads) that live while there is work; an idle executor costs nothing.
+pub struct Executor {
+    name: &'static str,
+    on_threads: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    concurrency: usize,
+    capacity: usize,
+    /// Workers alive.
+    workers: usize,
+    /// What waits, each with the bytes that it keeps in memory.
+    queue: VecDeque<(BoxFuture<'static, ()>, usize)>,
+    /// The bytes of all that waits.
+    queued_bytes: usize,
+}
+
+/// What waits in one executor keeps at most this many bytes of requests in memory.
+const MAX_QUEUED_BYTES: usize = 128 * 1024 * 1024;
+
+impl State {
+    fn pop(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let (job, bytes) = self.queue.pop_front()?;
+        self.queued_bytes -= bytes;
+        Some(job)
+    }
+}
+
+/// There was no room in an executor's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overloaded;
+
+impl Executor {
+    /// Runs its work on the runtime's own threads: for handlers that wait but never block.
+    ///
+    /// `concurrency` requests run at a time (at least 1), `capacity` more may wait, and together
+    /// these take at most 128 MiB.
+    pub fn new(name: &'static str, concurrency: usize, capacity: usize) -> Arc<Self> {
+        Self::build(name, concurrency, capacity, false)
+    }
+
+    /// Runs its work on threads beside the runtime: for handlers that may block, such as scans of
+    /// files. A runtime that is dropped waits for them.
+    pub fn on_threads(name: &'static str, concurrency: usize, capacity: usize) -> Arc<Self> {
+        Self::build(name, concurrency, capacity, true)
+    }
+
+    fn build(
+        name: &'static str,
+        concurrency: usize,
+        capacity: usize,
+        on_threads: bool,
+    ) -> Arc<Self> {
+        let concurrency = concurrency.max(1);
+        let state = State {
+            concurrency,
+            capacity,
+            workers: 0,
+            queued_bytes: 0,
+            queue: VecDeque::new(),
+        };
+        Arc::new(Self {
+            name,
+            on_threads,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The name of the class of requests, for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many requests run.
+    pub fn running(&self) -> usize {
+        self.state.lock().workers
+    }
+
+    /// How many requests wait for their turn.
+    pub fn queued(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
+    /// Changes how many requests run at a time, at least 1. What runs already is finished.
+    pub fn set_concurrency(self: &Arc<Self>, concurrency: usize) {
+        let mut state = self.state.lock();
+        state.concurrency = concurrency.max(1);
+        let idle = state.concurrency.saturating_sub(state.workers);
+        for _ in 0..idle {
+            let Some(job) = state.pop() else {
+                break;
+            };
+            state.workers += 1;
+            self.start(job);
+        }
+    }
+
+    /// Changes how many requests may wait. Those that wait already stay.
+    pub fn set_capacity(&self, capacity: usize) {
+        self.state.lock().capacity = capacity;
+    }
+
+    /// Runs what `job` makes, which keeps so many bytes in memory, or does not even make it when
+    /// there is no room.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        bytes: usize,
+        job: impl FnOnce() -> BoxFuture<'static, ()>,
+    ) -> Result<(), Overloaded> {
+        let mut state = self.state.lock();
+        if state.workers < state.concurrency {
+            state.workers += 1;
+            drop(state);
+            self.start(job());
+            return Ok(());
+        }
+        let full = state.queue.len() >= state.capacity;
+        if full || state.queued_bytes + bytes > MAX_QUEUED_BYTES {
+            return Err(Overloaded);
+        }
+        state.queued_bytes += bytes;
+        state.queue.push_back((job(), bytes));
+        Ok(())
+    }
+
+    /// Starts a worker, counted already, with its first job.
+    fn start(self: &Arc<Self>, job: BoxFuture<'static, ()>) {
+        let worker = Worker {
+            executor: Some(Arc::clone(self)),
+        };
+        if self.on_threads {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(worker.run(job)));
+        } else {
+            tokio::spawn(worker.run(job));
+        }
+    }
+
+    /// The next job for a worker, which is no longer counted when there is none for it.
+    fn next(&self) -> Option<BoxFuture<'static, ()>> {
+        let mut state = self.state.lock();
+        if state.workers <= state.concurrency
+            && let Some(job) = state.pop()
+        {
+            return Some(job);
+        }
+        state.workers -= 1;
+        None
+    }
+}
+
+/// One of the places where an executor's jobs run.
+struct Worker {
+    /// `None` once the worker is no longer counted.
+    executor: Option<Arc<Executor>>,
+}
+
+impl Worker {
+    async fn run(mut self, mut job: BoxFuture<'static, ()>) {
+        loop {
+            job.await;
+            let next = self.executor.as_ref().and_then(|executor| executor.next());
+            let Some(next) = next else {
+                self.executor = None;
+                return;
+            };
+            job = next;
+        }
+    }
+}
+
+/// A worker that ends in the middle of a job, by a panic, hands its place on.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(executor) = self.executor.take()
+            && let Some(job) = executor.next()
+        {
+            executor.start(job);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::{Semaphore, mpsc};
+
+    use super::*;
+
+    /// A gate that jobs wait at, and a count of those that got there.
+    struct Gate {
+        open: Semaphore,
+        arrived: mpsc::Sender<()>,
+        most: AtomicUsize,
+        inside: AtomicUsize,
+    }
+
+    fn gate() -> (Arc<Gate>, mpsc::Receiver<()>) {
+        let (arrived, arrivals) = mpsc::channel(100);
+        let zero = || AtomicUsize::new(0);
+        (
+            Arc::new(Gate {
+                open: Semaphore::new(0),
+                arrived,
+                most: zero(),
+                inside: zero(),
+            }),
+            arrivals,
+        )
+    }
+
+    fn submit(executor: &Arc<Executor>, gate: &Arc<Gate>) -> Result<(), Overloaded> {
+        submit_large(executor, gate, 100)
+    }
+
+    fn submit_large(
+        executor: &Arc<Executor>,
+        gate: &Arc<Gate>,
+        bytes: usize,
+    ) -> Result<(), Overloaded> {
+        let gate = Arc::clone(gate);
+        executor.submit(bytes, || {
+            Box::pin(async move {
+                let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
+                gate.most.fetch_max(inside, Ordering::SeqCst);
+                gate.arrived.send(()).await.unwrap();
+                gate.open.acquire().await.unwrap().forget();
+                gate.inside.fetch_sub(1, Ordering::SeqCst);
+            })
+        })
+    }
+
+    async fn runs_two_holds_three(executor: Arc<Executor>) {
+        let (gate, mut arrivals) = gate();
+        let accepted = (0..8).filter(|_| submit(&executor, &gate).is_ok()).count();
+        assert_eq!(accepted, 5, "two run, three wait, three are turned away");
+        assert_eq!(executor.queued(), 3);
+        for arrived in 1..=5 {
+            arrivals.recv().await.unwrap();
+            if arrived >= 2 {
+                gate.open.add_permits(1);
+            }
+        }
+        gate.open.add_permits(1);
+        assert_eq!(gate.most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn concurrency_and_queue_are_bounded() {
+        runs_two_holds_three(Executor::new("test", 2, 3)).await;
+    }
+
+    #[tokio::test]
+    async fn concurrency_and_queue_are_bounded_on_threads() {
+        runs_two_holds_three(Executor::on_threads("test", 2, 3)).await;
+    }
+
+    #[tokio::test]
+    async fn more_concurrency_starts_what_waits() {
+        let executor = Executor::new("test", 1, 10);
+        let (gate, mut arrivals) = gate();
+        for _ in 0..4 {
+            submit(&executor, &gate).unwrap();
+        }
+        arrivals.recv().await.unwrap();
+        assert_eq!(executor.queued(), 3);
+        executor.set_concurrency(3);
+        arrivals.recv().await.unwrap();
+        arrivals.recv().await.unwrap();
+        assert_eq!(executor.queued(), 1);
+    }
+
+    #[tokio::test]
+    async fn less_concurrency_counts_from_the_next_request_on() {
+        let executor = Executor::new("test", 3, 10);
+        let (gate, mut arrivals) = gate();
+        for _ in 0..6 {
+            submit(&executor, &gate).unwrap();
+        }
+        for _ in 0..3 {
+            arrivals.recv().await.unwrap();
+        }
+        executor.set_concurrency(1);
+        gate.open.add_permits(2);
+        while executor.running() > 1 {
+            tokio::task::yield_now().await;
+        }
+        gate.open.add_permits(4);
+        for _ in 0..3 {
+            arrivals.recv().await.unwrap();
+        }
+        while executor.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(executor.queued(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes() {
+        let executor = Executor::new("test", 1, 1000);
+        let (gate, mut arrivals) = gate();
+        let frame = 16 * 1024 * 1024;
+        let accepted = (0..100)
+            .filter(|_| submit_large(&executor, &gate, frame).is_ok())
+            .count();
+        assert_eq!(accepted, 1 + MAX_QUEUED_BYTES / frame);
+        gate.open.add_permits(accepted);
+        for _ in 0..accepted {
+            arrivals.recv().await.unwrap();
+        }
+        while executor.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        submit_large(&executor, &gate, frame).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_leaves_its_place_to_the_next() {
+        let executor = Executor::new("test", 1, 10);
+        let (gate, mut arrivals) = gate();
+        let panicking: fn() -> BoxFuture<'static, ()> = || Box::pin(async { panic!("on purpose") });
+        executor.submit(0, panicking).unwrap();
+        submit(&executor, &gate).unwrap();
+        arrivals.recv().await.unwrap();
+    }
+}

@@ -1,0 +1,87 @@
+//! Sockets to frames: servers, clients, and where requests run.
+//!
+//! A [`RemotingServer`] listens, a [`RemotingClient`] connects; both make [`Connection`]s, on
+//! which either side may ask the other. A role gives them a [`HandlerTable`]: which code handles
+//! which request, on the connection's own task or on an [`Executor`] of its class. This crate
+//! knows nothing of what a command means.
+//!
+//! | module | what |
+//! |---|---|
+//! | `server`, `client` | listening and connecting |
+//! | `protocol`, `remoting` | what a port speaks, told by the first bytes; the one protocol so far |
+//! | `network` | TCP, behind a trait that a simulated network can take the place of |
+//! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
+//! | `connection_task` | the task that owns a connection's stream |
+//! | `outbox` | what waits to be written |
+//! | `endpoint`, `events` | the connections of one server or client, looked after; who is told |
+//! | `handler`, `executor`, `reply` | which code serves a request, where it runs, what it answers |
+//! | `settings` | the configuration keys |
+//!
+//! Every connection is bounded: a peer that does not read is not read from any more, and is
+//! closed when still more has to be sent to it; requests that wait for answers, executors'
+//! queues and connections have limits.
+
+//!
+//! ```
+//! use kerolox_transport::{
+//!     Body, HandlerTable, RemotingClient, RemotingClientConfig, RemotingServer,
+//!     RemotingServerConfig, Reply, TransportError,
+//! };
+//! use wire::command::RequestCode;
+//! use wire::frame::{Head, SerializeType};
+//! use wire::header::NoHeader;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), TransportError> {
+//! let mut handlers = HandlerTable::new();
+//! handlers.inline_each(&[RequestCode::Heartbeat], |connection, request| {
+//!     let note = format!("{} said {:?}", connection.peer(), request.body);
+//!     Ok(Reply::empty().with_body(note))
+//! });
+//! let config = RemotingServerConfig { bind_address: "127.0.0.1".into(), ..Default::default() };
+//! let server = RemotingServer::bind(config).await?.handlers(handlers).start();
+//!
+//! let client = RemotingClient::new(RemotingClientConfig::default(), HandlerTable::new());
+//! let address = server.local_addr().to_string();
+//! let head = Head::request(RequestCode::Heartbeat as i32, SerializeType::Json);
+//! let time = std::time::Duration::from_secs(3);
+//! let answer = client.request(&address, head, &NoHeader, Body::from("hello"), time).await?;
+//! assert!(answer.body.ends_with(b"said b\"hello\""));
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod connection;
+mod connection_task;
+mod endpoint;
+mod error;
+mod events;
+mod executor;
+mod handler;
+mod network;
+mod outbox;
+mod pending;
+mod protocol;
+mod remoting;
+mod reply;
+mod responder;
+mod server;
+mod settings;
+
+pub use client::RemotingClient;
+pub use connection::Connection;
+pub use endpoint::Endpoint;
+pub use error::TransportError;
+pub use events::ConnectionListener;
+pub use executor::{BoxFuture, Executor};
+pub use handler::{Handler, HandlerTable, InlineEach, InlineRun, Spawned};
+pub use network::{ByteStream, Link, Listener, Network, SocketOptions, Tcp};
+pub use outbox::Outbox;
+pub use pending::PendingAnswer;
+pub use protocol::{Detection, Protocol, Protocols};
+pub use remoting::Remoting;
+pub use reply::{Body, Refusal, Reply};
+pub use responder::Responder;
+pub use server::{RemotingServer, RemotingServerBuilder};
+pub use settings::{RemotingClientConfig, RemotingServerConfig};

@@ -1,0 +1,137 @@
+//! Settings of servers and clients.
+
+use std::time::Duration;
+
+use crate::connection::Limits;
+use crate::network::SocketOptions;
+
+/// Above this many unsent bytes no more requests are read, unless set otherwise: room for some
+/// full answers to pulls (256 KiB each).
+const HIGH_WATER: usize = 1024 * 1024;
+
+config::settings! {
+    /// Where a server listens and what its connections may take.
+    pub struct RemotingServerConfig from "NettyServerConfig" {
+        /// The address to listen on: a host name, an IPv4 or an IPv6 address.
+        "bindAddress" bind_address: String = "0.0.0.0".to_owned(), important;
+        /// The port to listen on; 0 lets the system choose one.
+        "listenPort" listen_port: u16 = 0, important;
+        /// Seconds without a whole frame in or a byte out after which a connection is closed; 0 for never.
+        "serverChannelMaxIdleTimeSeconds" server_channel_max_idle_time_seconds: u32 = 120;
+        /// Size of the system's send buffer of a connection in bytes; 0 leaves it to the system.
+        "serverSocketSndBufSize" server_socket_snd_buf_size: u32 = 0;
+        /// Size of the system's receive buffer of a connection in bytes; 0 leaves it to the system.
+        "serverSocketRcvBufSize" server_socket_rcv_buf_size: u32 = 0;
+        /// Unsent bytes of a connection above which its requests are left unread; 0 means 1 MiB.
+        "writeBufferHighWaterMark" write_buffer_high_water_mark: usize = 0;
+        /// Unsent bytes of a connection below which its requests are read again; 0 means half the high water mark.
+        "writeBufferLowWaterMark" write_buffer_low_water_mark: usize = 0;
+        /// How many connections the system holds until they are accepted.
+        "serverSocketBacklog" server_socket_backlog: u32 = 1024, range(1..=65_535);
+        /// How many requests to one client may wait for its answers.
+        "serverAsyncSemaphoreValue" server_async_semaphore_value: usize = 64, range(1..=1_000_000);
+        /// Seconds that a stopping server waits for running requests and unsent answers.
+        "shutdownWaitTimeSeconds" shutdown_wait_time_seconds: u32 = 30;
+        /// Unsent bytes of a connection above which it is closed, since its peer does not read.
+        "kerolox.maxUnsentBytes" max_unsent_bytes: usize = 64 * 1024 * 1024, range(1_048_576..), ours;
+        /// How many connections a server accepts at a time.
+        "kerolox.serverMaxConnections" server_max_connections: usize = 100_000, range(1..), ours;
+        /// Seconds that a new connection may take to say what protocol it speaks.
+        "kerolox.serverHandshakeTimeoutSeconds" server_handshake_timeout_seconds: u32 = 30, range(1..=3600), ours;
+    }
+}
+
+config::settings! {
+    /// How a server or tool connects to others.
+    pub struct RemotingClientConfig from "NettyClientConfig" {
+        /// Milliseconds after which an attempt to connect is given up.
+        "connectTimeoutMillis" connect_timeout_millis: u32 = 3000, range(1..);
+        /// Seconds without a whole frame in or a byte out after which a connection is closed; 0 for never.
+        "clientChannelMaxIdleTimeSeconds" client_channel_max_idle_time_seconds: u32 = 120;
+        /// How many requests on one connection may wait for their answers.
+        "clientAsyncSemaphoreValue" client_async_semaphore_value: usize = 65_535, range(1..=10_000_000);
+        /// Size of the system's send buffer of a connection in bytes; 0 leaves it to the system.
+        "clientSocketSndBufSize" client_socket_snd_buf_size: u32 = 0;
+        /// Size of the system's receive buffer of a connection in bytes; 0 leaves it to the system.
+        "clientSocketRcvBufSize" client_socket_rcv_buf_size: u32 = 0;
+        /// Whether a connection is closed when a request times out on it and nothing at all came meanwhile.
+        "clientCloseSocketIfTimeout" client_close_socket_if_timeout: bool = true;
+        /// Unsent bytes of a connection above which requests wait before they are sent; 0 means 1 MiB.
+        "writeBufferHighWaterMark" write_buffer_high_water_mark: usize = 0;
+        /// Unsent bytes of a connection below which waiting requests are sent; 0 means half the high water mark.
+        "writeBufferLowWaterMark" write_buffer_low_water_mark: usize = 0;
+        /// Unsent bytes of a connection above which requests fail.
+        "kerolox.maxUnsentBytes" max_unsent_bytes: usize = 64 * 1024 * 1024, range(1_048_576..), ours;
+    }
+}
+
+impl RemotingServerConfig {
+    pub(crate) fn limits(&self) -> Limits {
+        let (high_water, low_water) = water_marks(
+            self.write_buffer_high_water_mark,
+            self.write_buffer_low_water_mark,
+        );
+        Limits {
+            high_water,
+            low_water,
+            max_unsent: self.max_unsent_bytes.max(high_water),
+            max_pending: self.server_async_semaphore_value,
+            idle: seconds(self.server_channel_max_idle_time_seconds),
+            pause_reading: true,
+        }
+    }
+
+    pub(crate) fn socket_options(&self) -> SocketOptions {
+        SocketOptions {
+            send_buffer: size(self.server_socket_snd_buf_size),
+            receive_buffer: size(self.server_socket_rcv_buf_size),
+            backlog: self.server_socket_backlog,
+        }
+    }
+
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.server_handshake_timeout_seconds.into())
+    }
+}
+
+impl RemotingClientConfig {
+    pub(crate) fn limits(&self) -> Limits {
+        let (high_water, low_water) = water_marks(
+            self.write_buffer_high_water_mark,
+            self.write_buffer_low_water_mark,
+        );
+        Limits {
+            high_water,
+            low_water,
+            max_unsent: self.max_unsent_bytes.max(high_water),
+            max_pending: self.client_async_semaphore_value,
+            idle: seconds(self.client_channel_max_idle_time_seconds),
+            pause_reading: false,
+        }
+    }
+
+    pub(crate) fn socket_options(&self) -> SocketOptions {
+        SocketOptions {
+            send_buffer: size(self.client_socket_snd_buf_size),
+            receive_buffer: size(self.client_socket_rcv_buf_size),
+            backlog: 0,
+        }
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_millis.into())
+    }
+}
+
+fn water_marks(high: usize, low: usize) -> (usize, usize) {
+    let high = if high == 0 { HIGH_WATER } else { high };
+    (high, if low == 0 { high / 2 } else { low.min(high) })
+}
+
+fn seconds(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+fn size(bytes: u32) -> Option<u32> {
+    (bytes > 0).then_some(bytes)
+}

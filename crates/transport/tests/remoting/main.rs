@@ -1,0 +1,9 @@
+//! Servers and clients over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_frames;
+mod closing;
+mod limits;
+mod peer;
+mod protocols;
+mod requests;
