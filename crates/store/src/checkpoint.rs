@@ -1,0 +1,159 @@
+//! `checkpoint`: up to when the log, the queues and the index are known to be on the disk.
+//!
+//! A file of 4096 bytes; integers are big-endian and signed (`StoreCheckpoint`):
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | log: store timestamp of the last record flushed, milliseconds since 1970 |
+//! | 8 | 8 | queues: store timestamp of the last record whose queue entry is flushed |
+//! | 16 | 8 | index: store timestamp of the last record whose index entries are flushed |
+//! | 24 | 8 | master's flushed offset, for replication |
+//! | 32 | 8 | confirmed physical offset |
+//! | 40 | 4056 | zero |
+//!
+//! After a kill, recovery starts in the newest log file whose first record was stored 3 seconds
+//! or more before both the log's and the queues' time, for the reference as for us. So the
+//! queues' time may only be written once their entries are flushed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Disk, OpenMode};
+use crate::error::StoreError;
+
+/// Bytes of the file.
+const SIZE: usize = 4096;
+/// Recovery trusts nothing younger than this before the checkpoint, in milliseconds.
+const SLACK: i64 = 3000;
+
+/// What the file `checkpoint` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// Store timestamp of the last flushed record of the log, milliseconds since 1970.
+    pub log_timestamp: i64,
+    /// Store timestamp of the last record whose queue entry is flushed.
+    pub queues_timestamp: i64,
+    /// Store timestamp of the last record whose index entries are flushed.
+    pub index_timestamp: i64,
+    /// What the master had flushed, for replication.
+    pub master_flushed_offset: i64,
+    /// The physical offset that counts as confirmed by the replicas.
+    pub confirmed_offset: i64,
+}
+
+impl Checkpoint {
+    /// The store timestamp up to which queue entries are surely on the disk
+    /// (`StoreCheckpoint.getMinTimestamp`).
+    pub fn recovery_timestamp(&self) -> i64 {
+        (self.log_timestamp.min(self.queues_timestamp) - SLACK).max(0)
+    }
+
+    /// Reads the fields; those that the bytes do not reach are 0.
+    pub fn decode(bytes: &[u8]) -> Checkpoint {
+        let mut fields = bytes.chunks_exact(8).map(|field| {
+            field
+                .iter()
+                .fold(0_i64, |value, byte| value << 8 | i64::from(*byte))
+        });
+        let mut next = || fields.next().unwrap_or(0);
+        Checkpoint {
+            log_timestamp: next(),
+            queues_timestamp: next(),
+            index_timestamp: next(),
+            master_flushed_offset: next(),
+            confirmed_offset: next(),
+        }
+    }
+
+    /// The bytes that carry the fields; the rest of the file is zero.
+    pub fn encode(&self) -> [u8; 40] {
+        let fields = [
+            self.log_timestamp,
+            self.queues_timestamp,
+            self.index_timestamp,
+            self.master_flushed_offset,
+            self.confirmed_offset,
+        ];
+        let mut bytes = [0; 40];
+        for (field, value) in bytes.chunks_exact_mut(8).zip(fields) {
+            field.copy_from_slice(&value.to_be_bytes());
+        }
+        bytes
+    }
+}
+
+/// The file.
+pub(crate) struct CheckpointFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl CheckpointFile {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> CheckpointFile {
+        CheckpointFile { disk, path }
+    }
+
+    /// What the file says; all 0 where it is missing, which lets recovery look at everything.
+    pub(crate) fn load(&self) -> Result<Checkpoint, StoreError> {
+        let file = match self.disk.open(&self.path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Checkpoint::default());
+            }
+            Err(error) => return Err(StoreError::io("open", &self.path, error)),
+        };
+        let mut bytes = [0; 40];
+        let count = file
+            .read_at(&mut bytes, 0)
+            .map_err(|error| StoreError::io("read", &self.path, error))?;
+        Ok(Checkpoint::decode(bytes.get(..count).unwrap_or_default()))
+    }
+
+    /// Writes and flushes it.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let file = crate::files::create(&*self.disk, &self.path, SIZE as u64)?;
+        file.write_at(&checkpoint.encode(), 0)
+            .and_then(|()| file.sync_data())
+            .map_err(|error| StoreError::io("write", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use std::path::Path;
+
+    #[test]
+    fn the_file_is_a_page_with_five_fields() {
+        let disk = MemoryDisk::new();
+        disk.create_dir_all(Path::new("/s")).unwrap();
+        let file = CheckpointFile::new(Arc::new(disk.clone()), PathBuf::from("/s/checkpoint"));
+        assert_eq!(file.load().unwrap(), Checkpoint::default());
+        let checkpoint = Checkpoint {
+            log_timestamp: 1_795_260_017_414,
+            queues_timestamp: 2,
+            index_timestamp: 3,
+            master_flushed_offset: 4,
+            confirmed_offset: -1,
+        };
+        file.save(&checkpoint).unwrap();
+        assert_eq!(file.load().unwrap(), checkpoint);
+        let bytes = disk.content(Path::new("/s/checkpoint")).unwrap();
+        assert_eq!(bytes.len(), 4096);
+        assert_eq!(bytes[8..16], [0, 0, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(bytes[32..40], [255; 8]);
+    }
+
+    #[test]
+    fn recovery_goes_back_three_seconds_before_the_older_time() {
+        let mut checkpoint = Checkpoint {
+            log_timestamp: 10_000,
+            queues_timestamp: 9_000,
+            ..Checkpoint::default()
+        };
+        assert_eq!(checkpoint.recovery_timestamp(), 6_000);
+        checkpoint.queues_timestamp = 0;
+        assert_eq!(checkpoint.recovery_timestamp(), 0);
+    }
+}

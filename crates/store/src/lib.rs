@@ -1,0 +1,60 @@
+//! One broker's disk: the commit log, the consume queues and what they need to survive.
+//!
+//! The store keeps messages in the files of Apache RocketMQ 5.5.0 ("the reference"), byte for
+//! byte, so that either can go on where the other stopped. It knows files; it does not know
+//! requests, connections or consumer groups, and it has no runtime: all calls are plain
+//! functions, and [`Store::flushed`] is a future that any runtime can poll.
+//!
+//! The log is the truth. [`Store::append`] puts a batch of messages into it with one lock and
+//! one write and enters them into their queues before it returns, so that a message is readable
+//! as soon as its sender knows. Queues can always be rebuilt from the log; recovery does that
+//! for what was not flushed. Each format is described at the head of the module that owns it:
+//!
+//! - [`wire::message::record`]: a message in the log
+//! - `commit_log`: the log's files; `files`: what all such files have in common
+//! - `consume_queue`: where the messages of a queue are
+//! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
+//! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
+//! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
+//!
+//! Threads: whoever calls does the work. Two threads of the store flush the log (`flush`) and
+//! write queue entries, make checkpoints and remove old files (`retention`). Locks are taken in
+//! the order: log's end, a queue's files, a queue's end, anything else.
+//!
+//! Time and disk can be replaced: [`Clock`], [`Disk`], and [`MemoryDisk`] for tests.
+
+mod append;
+mod checkpoint;
+mod clock;
+mod commit_log;
+mod config_file;
+mod consume_queue;
+mod delay_levels;
+mod disk;
+mod dispatch;
+mod error;
+mod files;
+mod flush;
+mod get_messages;
+mod lookup;
+mod queue_table;
+mod recovery;
+mod retention;
+mod settings;
+mod store;
+mod tail_cache;
+mod time_zone;
+
+pub use append::{Append, Appended, Arrival, ArrivalListener, TagsCode};
+pub use checkpoint::Checkpoint;
+pub use clock::{Clock, SystemClock};
+pub use config_file::ConfigFile;
+pub use consume_queue::{ENTRY_SIZE, Queue, QueueEntry};
+pub use delay_levels::DelayLevels;
+pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operation, OsDisk, Space};
+pub use error::StoreError;
+pub use flush::Flushed;
+pub use get_messages::{AllMessages, GetMessages, GetStatus, MessageFilter};
+pub use lookup::Boundary;
+pub use settings::{FlushDiskType, StoreConfig};
+pub use store::{Store, StoreOptions};

@@ -1,0 +1,158 @@
+//! Finding single messages: by number, place or time.
+
+use bytes::Bytes;
+use wire::message::record::{RecordRef, SYS_FLAG_POSITION, store_timestamp_position};
+
+use crate::consume_queue::{Queue, QueueEntry, partition_point};
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// Which of several messages of one time, or none of that time, is meant (`BoundaryType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first message stored at the time or later.
+    Lower,
+    /// The last message stored at the time or earlier.
+    Upper,
+}
+
+impl Store {
+    /// The queue's entry of a number; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn entry(&self, queue: &Queue, offset: i64) -> Result<Option<QueueEntry>, StoreError> {
+        if offset < queue.min_offset() {
+            return Ok(None);
+        }
+        queue.entry(offset)
+    }
+
+    /// The record that begins at a position of the log; `None` where none does or it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn message(&self, physical_offset: i64) -> Result<Option<Bytes>, StoreError> {
+        // Enough for the size and the record's own idea of where it is.
+        const HEAD: usize = 36;
+        let Some(head) = self.log.read(physical_offset, HEAD)? else {
+            return Ok(None);
+        };
+        let size = match head.first_chunk() {
+            Some(size) => i32::from_be_bytes(*size),
+            None => return Ok(None),
+        };
+        let Some(bytes) = self
+            .log
+            .read(physical_offset, usize::try_from(size).unwrap_or(0))?
+        else {
+            return Ok(None);
+        };
+        let begins_here = RecordRef::parse(&bytes)
+            .is_ok_and(|record| record.physical_offset() == physical_offset);
+        Ok(begins_here.then_some(bytes))
+    }
+
+    /// The record of a queue's message; `None` where there is none or it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn message_at(&self, queue: &Queue, offset: i64) -> Result<Option<Bytes>, StoreError> {
+        match self.entry(queue, offset)? {
+            Some(entry) => self.log.read(entry.physical_offset, entry.size as usize),
+            None => Ok(None),
+        }
+    }
+
+    /// When a queue's message was stored, in milliseconds since 1970; -1 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn store_timestamp_at(&self, queue: &Queue, offset: i64) -> Result<i64, StoreError> {
+        match self.entry(queue, offset)? {
+            Some(entry) => Ok(self.timestamp(&entry)?.unwrap_or(-1)),
+            None => Ok(-1),
+        }
+    }
+
+    /// When the queue's first message was stored; -1 without one.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn earliest_message_time(&self, queue: &Queue) -> Result<i64, StoreError> {
+        self.store_timestamp_at(queue, queue.min_offset())
+    }
+
+    /// When the log's first message was stored; -1 in an empty log.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn earliest_time(&self) -> Result<i64, StoreError> {
+        let message = self.message(self.log.begin())?;
+        let record = message.as_deref().map(RecordRef::parse);
+        Ok(match record {
+            Some(Ok(record)) => record.store_timestamp(),
+            _ => -1,
+        })
+    }
+
+    /// The number of the queue's message stored at a time; if there are several or none, the one
+    /// `boundary` means, between the first message and the next one
+    /// (`ConsumeQueue.getOffsetInQueueByTime`).
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn offset_by_time(
+        &self,
+        queue: &Queue,
+        timestamp: i64,
+        boundary: Boundary,
+    ) -> Result<i64, StoreError> {
+        let (min, max) = (queue.min_offset(), queue.max_offset());
+        let before = |offset| {
+            let entry = queue.entry(offset)?;
+            let stored = match &entry {
+                Some(entry) => self.timestamp(entry)?,
+                None => None,
+            };
+            // What is gone from the log was stored before all that is there.
+            Ok(stored.is_none_or(|stored| match boundary {
+                Boundary::Lower => stored < timestamp,
+                Boundary::Upper => stored <= timestamp,
+            }))
+        };
+        let point = partition_point(min, max, before)?;
+        Ok(match boundary {
+            Boundary::Lower => point,
+            Boundary::Upper => (point - 1).max(min),
+        })
+    }
+
+    /// Whether a queue's message is young enough to be taken to be in memory
+    /// (`checkInMemByConsumeOffset`).
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn is_in_memory(&self, queue: &Queue, offset: i64) -> Result<bool, StoreError> {
+        let young = self.young_bytes(&self.settings());
+        Ok(self
+            .entry(queue, offset)?
+            .is_some_and(|entry| self.log.end() - entry.physical_offset <= young))
+    }
+
+    /// When an entry's message was stored; `None` where the record is gone.
+    fn timestamp(&self, entry: &QueueEntry) -> Result<Option<i64>, StoreError> {
+        // With the larger of the two address sizes and the timestamp behind it.
+        const HEAD: usize = 48 + 20 + 8;
+        if entry.is_blank() || (entry.size as usize) < HEAD {
+            return Ok(None);
+        }
+        let Some(head) = self.log.read(entry.physical_offset, HEAD)? else {
+            return Ok(None);
+        };
+        let sys_flag = head.get(SYS_FLAG_POSITION..).and_then(<[u8]>::first_chunk);
+        let at = sys_flag.map(|flag| store_timestamp_position(i32::from_be_bytes(*flag)));
+        let timestamp = at.and_then(|at| head.get(at..)?.first_chunk());
+        Ok(timestamp.map(|timestamp| i64::from_be_bytes(*timestamp)))
+    }
+}

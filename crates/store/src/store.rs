@@ -1,0 +1,612 @@
+//! The store as a whole: opening, closing and what it knows about itself.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::append::ArrivalListener;
+use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::clock::{Clock, SystemClock};
+use crate::commit_log::{CommitLog, LogTail};
+use crate::consume_queue::{Queue, QueueFiles};
+use crate::disk::{Disk, Lock, OpenMode, OsDisk};
+use crate::error::StoreError;
+use crate::files::{self, OpenFiles};
+use crate::flush::{Flushed, Flusher};
+use crate::queue_table::QueueTable;
+use crate::retention::Retention;
+use crate::settings::StoreConfig;
+
+/// Files kept open, of the log and all queues.
+const OPEN_FILES: usize = 256;
+/// Bytes of messages after which a checkpoint is made, however young the last one is: so much
+/// a recovery can read in well under a second.
+const CHECKPOINT_BYTES: i64 = 256 << 20;
+
+/// What a store is opened with.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// The settings.
+    pub settings: StoreConfig,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether threads flush, write and remove what is due. Without them
+    /// [`Store::housekeeping`] has to be called and nobody serves [`Store::flushed`] but
+    /// [`Store::flush`]: for simulations that decide when things happen.
+    pub threads: bool,
+}
+
+impl StoreOptions {
+    /// The machine's disk and clock.
+    pub fn new(settings: StoreConfig) -> StoreOptions {
+        StoreOptions {
+            settings,
+            disk: OsDisk::new(),
+            clock: Arc::new(SystemClock),
+            threads: true,
+        }
+    }
+}
+
+/// One broker's messages on one disk.
+pub struct Store {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: CommitLog,
+    pub(crate) queues: QueueTable,
+    pub(crate) retention: Retention,
+    /// Bytes of the youngest messages that are taken to be in memory, per percent of
+    /// `accessMessageInMemoryMaxRatio`.
+    pub(crate) memory: u64,
+    settings: RwLock<Arc<StoreConfig>>,
+    flusher: Arc<Flusher>,
+    checkpoint_file: CheckpointFile,
+    checkpoint: Mutex<CheckpointState>,
+    listener: OnceLock<Arc<dyn ArrivalListener>>,
+    /// Queues with entries to write or files to flush.
+    listed: Mutex<Vec<Arc<Queue>>>,
+    /// Space in use in percent, once it is too much; else 0.
+    too_full: AtomicU32,
+    closed: AtomicBool,
+    keeper: Arc<Keeper>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct CheckpointState {
+    /// What the file says.
+    saved: Checkpoint,
+    /// End of the log at that time.
+    end: i64,
+    /// When that was.
+    at_millis: i64,
+}
+
+/// Wakes the thread that writes queue entries and removes old files.
+#[derive(Default)]
+struct Keeper {
+    state: Mutex<KeeperState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct KeeperState {
+    hurry: bool,
+    stop: bool,
+}
+
+impl Store {
+    /// Opens the data directory, made where it is missing, and recovers what is in it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it; [`StoreError::FileSize`] or
+    /// [`StoreError::Setting`] if the settings do not fit; [`StoreError::Io`] if the disk fails.
+    pub fn open(options: StoreOptions) -> Result<Arc<Store>, StoreError> {
+        let StoreOptions {
+            settings,
+            disk,
+            clock,
+            threads,
+        } = options;
+        settings.check()?;
+        let root = settings.root();
+        files::create_dir(&*disk, &root)?;
+        let lock = lock(&*disk, &root)?;
+        files::create_dir(&*disk, &settings.commit_log_dir())?;
+
+        let open = Arc::new(OpenFiles::new(Arc::clone(&disk), OPEN_FILES));
+        let log = CommitLog::new(
+            Arc::clone(&disk),
+            Arc::clone(&open),
+            settings.commit_log_dir(),
+            settings.mapped_file_size_commit_log,
+            settings.tail_cache_size,
+        );
+        let queue_files = QueueFiles {
+            disk: Arc::clone(&disk),
+            open,
+            dir: root.join("consumequeue"),
+            file_size: settings.mapped_file_size_consume_queue as i64,
+        };
+        let batch_topics = crate::recovery::batch_topics(&*disk, &root)?;
+        let checkpoint_file = CheckpointFile::new(Arc::clone(&disk), root.join("checkpoint"));
+        let saved = checkpoint_file.load()?;
+        let abort = root.join("abort");
+        let was_killed = disk.open(&abort, OpenMode::Read).is_ok();
+
+        let store = Store {
+            queues: QueueTable::new(queue_files, batch_topics),
+            log,
+            retention: Retention::default(),
+            memory: machine_memory(),
+            flusher: Arc::new(Flusher::new()),
+            checkpoint_file,
+            checkpoint: Mutex::new(CheckpointState {
+                saved,
+                end: 0,
+                at_millis: clock.now_millis(),
+            }),
+            listener: OnceLock::new(),
+            listed: Mutex::default(),
+            too_full: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            keeper: Arc::default(),
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+            settings: RwLock::new(Arc::new(settings)),
+            disk,
+            clock,
+        };
+        store.recover(saved, was_killed)?;
+        // From here on the directory is not closed cleanly until `close`. The log and the queues
+        // are flushed before, so that a reader that trusts the last clean stop can.
+        store.flush()?;
+        store.make_checkpoint()?;
+        store.write_abort(&abort)?;
+
+        let store = Arc::new(store);
+        if threads {
+            store.start_threads();
+        }
+        Ok(store)
+    }
+
+    /// Stores nothing more, flushes everything and gives the directory free. Closing twice does
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if something could not be flushed; the next start recovers it then.
+    pub fn close(&self) -> Result<(), StoreError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // Whoever appends now has the lock; the next one sees that it is closed.
+        drop(self.log.lock());
+        self.keeper.stop();
+        let closing = self.flush().and_then(|_| self.make_checkpoint());
+        self.flusher.end(StoreError::Closed);
+        let this = std::thread::current().id();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.thread().id() != this && thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+        let closed = closing.and_then(|()| {
+            let root = self.settings().root();
+            files::remove(&*self.disk, &root.join("abort"))?;
+            self.disk
+                .sync_dir(&root)
+                .map_err(|error| StoreError::io("flush the directory", root, error))
+        });
+        *self.lock.lock() = None;
+        closed
+    }
+
+    /// Names who is told of messages that arrive; once, before the first append.
+    pub fn set_listener(&self, listener: Arc<dyn ArrivalListener>) {
+        if self.listener.set(listener).is_err() {
+            tracing::error!(
+                "the store already has a listener, the second one is not told anything"
+            );
+        }
+    }
+
+    pub(crate) fn listener(&self) -> Option<&dyn ArrivalListener> {
+        self.listener.get().map(|listener| &**listener)
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<StoreConfig> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// Changes the settings. Those that say how files are laid out stay as they were.
+    pub fn reconfigure(&self, settings: StoreConfig) {
+        let mut current = self.settings.write();
+        *current = Arc::new(StoreConfig {
+            store_path_root_dir: current.store_path_root_dir.clone(),
+            store_path_commit_log: current.store_path_commit_log.clone(),
+            mapped_file_size_commit_log: current.mapped_file_size_commit_log,
+            mapped_file_size_consume_queue: current.mapped_file_size_consume_queue,
+            ..settings
+        });
+    }
+
+    /// The disk, for the other files of the broker.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Position of the first byte of the log.
+    pub fn min_physical_offset(&self) -> i64 {
+        self.log.begin()
+    }
+
+    /// Position behind the last message.
+    pub fn max_physical_offset(&self) -> i64 {
+        self.log.end()
+    }
+
+    /// Position up to which the log is on the disk.
+    pub fn flushed_position(&self) -> i64 {
+        self.flusher.flushed()
+    }
+
+    /// Bytes of all files of the log and the queues, as laid out.
+    pub fn file_bytes(&self) -> i64 {
+        let log = self.log.files().len() as i64 * self.log.file_size();
+        log + self
+            .queues
+            .all()
+            .iter()
+            .map(|queue| queue.file_bytes())
+            .sum::<i64>()
+    }
+}
+
+/// Queues.
+impl Store {
+    /// The queue, made where there is none. That touches no file before the first message.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueName`] for what cannot be a directory, [`StoreError::BatchQueue`] for
+    /// a topic of batch consume queues.
+    pub fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, StoreError> {
+        self.queues.get_or_make(topic, queue_id)
+    }
+
+    /// The queue, if it is there.
+    pub fn find_queue(&self, topic: &str, queue_id: i32) -> Option<Arc<Queue>> {
+        self.queues.get(topic, queue_id)
+    }
+
+    /// A topic's queues, in the order of their numbers.
+    pub fn queues_of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.queues.of_topic(topic)
+    }
+
+    /// All queues, in no order.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.all()
+    }
+
+    /// All topics that have queues, in no order.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.queues.topics()
+    }
+
+    /// Removes a topic's queues; its messages stay in the log until they are too old. Who still
+    /// holds one of the queues gets [`StoreError::QueueDeleted`] for what it appends there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if files could not be removed; the queues are gone all the same.
+    pub fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
+        // Under the log's lock: no message is on its way to them, nor to a queue of the same
+        // name whose files would be removed with theirs.
+        let _tail = self.log.lock();
+        let queues = self.queues.take(topic);
+        let mut result = Ok(());
+        for queue in queues {
+            queue.mark_deleted();
+            result = result.and(queue.remove_files());
+        }
+        self.queues.remove_topic_dir(topic);
+        result
+    }
+
+    /// Notes that the queue has something to write.
+    pub(crate) fn list(&self, queue: &Arc<Queue>) {
+        self.listed.lock().push(Arc::clone(queue));
+    }
+}
+
+/// Promises.
+impl Store {
+    /// Waits until the log is on the disk up to a position.
+    pub fn flushed(&self, position: i64) -> Flushed {
+        self.flusher.wait_for(position)
+    }
+
+    /// Recovery knows up to where the log was on the disk before.
+    pub(crate) fn set_flushed(&self, position: i64) {
+        self.flusher.advance(position);
+    }
+
+    /// Flushes the log now; the position up to which it is on the disk then.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails; nothing can be promised from then on, so that
+    /// appending is refused as well.
+    pub fn flush(&self) -> Result<i64, StoreError> {
+        if let Some(StoreError::FlushFailed) = self.flusher.ended() {
+            return Err(StoreError::FlushFailed);
+        }
+        let (end, _) = self.log.position();
+        let from = self.flusher.flushed();
+        if let Err(error) = self.log.sync(from, end) {
+            // The system may have dropped what it could not write, and a second flush would
+            // succeed without it.
+            tracing::error!(%error, "the log could not be flushed, nothing more is accepted");
+            self.flusher.end(StoreError::FlushFailed);
+            return Err(error);
+        }
+        self.flusher.advance(end);
+        Ok(end)
+    }
+
+    /// Whether messages are accepted at present.
+    pub fn is_writable(&self) -> bool {
+        self.check_writable().is_ok()
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        match self.too_full.load(Ordering::Acquire) {
+            0 => {}
+            used => return Err(StoreError::DiskFull { used }),
+        }
+        match self.flusher.ended() {
+            None => Ok(()),
+            Some(reason) => Err(reason),
+        }
+    }
+
+    /// Notes how full the disk is: `Some` percent refuses messages.
+    pub(crate) fn set_too_full(&self, used: Option<u32>) {
+        let before = self.too_full.swap(used.unwrap_or(0), Ordering::AcqRel);
+        match (before, used) {
+            (0, Some(used)) => tracing::error!(used, "the disk is too full, messages are refused"),
+            (1.., None) => tracing::info!("there is room on the disk again, messages are accepted"),
+            _ => {}
+        }
+    }
+
+    /// Looks whether the clock went back before the checkpoint. Under the log's lock.
+    pub(crate) fn note_time(&self, tail: &LogTail, now: i64) -> Result<(), StoreError> {
+        if now >= tail.timestamp() {
+            return Ok(());
+        }
+        // A recovery takes everything older than the checkpoint for flushed, which messages with
+        // a time set back would not be. So the checkpoint goes back, too.
+        let mut state = self.checkpoint.lock();
+        let saved = &state.saved;
+        if now >= saved.log_timestamp.min(saved.queues_timestamp) {
+            return Ok(());
+        }
+        tracing::warn!(millis = tail.timestamp() - now, "the clock went back");
+        let checkpoint = Checkpoint {
+            log_timestamp: now,
+            queues_timestamp: now,
+            ..state.saved
+        };
+        self.checkpoint_file.save(&checkpoint)?;
+        state.saved = checkpoint;
+        Ok(())
+    }
+
+    /// Writes the queues' new entries to their files, where a kill cannot take them. A queue
+    /// that cannot be written is tried again next time.
+    pub(crate) fn write_queues(&self) -> Result<(), StoreError> {
+        self.each_listed(|queue| queue.write_pending().map(|_| ()))
+    }
+
+    fn each_listed(
+        &self,
+        work: impl Fn(&Queue) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        let queues = std::mem::take(&mut *self.listed.lock());
+        let mut stay = Vec::new();
+        for queue in queues {
+            result = result.and(work(&queue));
+            if queue.unlist() {
+                stay.push(queue);
+            }
+        }
+        self.listed.lock().append(&mut stay);
+        result
+    }
+
+    /// Brings log and queues to the disk and notes that in the checkpoint.
+    pub(crate) fn make_checkpoint(&self) -> Result<(), StoreError> {
+        // Everything before this position is in the queues, so it is once they are flushed.
+        let (end, timestamp) = self.log.position();
+        self.each_listed(|queue| {
+            queue.write_pending()?;
+            queue.flush()
+        })?;
+        self.flush()?;
+        let mut state = self.checkpoint.lock();
+        let checkpoint = Checkpoint {
+            log_timestamp: timestamp,
+            queues_timestamp: timestamp,
+            ..state.saved
+        };
+        if checkpoint != state.saved {
+            self.checkpoint_file.save(&checkpoint)?;
+        }
+        *state = CheckpointState {
+            saved: checkpoint,
+            end,
+            at_millis: self.clock.now_millis(),
+        };
+        Ok(())
+    }
+
+    /// Does what is due besides flushing the log: writes queue entries, makes a checkpoint,
+    /// removes old files.
+    pub fn housekeeping(&self) {
+        let settings = self.settings();
+        let now = self.clock.now_millis();
+        let state = *self.checkpoint.lock();
+        let interval = i64::from(settings.flush_consume_queue_thorough_interval);
+        let due = now - state.at_millis >= interval
+            || now < state.at_millis
+            || self.log.end() - state.end >= CHECKPOINT_BYTES;
+        let result = if due {
+            self.make_checkpoint()
+        } else {
+            self.write_queues()
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "queue entries could not be written, they stay in memory");
+        }
+        self.clean(&settings, now);
+    }
+}
+
+/// Threads.
+impl Store {
+    /// Has the housekeeping done now.
+    pub(crate) fn hurry(&self) {
+        self.keeper.state.lock().hurry = true;
+        self.keeper.wake.notify_one();
+    }
+
+    fn start_threads(self: &Arc<Store>) {
+        let flusher = Arc::clone(&self.flusher);
+        let store = Arc::downgrade(self);
+        let flush = spawn("store-flush", move || flush_loop(&flusher, &store));
+        let keeper = Arc::clone(&self.keeper);
+        let store = Arc::downgrade(self);
+        let keep = spawn("store-keeper", move || keeper.run(&store));
+        self.threads
+            .lock()
+            .extend([flush, keep].into_iter().flatten());
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    match std::thread::Builder::new().name(name.to_owned()).spawn(run) {
+        Ok(thread) => Some(thread),
+        Err(error) => {
+            tracing::error!(%error, name, "a thread of the store could not be started");
+            None
+        }
+    }
+}
+
+/// Flushes when somebody waits, and now and then.
+fn flush_loop(flusher: &Flusher, store: &Weak<Store>) {
+    let mut interval = Duration::ZERO;
+    while flusher.wait(interval) {
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        let millis = store.settings().flush_interval_commit_log;
+        interval = Duration::from_millis(u64::from(millis));
+        if store.flusher.flushed() < store.log.end() {
+            // It has been said and everybody who waits was told.
+            let _ = store.flush();
+        }
+    }
+}
+
+impl Keeper {
+    fn stop(&self) {
+        self.state.lock().stop = true;
+        self.wake.notify_all();
+    }
+
+    fn run(&self, store: &Weak<Store>) {
+        loop {
+            let interval = match store.upgrade() {
+                Some(store) => store.settings().flush_interval_consume_queue,
+                None => return,
+            };
+            {
+                let mut state = self.state.lock();
+                if !state.hurry && !state.stop {
+                    let interval = Duration::from_millis(u64::from(interval));
+                    self.wake.wait_for(&mut state, interval);
+                }
+                if state.stop {
+                    return;
+                }
+                state.hurry = false;
+            }
+            match store.upgrade() {
+                Some(store) => store.housekeeping(),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.keeper.stop();
+        self.flusher.end(StoreError::Closed);
+    }
+}
+
+/// Takes the data directory (`DefaultMessageStore.start`).
+fn lock(disk: &dyn Disk, root: &std::path::Path) -> Result<Box<dyn Lock>, StoreError> {
+    let path = root.join("lock");
+    let failed = |error| StoreError::io("lock", &path, error);
+    let Some(lock) = disk.lock(&path).map_err(failed)? else {
+        return Err(StoreError::InUse {
+            root: root.to_path_buf(),
+        });
+    };
+    lock.file().write_at(b"lock", 0).map_err(failed)?;
+    Ok(lock)
+}
+
+impl Store {
+    /// Marks the directory as not closed (`abort`: the process id in decimal digits).
+    fn write_abort(&self, path: &PathBuf) -> Result<(), StoreError> {
+        let failed = |error| StoreError::io("write", path, error);
+        let file = self.disk.open(path, OpenMode::Create).map_err(failed)?;
+        let id = std::process::id().to_string();
+        file.write_at(id.as_bytes(), 0).map_err(failed)?;
+        file.set_len(id.len() as u64).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        let root = self.settings().root();
+        self.disk
+            .sync_dir(&root)
+            .map_err(|error| StoreError::io("flush the directory", root, error))
+    }
+}
+
+/// Bytes of the machine's memory.
+fn machine_memory() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        let system = rustix::system::sysinfo();
+        system.totalram as u64 * u64::from(system.mem_unit)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        8 << 30
+    }
+}

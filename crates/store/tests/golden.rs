@@ -1,0 +1,512 @@
+//! Data directories written by the reference, and what it reads from them itself.
+//!
+//! `data/store-small.tar.zst` was stopped cleanly, `data/store-crashed.tar.zst` was killed while
+//! it wrote a record. The `.expected.jsonl` beside each holds what the reference answered.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use kerolox_store::*;
+use serde_json::Value;
+use wire::message::property;
+use wire::message::record::RecordRef;
+use wire::message::{body, properties};
+
+/// A directory written by the reference and what is expected of it.
+struct Golden {
+    dir: tempfile::TempDir,
+    packed: &'static Packed,
+}
+
+/// The files of a directory and the lines that tell what is in them.
+struct Packed {
+    files: Vec<(PathBuf, Vec<u8>)>,
+    expected: Vec<Value>,
+}
+
+fn packed(name: &str) -> &'static Packed {
+    static SMALL: LazyLock<Packed> = LazyLock::new(|| Packed::read("store-small"));
+    static CRASHED: LazyLock<Packed> = LazyLock::new(|| Packed::read("store-crashed"));
+    match name {
+        "store-small" => &SMALL,
+        _ => &CRASHED,
+    }
+}
+
+impl Packed {
+    fn read(name: &str) -> Packed {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let packed = std::fs::File::open(data.join(format!("{name}.tar.zst"))).unwrap();
+        let unpacked = ruzstd::decoding::StreamingDecoder::new(packed).unwrap();
+        let mut files = Vec::new();
+        for entry in tar::Archive::new(unpacked).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().into_owned();
+            // 37 MB of another module.
+            if entry.header().entry_type().is_file() && !path.ends_with("timerwheel") {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                files.push((path, bytes));
+            }
+        }
+        let expected =
+            std::fs::read_to_string(data.join(format!("{name}.expected.jsonl"))).unwrap();
+        Packed {
+            files,
+            expected: expected
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+        }
+    }
+}
+
+impl Golden {
+    fn unpack(name: &str) -> Golden {
+        let golden = Golden {
+            dir: tempfile::tempdir().unwrap(),
+            packed: packed(name),
+        };
+        for (path, bytes) in &golden.packed.files {
+            let path = golden.dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        golden
+    }
+
+    fn root(&self) -> std::path::PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn options(&self) -> StoreOptions {
+        let mut options = StoreOptions::new(StoreConfig {
+            store_path_root_dir: self.root().to_str().unwrap().to_owned(),
+            mapped_file_size_commit_log: 1 << 20,
+            mapped_file_size_consume_queue: 6000,
+            ..StoreConfig::default()
+        });
+        options.threads = false;
+        options
+    }
+
+    fn open(&self) -> Arc<Store> {
+        Store::open(self.options()).unwrap()
+    }
+
+    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.packed
+            .expected
+            .iter()
+            .filter(move |line| line["kind"] == kind)
+    }
+
+    fn one<'a>(&'a self, kind: &'a str) -> &'a Value {
+        self.of_kind(kind).next().unwrap()
+    }
+
+    /// Messages of topics with batch consume queues are not read yet.
+    fn is_batch(&self, line: &Value) -> bool {
+        line["topic"] == "fx-bcq"
+    }
+}
+
+fn text<'a>(line: &'a Value, name: &str) -> &'a str {
+    line[name].as_str().unwrap()
+}
+
+fn number(line: &Value, name: &str) -> i64 {
+    line[name]
+        .as_i64()
+        .unwrap_or_else(|| panic!("{name} in {line}"))
+}
+
+fn queue_of(store: &Store, line: &Value) -> Arc<Queue> {
+    store
+        .find_queue(text(line, "topic"), number(line, "queueId") as i32)
+        .unwrap_or_else(|| panic!("no queue for {line}"))
+}
+
+/// Compares everything that can be read from an open store.
+fn compare(golden: &Golden, store: &Store) {
+    compare_queues(golden, store);
+    for line in golden
+        .of_kind("message")
+        .filter(|line| !golden.is_batch(line))
+    {
+        compare_message(store, line);
+    }
+    for line in golden
+        .of_kind("get_message")
+        .filter(|line| !golden.is_batch(line))
+    {
+        let queue = queue_of(store, line);
+        let got = store
+            .get_messages(&queue, number(line, "offset"), 32, 1 << 20, &AllMessages)
+            .unwrap();
+        let status = match text(line, "status") {
+            "OFFSET_OVERFLOW_ONE" => GetStatus::OffsetOverflowOne,
+            "OFFSET_OVERFLOW_BADLY" => GetStatus::OffsetOverflowBadly,
+            "OFFSET_TOO_SMALL" => GetStatus::OffsetTooSmall,
+            "NO_MESSAGE_IN_QUEUE" => GetStatus::NoMessageInQueue,
+            other => panic!("{other}"),
+        };
+        assert_eq!(
+            (got.status, got.next_begin_offset),
+            (status, number(line, "nextBeginOffset")),
+            "{line}"
+        );
+    }
+    for line in golden
+        .of_kind("offset_by_time")
+        .filter(|line| !golden.is_batch(line))
+    {
+        let queue = queue_of(store, line);
+        let find = |boundary| {
+            store
+                .offset_by_time(&queue, number(line, "timestamp"), boundary)
+                .unwrap()
+        };
+        assert_eq!(find(Boundary::Lower), number(line, "lower"), "{line}");
+        assert_eq!(find(Boundary::Upper), number(line, "upper"), "{line}");
+    }
+    for line in golden.of_kind("unqueued") {
+        let bytes = store
+            .message(number(line, "commitLogOffset"))
+            .unwrap()
+            .unwrap();
+        let record = RecordRef::parse(&bytes).unwrap();
+        assert_eq!(record.topic(), text(line, "topic"));
+        assert_eq!(record.queue_offset(), number(line, "queueOffset"));
+        assert_eq!(record.total_size() as i64, number(line, "size"));
+    }
+    let expected = golden.one("store");
+    assert_eq!(
+        store.min_physical_offset(),
+        number(expected, "minPhyOffset")
+    );
+    assert_eq!(
+        store.max_physical_offset(),
+        number(expected, "maxPhyOffset")
+    );
+}
+
+fn compare_queues(golden: &Golden, store: &Store) {
+    for line in golden
+        .of_kind("queue")
+        .filter(|line| !golden.is_batch(line))
+    {
+        let queue = queue_of(store, line);
+        assert_eq!(queue.min_offset(), number(line, "minOffset"), "{line}");
+        assert_eq!(queue.max_offset(), number(line, "maxOffset"), "{line}");
+        assert_eq!(
+            store.earliest_message_time(&queue).unwrap(),
+            number(line, "earliestStoreTime")
+        );
+        let last = store
+            .entry(&queue, queue.max_offset() - 1)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            last.physical_offset + i64::from(last.size),
+            number(line, "maxPhysicOffset"),
+            "{line}"
+        );
+    }
+}
+
+fn compare_message(store: &Store, line: &Value) {
+    let queue = queue_of(store, line);
+    let offset = number(line, "queueOffset");
+    let entry = store.entry(&queue, offset).unwrap().unwrap();
+    let expected = QueueEntry {
+        physical_offset: number(line, "commitLogOffset"),
+        size: number(line, "size") as i32,
+        tags_code: number(line, "tagsCode"),
+    };
+    assert_eq!(entry, expected, "{line}");
+    assert_eq!(
+        store.store_timestamp_at(&queue, offset).unwrap(),
+        number(line, "storeTimestamp")
+    );
+
+    let got = store
+        .get_messages(&queue, offset, 1, 1 << 20, &AllMessages)
+        .unwrap();
+    assert_eq!(got.status, GetStatus::Found);
+    let bytes = got.slices.concat();
+    assert_eq!(
+        store.message(entry.physical_offset).unwrap().unwrap(),
+        bytes
+    );
+    let record = RecordRef::parse(&bytes).unwrap();
+    record.check_body_crc().unwrap();
+    assert_eq!(i64::from(record.body_crc()), number(line, "bodyCrc"));
+    let decompressed = body::plain_body(&record, 1 << 22).unwrap();
+    assert_eq!(decompressed.len() as i64, number(line, "bodyLen"), "{line}");
+    assert_eq!(record.sys_flag(), number(line, "sysFlag") as i32);
+    assert_eq!(record.born_host().to_string(), text(line, "bornHost"));
+    let own = |name, otherwise| line.get(name).unwrap_or(&line[otherwise]);
+    assert_eq!(
+        record.topic(),
+        own("recordTopic", "topic").as_str().unwrap()
+    );
+    assert_eq!(
+        i64::from(record.queue_id()),
+        own("recordQueueId", "queueId").as_i64().unwrap()
+    );
+    assert_eq!(
+        record.queue_offset(),
+        own("recordQueueOffset", "queueOffset").as_i64().unwrap()
+    );
+    let found: BTreeMap<String, Value> = properties::iter(&record.properties())
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect();
+    let expected: BTreeMap<String, Value> = line["properties"]
+        .as_object()
+        .map(|properties| {
+            properties
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        })
+        .unwrap_or_default();
+    assert_eq!(found, expected, "{line}");
+}
+
+#[test]
+fn a_cleanly_stopped_store_reads_as_the_reference_reads_it() {
+    let golden = Golden::unpack("store-small");
+    let checkpoint = Checkpoint::decode(&std::fs::read(golden.root().join("checkpoint")).unwrap());
+    let expected = golden.one("checkpoint");
+    assert_eq!(
+        checkpoint.log_timestamp,
+        number(expected, "physicMsgTimestamp")
+    );
+    assert_eq!(
+        checkpoint.queues_timestamp,
+        number(expected, "logicsMsgTimestamp")
+    );
+    assert_eq!(
+        checkpoint.index_timestamp,
+        number(expected, "indexMsgTimestamp")
+    );
+
+    let store = golden.open();
+    compare(&golden, &store);
+    assert!(
+        store.queues_of("fx-gone").is_empty(),
+        "a deleted topic stays deleted"
+    );
+    assert!(matches!(
+        store.queue("fx-bcq", 0),
+        Err(StoreError::BatchQueue { .. })
+    ));
+    assert_eq!(
+        store.max_physical_offset(),
+        number(golden.one("commitlog"), "end")
+    );
+    store.close().unwrap();
+    // Opened and closed, nothing of it has changed.
+    compare(&golden, &golden.open());
+}
+
+#[test]
+fn a_killed_store_is_recovered_as_the_reference_recovers_it() {
+    let golden = Golden::unpack("store-crashed");
+    let store = golden.open();
+    compare(&golden, &store);
+    for line in golden.of_kind("acked") {
+        let queue = queue_of(&store, line);
+        for (index, id) in text(line, "offsetMsgId").split(',').enumerate() {
+            let entry = store
+                .entry(&queue, number(line, "queueOffset") + index as i64)
+                .unwrap()
+                .unwrap();
+            let physical = i64::from_str_radix(&id[16..], 16).unwrap();
+            assert_eq!(entry.physical_offset, physical, "{line}");
+        }
+    }
+    store.close().unwrap();
+    compare(&golden, &golden.open());
+}
+
+#[test]
+fn queues_can_be_rebuilt_from_the_log_alone() {
+    for name in ["store-small", "store-crashed"] {
+        let golden = Golden::unpack(name);
+        std::fs::remove_dir_all(golden.root().join("consumequeue")).unwrap();
+        compare(&golden, &golden.open());
+    }
+}
+
+#[test]
+fn an_aborted_store_without_a_checkpoint_is_rebuilt_from_the_log() {
+    let golden = Golden::unpack("store-small");
+    std::fs::write(golden.root().join("abort"), "").unwrap();
+    std::fs::remove_file(golden.root().join("checkpoint")).unwrap();
+    let store = golden.open();
+    compare(&golden, &store);
+    assert!(
+        !store.queues_of("fx-gone").is_empty(),
+        "that it was deleted is not in the log"
+    );
+}
+
+/// Damages a directory as a variant of the expected data says.
+fn patch(golden: &Golden, variant: &Value) {
+    for patch in variant["patch"].as_array().unwrap() {
+        let path = |name: &str| golden.root().join(text(patch, name));
+        if patch.get("delete").is_some() {
+            let path = path("delete");
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        } else if patch.get("create").is_some() {
+            std::fs::write(path("create"), "").unwrap();
+        } else if patch.get("truncate").is_some() {
+            let file = std::fs::File::options()
+                .write(true)
+                .open(path("truncate"))
+                .unwrap();
+            file.set_len(number(patch, "size") as u64).unwrap();
+        } else {
+            let hex = text(patch, "hex");
+            let bytes: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
+            let disk = OsDisk::new();
+            let file = disk.open(&path("file"), OpenMode::Write).unwrap();
+            file.write_at(&bytes, number(patch, "offset") as u64)
+                .unwrap();
+        }
+    }
+}
+
+/// Every message that the undamaged directory has and the damaged one gives.
+fn readable(store: &Store, golden: &Golden) -> usize {
+    let mut count = 0;
+    for line in golden
+        .of_kind("message")
+        .filter(|line| !golden.is_batch(line))
+    {
+        let Some(queue) = store.find_queue(text(line, "topic"), number(line, "queueId") as i32)
+        else {
+            continue;
+        };
+        let offset = number(line, "queueOffset");
+        let Some(entry) = store.entry(&queue, offset).unwrap() else {
+            continue;
+        };
+        let whole = store
+            .message_at(&queue, offset)
+            .unwrap()
+            .is_some_and(|bytes| {
+                RecordRef::parse(&bytes).is_ok_and(|record| record.check_body_crc().is_ok())
+            });
+        if entry.physical_offset == number(line, "commitLogOffset") && whole {
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn damage_costs_no_more_than_what_it_hit() {
+    for name in ["store-small", "store-crashed"] {
+        let variants: Vec<Value> = Golden::unpack(name).of_kind("variant").cloned().collect();
+        for variant in variants {
+            let golden = Golden::unpack(name);
+            patch(&golden, &variant);
+            let whole = golden
+                .of_kind("message")
+                .filter(|line| !golden.is_batch(line))
+                .count();
+            let store = golden.open();
+            let lost = whole - readable(&store, &golden);
+            let most = match text(&variant, "name") {
+                name if name.contains("body_flipped") || name.starts_with("last_record_") => 1,
+                "consume_queue_last_three_zeroed" => 3,
+                "first_commitlog_file_deleted" | "last_commitlog_file_deleted" => whole,
+                "last_commitlog_file_short" => 100,
+                _ => 0,
+            };
+            assert!(
+                lost <= most,
+                "{name}: {} lost {lost} messages",
+                variant["name"]
+            );
+
+            // It goes on, and nothing gets the number of another.
+            let queue = store.queue("new", 0).unwrap();
+            let mut batch = [Append::new(
+                &queue,
+                b"new",
+                b"",
+                common::host(1),
+                common::host(2),
+            )];
+            let before = store.max_physical_offset();
+            store.append(&mut batch);
+            assert!(batch[0].outcome.clone().unwrap().unwrap().physical_offset >= before);
+            store.close().unwrap();
+            let store = golden.open();
+            assert_eq!(
+                whole - readable(&store, &golden),
+                lost,
+                "{name}: {}",
+                variant["name"]
+            );
+            assert_eq!(store.find_queue("new", 0).unwrap().max_offset(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_file_size_that_does_not_fit_is_named() {
+    let golden = Golden::unpack("store-small");
+    let mut options = golden.options();
+    options.settings.mapped_file_size_commit_log = 1 << 21;
+    let error = Store::open(options).err().unwrap().to_string();
+    assert!(
+        error.contains("mappedFileSizeCommitLog is 2097152"),
+        "{error}"
+    );
+    let mut options = golden.options();
+    options.settings.mapped_file_size_consume_queue = 4000;
+    let error = Store::open(options).err().unwrap().to_string();
+    assert!(
+        error.contains("mappedFileSizeConsumeQueue is 4000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn keys_of_the_expected_messages_are_properties() {
+    // The index is not read yet; its keys are, as properties.
+    let golden = Golden::unpack("store-crashed");
+    let store = golden.open();
+    for line in golden
+        .of_kind("message")
+        .filter(|line| line.get("keys").is_some())
+        .take(50)
+    {
+        let bytes = store
+            .message(number(line, "commitLogOffset"))
+            .unwrap()
+            .unwrap();
+        let record = RecordRef::parse(&bytes).unwrap();
+        let text_of = record.properties();
+        assert_eq!(
+            properties::get(&text_of, property::KEYS),
+            line["keys"].as_str()
+        );
+    }
+}

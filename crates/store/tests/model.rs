@@ -1,0 +1,338 @@
+//! Random operations against a plain model of what a store is, with kills and power failures at
+//! any point.
+//!
+//! What was promised is found: after a kill all that was appended, after a power failure all
+//! that was flushed. What is found is what was appended, in its order, each message once.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use common::{Setup, host};
+use kerolox_store::*;
+use proptest::prelude::*;
+use wire::message::record::RecordRef;
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A batch of single messages: queue and body length of each.
+    Append(Vec<(u8, usize)>),
+    /// A client batch: queue, and body length of its messages.
+    Batch(u8, Vec<usize>),
+    /// Messages of a queue are read from a place in it.
+    Read(u8, u8),
+    Flush,
+    Housekeeping,
+    /// Time passes, seldom backwards.
+    Time(i64),
+    /// A fault comes up.
+    Fault(Operation, u32, usize),
+    Close,
+    Kill,
+    /// Power fails; a bit for each unflushed piece says whether it is kept, over and over.
+    Power(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = || prop_oneof![4 => 0_usize..60, 1 => 0_usize..1500];
+    prop_oneof![
+        10 => prop::collection::vec((0_u8..4, size()), 1..8).prop_map(Step::Append),
+        3 => (0_u8..4, prop::collection::vec(size(), 1..5)).prop_map(|(queue, sizes)| Step::Batch(queue, sizes)),
+        4 => (0_u8..4, any::<u8>()).prop_map(|(queue, at)| Step::Read(queue, at)),
+        3 => Just(Step::Flush),
+        3 => Just(Step::Housekeeping),
+        4 => prop_oneof![9 => 0_i64..40_000, 1 => -100_000_i64..0].prop_map(Step::Time),
+        1 => (prop_oneof![Just(Operation::Write), Just(Operation::Create)], 0_u32..6, 0_usize..600)
+            .prop_map(|(operation, after, partial)| Step::Fault(operation, after, partial)),
+        1 => Just(Step::Close),
+        2 => Just(Step::Kill),
+        2 => any::<u64>().prop_map(Step::Power),
+    ]
+}
+
+/// What a queue should hold.
+#[derive(Default)]
+struct ModelQueue {
+    bodies: Vec<Vec<u8>>,
+    /// Messages whose sender was told that they are on the disk.
+    flushed: usize,
+}
+
+struct Model {
+    setup: Setup,
+    store: Arc<Store>,
+    queues: BTreeMap<u8, ModelQueue>,
+    next: u64,
+}
+
+impl Model {
+    fn new() -> Model {
+        let mut setup = Setup::new();
+        // Small enough that files end all the time.
+        setup.settings.mapped_file_size_commit_log = 4096;
+        setup.settings.mapped_file_size_consume_queue = 160;
+        setup.settings.tail_cache_size = 6000;
+        setup.settings.flush_consume_queue_thorough_interval = 30_000;
+        Model {
+            store: setup.open(),
+            setup,
+            queues: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    fn body(&mut self, size: usize) -> Vec<u8> {
+        self.next += 1;
+        let mut body = self.next.to_be_bytes().to_vec();
+        body.resize(8 + size, self.next as u8);
+        body
+    }
+
+    fn append(&mut self, messages: &[(u8, usize)], batch: bool) -> Result<(), TestCaseError> {
+        let bodies: Vec<Vec<u8>> = messages.iter().map(|(_, size)| self.body(*size)).collect();
+        let queues: Vec<Arc<Queue>> = messages
+            .iter()
+            .map(|(queue, _)| self.store.queue("t", i32::from(*queue)).unwrap())
+            .collect();
+        let mut appends: Vec<Append<'_>> = queues
+            .iter()
+            .zip(&bodies)
+            .enumerate()
+            .map(|(index, (queue, body))| {
+                let mut append = Append::new(queue, body, b"A\x01b\x02", host(1), host(2));
+                append.with_previous = batch && index > 0;
+                append
+            })
+            .collect();
+        let end = self.store.append(&mut appends);
+        let outcomes: Vec<_> = appends
+            .iter()
+            .map(|append| append.outcome.clone().unwrap())
+            .collect();
+        if batch {
+            let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            prop_assert!(stored == 0 || stored == messages.len());
+        }
+        for ((outcome, (queue, _)), body) in outcomes.into_iter().zip(messages).zip(bodies) {
+            if let Ok(appended) = outcome {
+                let model = self.queues.entry(*queue).or_default();
+                prop_assert_eq!(appended.queue_offset, model.bodies.len() as i64);
+                prop_assert!(appended.end() <= end);
+                model.bodies.push(body);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, queue: u8, at: u8) -> Result<(), TestCaseError> {
+        let Some(model) = self.queues.get(&queue) else {
+            return Ok(());
+        };
+        let handle = self.store.queue("t", i32::from(queue)).unwrap();
+        let mut offset = usize::from(at) % (model.bodies.len() + 1);
+        while offset < model.bodies.len() {
+            let got = self
+                .store
+                .get_messages(&handle, offset as i64, 32, 3000, &AllMessages)
+                .unwrap();
+            prop_assert_eq!(got.status, GetStatus::Found);
+            let bytes = got.slices.concat();
+            let mut rest = bytes.as_slice();
+            for _ in 0..got.message_count {
+                let record = RecordRef::parse(rest).unwrap();
+                prop_assert_eq!(record.body(), model.bodies[offset].as_slice());
+                prop_assert_eq!(record.queue_offset(), offset as i64);
+                rest = &rest[record.total_size()..];
+                offset += 1;
+            }
+            prop_assert!(rest.is_empty());
+            prop_assert_eq!(got.next_begin_offset, offset as i64);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        // Without an error, that is a promise.
+        if self.store.flush().is_ok() {
+            for model in self.queues.values_mut() {
+                model.flushed = model.bodies.len();
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.setup.disk.clear_faults();
+        self.store = self.setup.open();
+    }
+
+    /// Looks at everything; after a power failure, unflushed messages may be gone from the ends.
+    fn check(&mut self, power_failed: bool) -> Result<(), TestCaseError> {
+        for (id, model) in &mut self.queues {
+            let queue = self.store.queue("t", i32::from(*id)).unwrap();
+            prop_assert!(power_failed || queue.min_offset() == 0);
+            let max = queue.max_offset() as usize;
+            if power_failed {
+                prop_assert!(
+                    max >= model.flushed,
+                    "queue {} has {} of {} promised",
+                    id,
+                    max,
+                    model.flushed
+                );
+                prop_assert!(max <= model.bodies.len());
+                for (offset, body) in model.bodies.iter().enumerate().take(max) {
+                    let found = self.store.message_at(&queue, offset as i64).unwrap();
+                    match found {
+                        Some(bytes) => {
+                            let record = RecordRef::parse(&bytes).unwrap();
+                            prop_assert_eq!(record.body(), body.as_slice());
+                            prop_assert_eq!(record.queue_offset(), offset as i64);
+                            record.check_body_crc().unwrap();
+                        }
+                        None => {
+                            prop_assert!(offset >= model.flushed, "message {} was promised", offset)
+                        }
+                    }
+                }
+                // The model goes on with what is there; numbers that were lost stay empty, which
+                // it does not know, so it starts anew then.
+                model.bodies.truncate(max);
+                model.flushed = model.flushed.min(max);
+            } else {
+                prop_assert_eq!(max, model.bodies.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every message of the model is there: a power failure can leave holes.
+    fn has_holes(&self) -> bool {
+        self.queues.iter().any(|(id, model)| {
+            let queue = self.store.queue("t", i32::from(*id)).unwrap();
+            (0..model.bodies.len()).any(|offset| {
+                self.store
+                    .message_at(&queue, offset as i64)
+                    .unwrap()
+                    .is_none()
+            })
+        })
+    }
+
+    fn run(&mut self, step: &Step) -> Result<bool, TestCaseError> {
+        match step {
+            Step::Append(messages) => self.append(messages, false)?,
+            Step::Batch(queue, sizes) => {
+                let messages: Vec<(u8, usize)> = sizes.iter().map(|size| (*queue, *size)).collect();
+                self.append(&messages, true)?;
+            }
+            Step::Read(queue, at) => self.read(*queue, *at)?,
+            Step::Flush => self.flush(),
+            Step::Housekeeping => self.store.housekeeping(),
+            Step::Time(millis) => self.setup.clock.advance(*millis),
+            Step::Fault(operation, after, partial) => self.setup.disk.inject(Fault {
+                operation: *operation,
+                after: *after,
+                partial: *partial,
+                kind: io::ErrorKind::Other,
+            }),
+            Step::Close => {
+                self.setup.disk.clear_faults();
+                self.store.close().unwrap();
+                self.reopen();
+                self.check(false)?;
+                self.flush();
+            }
+            Step::Kill => {
+                self.setup.disk.kill();
+                self.reopen();
+                self.check(false)?;
+                self.flush();
+            }
+            Step::Power(keep) => {
+                let mut bits = *keep;
+                self.setup.disk.power_failure(|| {
+                    bits = bits.rotate_left(1);
+                    bits & 1 == 1
+                });
+                self.reopen();
+                self.check(true)?;
+                if self.has_holes() {
+                    return Ok(false);
+                }
+                self.flush();
+            }
+        }
+        Ok(true)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 5000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_keeps_its_promises(steps in prop::collection::vec(step(), 1..60)) {
+        let mut model = Model::new();
+        for step in &steps {
+            if !model.run(step)? {
+                return Ok(());
+            }
+        }
+        for queue in 0..4 {
+            model.read(queue, 0)?;
+        }
+        model.setup.disk.clear_faults();
+        model.store.close().unwrap();
+        model.reopen();
+        model.check(false)?;
+    }
+}
+
+#[test]
+fn debug_case() {
+    use Step::*;
+    let mut model = Model::new();
+    for step in [
+        Append(vec![(3, 1282), (1, 28)]),
+        Append(vec![(3, 15), (0, 5), (1, 6), (0, 713), (0, 42), (3, 50)]),
+        Append(vec![(0, 6), (0, 35), (0, 24), (0, 635), (0, 0), (3, 0)]),
+        Append(vec![(3, 23), (3, 22), (2, 22), (3, 51), (0, 257)]),
+        Append(vec![
+            (3, 33),
+            (0, 57),
+            (0, 46),
+            (0, 1264),
+            (0, 35),
+            (0, 44),
+            (3, 40),
+        ]),
+        Housekeeping,
+        Power(45035996273704960),
+        Fault(Operation::Write, 0, 0),
+        Append(vec![(0, 0)]),
+        Power(11529215046068469760),
+    ] {
+        println!("{step:?} end {}", model.store.max_physical_offset());
+        if let Power(_) = step {
+            for q in model.store.queues() {
+                for o in 0..q.max_offset() {
+                    println!("q{} {o} {:?}", q.id(), model.store.entry(&q, o));
+                }
+            }
+            for (id, m) in &model.queues {
+                println!("model {id} {} flushed {}", m.bodies.len(), m.flushed);
+            }
+        }
+        let r = model.run(&step);
+        if let Power(_) = step {
+            for q in model.store.queues() {
+                for o in 0..q.max_offset() {
+                    println!("q{} {o} {:?}", q.id(), model.store.entry(&q, o));
+                }
+            }
+        }
+        r.unwrap();
+    }
+}
