@@ -1,0 +1,82 @@
+//! Single messages and entries of consume queues.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::MessageFilter;
+use transport::Reply;
+use wire::body::json;
+use wire::body::queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
+use wire::header::pull::{QueryConsumeQueueRequest, ViewMessageRequest, ViewMessageResponse};
+
+use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::routes::Call;
+
+/// Most entries of a queue in one answer.
+const MAX_ENTRIES: i64 = 10_000;
+
+/// VIEW_MESSAGE_BY_ID: the message at a place in the commit log, as it is stored.
+pub(crate) async fn view(
+    broker: &Arc<Broker>,
+    _: &Call,
+    header: ViewMessageRequest<'_>,
+    _: Bytes,
+) -> Result<Reply<ViewMessageResponse>, BrokerError> {
+    let offset = header.offset;
+    let message = broker.store.message(offset)?.ok_or_else(|| {
+        BrokerError::System(format!("can not find message by the offset, {offset}"))
+    })?;
+    Ok(Reply::ok(ViewMessageResponse {}).with_body(message))
+}
+
+/// QUERY_CONSUME_QUEUE: entries of a queue, and whether a group would get their messages.
+pub(crate) async fn queue_entries(
+    broker: &Arc<Broker>,
+    _: &Call,
+    header: QueryConsumeQueueRequest<'_>,
+    _: Bytes,
+) -> Result<Reply, BrokerError> {
+    let (topic, queue_id) = (header.topic.unwrap_or_default(), header.queue_id);
+    let queue = broker
+        .store
+        .find_queue(&topic, queue_id)
+        .ok_or_else(|| BrokerError::System(format!("{queue_id}@{topic} is not exist!")))?;
+    let group = header.consumer_group.as_deref();
+    let subscription = group.and_then(|group| broker.clients.subscription(group, &topic));
+    let offline = group.filter(|_| subscription.is_none());
+    let mut body = QueryConsumeQueueResponseBody {
+        filter_data: offline.map(|group| format!("{group}@{topic} is not online!")),
+        max_queue_index: queue.max_offset(),
+        min_queue_index: queue.min_offset(),
+        queue_data: Vec::new(),
+        subscription_data: subscription
+            .as_ref()
+            .map(|subscription| subscription.data.clone()),
+    };
+    if !(queue.min_offset()..queue.max_offset()).contains(&header.index) {
+        let index = header.index;
+        let remark = format!("Index {index} of {queue_id}@{topic} is not exist!");
+        return Ok(Reply::empty()
+            .with_remark(remark)
+            .with_body(json::write(&body)));
+    }
+    let count = i64::from(header.count).clamp(0, MAX_ENTRIES);
+    let end = queue.max_offset().min(header.index.saturating_add(count));
+    for offset in header.index..end {
+        let Some(entry) = broker.store.entry(&queue, offset)? else {
+            break;
+        };
+        let wanted = |subscription: &crate::clients::Subscription| {
+            subscription.filter.matches_entry(entry.tags_code)
+        };
+        body.queue_data.push(ConsumeQueueData {
+            eval: subscription.as_deref().is_some_and(wanted),
+            physic_offset: entry.physical_offset,
+            physic_size: entry.size,
+            tags_code: entry.tags_code,
+            ..ConsumeQueueData::default()
+        });
+    }
+    Ok(Reply::empty().with_body(json::write(&body)))
+}

@@ -1,0 +1,66 @@
+//! The broker's configuration.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use config::properties;
+use transport::Reply;
+use wire::body::json;
+use wire::header::NoHeader;
+use wire::header::broker::GetBrokerConfigResponse;
+
+use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::routes::Call;
+
+/// Keys that are not for anybody to change from afar (`configBlackList`).
+const LOCKED: [&str; 3] = ["brokerConfigPath", "rocketmqHome", "configBlackList"];
+
+/// GET_BROKER_CONFIG: all settings as properties.
+pub(crate) async fn get(
+    broker: &Arc<Broker>,
+    _: &Call,
+    _: NoHeader,
+    _: Bytes,
+) -> Result<Reply<GetBrokerConfigResponse<'static>>, BrokerError> {
+    let version = json::write(&*broker.config_version.lock());
+    let version = String::from_utf8_lossy(&version).into_owned();
+    let header = GetBrokerConfigResponse {
+        version: version.into(),
+    };
+    Ok(Reply::ok(header).with_body(broker.live.properties()))
+}
+
+/// UPDATE_BROKER_CONFIG: changes settings, all or none.
+pub(crate) async fn update(
+    broker: &Arc<Broker>,
+    call: &Call,
+    _: NoHeader,
+    body: Bytes,
+) -> Result<Reply, BrokerError> {
+    let refused = |error: config::ConfigError| BrokerError::System(error.to_string());
+    let changes = properties::parse("request", &body).map_err(refused)?;
+    if changes.iter().any(|change| LOCKED.contains(&&*change.key)) {
+        return Err(BrokerError::NoPermission(
+            "Can not update config in black list.".into(),
+        ));
+    }
+    let updated = broker.live.update(&changes).map_err(refused)?;
+    if updated.changed.is_empty() {
+        return Ok(Reply::empty());
+    }
+    broker.config_version.lock().advance(0, broker.now_millis());
+    for change in &updated.changed {
+        let (key, from, to) = (change.key, &change.from, &change.to);
+        tracing::info!(by = %call.connection.peer(), key, ?from, ?to, "setting changed");
+    }
+    // Name servers tell clients what they may do here.
+    if updated
+        .changed
+        .iter()
+        .any(|change| change.key == "brokerPermission")
+    {
+        broker.topics.mark_changed();
+    }
+    Ok(Reply::empty())
+}

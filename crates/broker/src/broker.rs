@@ -1,0 +1,328 @@
+//! The broker put together: its state, its tasks, its life.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use config::Live;
+use parking_lot::Mutex;
+use store::{
+    ArrivalListener, Clock, ConfigFile, DelayLevels, Disk, OsDisk, Store, StoreError, StoreOptions,
+    SystemClock,
+};
+use tokio::task::JoinHandle;
+use tracing::warn;
+use transport::{
+    Connection, ConnectionListener, HandlerTable, RemotingClient, RemotingServer, TransportError,
+};
+use wire::body::version::DataVersion;
+use wire::message::id::UniqueIdGenerator;
+use wire::message::{properties, property};
+
+use crate::clients::ClientTable;
+use crate::error::BrokerError;
+use crate::groups::GroupTable;
+use crate::locks::QueueLocks;
+use crate::long_polling::LongPolling;
+use crate::offsets::OffsetTable;
+use crate::rates::Rates;
+use crate::schedule::Schedule;
+use crate::settings::BrokerSettings;
+use crate::topics::TopicTable;
+use crate::traffic::Traffic;
+use crate::{registration, routes};
+
+/// How long a shutdown waits for requests that are being served.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// Time between two looks at what is over: held pulls, silent clients.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A table of the broker can't be read or written.
+    #[error("{0}")]
+    Table(String),
+    /// The port can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] TransportError),
+    /// A setting can't be used.
+    #[error("{key} can't be used: {reason}")]
+    Setting {
+        /// The configuration key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl From<BrokerError> for StartError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Store(error) => Self::Store(error),
+            error => Self::Table(error.to_string()),
+        }
+    }
+}
+
+/// The state of a broker, shared by its handlers and tasks.
+pub(crate) struct Broker {
+    pub(crate) live: Live<BrokerSettings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) topics: TopicTable,
+    pub(crate) groups: GroupTable,
+    pub(crate) offsets: OffsetTable,
+    pub(crate) clients: ClientTable,
+    pub(crate) locks: QueueLocks,
+    pub(crate) polling: Arc<LongPolling>,
+    pub(crate) schedule: Schedule,
+    pub(crate) traffic: Traffic,
+    pub(crate) rates: Rates,
+    /// Counts the changes of the settings.
+    pub(crate) config_version: Mutex<DataVersion>,
+    /// When the broker started, in milliseconds since 1970.
+    pub(crate) started_millis: i64,
+    /// `host:port` that clients reach the broker at.
+    pub(crate) address: String,
+    /// `host:port` that replicas reach the broker at.
+    pub(crate) ha_address: String,
+    /// The address that is stored with each message and stands in its id.
+    pub(crate) store_host: SocketAddr,
+    /// The properties that are added to every message.
+    pub(crate) own_properties: String,
+    pub(crate) region_id: String,
+    pub(crate) trace_on: bool,
+    unique_ids: UniqueIdGenerator,
+    next_queue: AtomicU32,
+}
+
+impl Broker {
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<BrokerSettings> {
+        self.live.load()
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub(crate) fn now_millis(&self) -> i64 {
+        self.clock.now_millis()
+    }
+
+    /// One of `queues` queues; they take turns.
+    pub(crate) fn random_queue(&self, queues: i32) -> i32 {
+        let turn = self.next_queue.fetch_add(1, Ordering::Relaxed);
+        (turn % queues.max(1).unsigned_abs()) as i32
+    }
+
+    /// A unique id for a message that came without one.
+    pub(crate) fn new_unique_id(&self) -> String {
+        let mut id = String::new();
+        self.unique_ids.next(self.now_millis()).append_to(&mut id);
+        id
+    }
+
+    /// Opens the store and reads the tables. Blocks while the store recovers.
+    fn open(live: Live<BrokerSettings>, port: u16) -> Result<Self, StartError> {
+        let settings = live.load();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let disk: Arc<dyn Disk> = OsDisk::new();
+        let store = Store::open(StoreOptions {
+            settings: settings.store.clone(),
+            disk: Arc::clone(&disk),
+            clock: Arc::clone(&clock),
+            threads: true,
+        })?;
+        let polling = Arc::new(LongPolling::default());
+        store.set_listener(Arc::clone(&polling) as Arc<dyn ArrivalListener>);
+        let levels = DelayLevels::parse(&settings.store.message_delay_level).unwrap_or_default();
+        let delay_offsets = settings.store.config_dir().join("delayOffset.json");
+        let schedule = Schedule::open(levels, ConfigFile::new(Arc::clone(&disk), delay_offsets))?;
+
+        let ip = &settings.broker.broker_ip;
+        let ip_addr: IpAddr = ip.parse().map_err(|_| StartError::Setting {
+            key: "brokerIP1",
+            reason: format!(
+                "\"{ip}\" is no IP address; set the address that clients reach this machine at"
+            ),
+        })?;
+        let store_host = SocketAddr::new(ip_addr, port);
+        let mut own_properties = String::new();
+        let trace_on = settings.broker.trace_on;
+        for (name, value) in [
+            (property::MSG_REGION, &*settings.broker.region_id),
+            (
+                property::TRACE_SWITCH,
+                if trace_on { "true" } else { "false" },
+            ),
+            (property::CLUSTER, &*settings.broker.broker_cluster_name),
+        ] {
+            properties::put(&mut own_properties, name, value);
+        }
+        let pid = std::process::id();
+        Ok(Self {
+            topics: TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            offsets: OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            clients: ClientTable::new(Arc::clone(&clock), live.clone()),
+            locks: QueueLocks::new(Arc::clone(&clock)),
+            polling,
+            schedule,
+            traffic: Traffic::default(),
+            rates: Rates::default(),
+            config_version: Mutex::default(),
+            started_millis: clock.now_millis(),
+            address: store_host.to_string(),
+            ha_address: SocketAddr::new(ip_addr, port.wrapping_add(1)).to_string(),
+            store_host,
+            own_properties,
+            region_id: settings.broker.region_id.clone(),
+            trace_on,
+            unique_ids: UniqueIdGenerator::new(ip_addr, pid, pid as i32, 0),
+            next_queue: AtomicU32::new(0),
+            clock,
+            store,
+            live,
+        })
+    }
+
+    /// Writes all tables to disk.
+    fn persist(&self) {
+        let tables = [
+            ("topics", self.topics.persist()),
+            ("groups", self.groups.persist()),
+            ("offsets", self.offsets.persist()),
+            (
+                "delayed messages",
+                self.schedule.persist().map_err(BrokerError::from),
+            ),
+        ];
+        for (what, result) in tables {
+            if let Err(error) = result {
+                warn!("the table of {what} can't be written: {error}");
+            }
+        }
+    }
+}
+
+/// Hears of connections that close, so that their clients' groups are told at once.
+struct Presence(Arc<Broker>);
+
+impl ConnectionListener for Presence {
+    fn closed(&self, connection: &Arc<Connection>) {
+        self.0.clients.closed(connection);
+    }
+}
+
+/// A running broker.
+pub struct RunningBroker {
+    broker: Arc<Broker>,
+    server: RemotingServer,
+    client: RemotingClient,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl RunningBroker {
+    /// Opens the store, recovers what a crash left, listens, and registers with the name servers
+    /// that `namesrvAddr` names. Clients are served when this returns.
+    ///
+    /// # Errors
+    /// The data directory is in use or damaged, the port is in use, or a setting can't be used.
+    pub async fn start(live: Live<BrokerSettings>) -> Result<Self, StartError> {
+        let settings = live.load();
+        let bound = RemotingServer::bind(settings.server.clone()).await?;
+        let port = bound.local_addr().port();
+        let opening = live.clone();
+        let broker = tokio::task::spawn_blocking(move || Broker::open(opening, port))
+            .await
+            .map_err(|error| StartError::Setting {
+                key: "store",
+                reason: error.to_string(),
+            })??;
+        let broker = Arc::new(broker);
+        broker.polling.attach(&broker);
+        let server = bound
+            .handlers(routes::handlers(&broker))
+            .listener(Arc::new(Presence(Arc::clone(&broker))))
+            .start();
+        let client = RemotingClient::new(settings.client.clone(), HandlerTable::new());
+        registration::register(&broker, &client).await;
+        let mut running = Self {
+            broker,
+            server,
+            client,
+            tasks: Vec::new(),
+        };
+        running.spawn_tasks(&settings);
+        Ok(running)
+    }
+
+    fn spawn_tasks(&mut self, settings: &BrokerSettings) {
+        let broker = Arc::clone(&self.broker);
+        self.tasks
+            .push(tokio::spawn(registration::run(broker, self.client.clone())));
+        let broker = Arc::clone(&self.broker);
+        self.tasks.push(tokio::spawn(
+            async move { broker.schedule.run(&broker).await },
+        ));
+        let broker = Arc::clone(&self.broker);
+        self.tasks.push(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(SWEEP);
+            loop {
+                interval.tick().await;
+                broker.polling.expire(broker.now_millis());
+                broker.clients.expire();
+                broker.locks.expire();
+                let hour = broker.clock.local_hour();
+                broker
+                    .rates
+                    .sample(broker.now_millis(), hour, &broker.traffic);
+            }
+        }));
+        let broker = Arc::clone(&self.broker);
+        let period = Duration::from_millis(settings.broker.flush_consumer_offset_interval);
+        self.tasks.push(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(period);
+            loop {
+                interval.tick().await;
+                let broker = Arc::clone(&broker);
+                // Writing a file and waiting for the disk is nothing for a connection's thread.
+                let _ = tokio::task::spawn_blocking(move || broker.persist()).await;
+            }
+        }));
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// `host:port` that it tells clients to connect to.
+    pub fn address(&self) -> &str {
+        &self.broker.address
+    }
+
+    /// Leaves the name servers, answers what is under way, and writes everything to disk.
+    ///
+    /// # Errors
+    /// What could not be written.
+    pub async fn shutdown(self) -> Result<(), StoreError> {
+        registration::unregister(&self.broker, &self.client).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.broker.polling.release();
+        self.server.shutdown(SHUTDOWN_GRACE).await;
+        self.client.shutdown().await;
+        let broker = self.broker;
+        let closed = tokio::task::spawn_blocking(move || {
+            broker.persist();
+            broker.store.close()
+        });
+        closed.await.unwrap_or(Ok(()))
+    }
+}

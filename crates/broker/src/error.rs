@@ -1,0 +1,75 @@
+//! Why the broker does not do what it was asked, and how a client hears of it.
+
+use store::StoreError;
+use transport::Refusal;
+use wire::code::ResponseCode;
+use wire::header::HeaderError;
+use wire::message::MessageError;
+use wire::message::names::NameError;
+
+/// Why a request is refused. [`BrokerError::refusal`] gives each its response code; the texts are
+/// the remarks, in the reference's words where its users may look for them.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokerError {
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error("the body of the request is not what it should be: {0}")]
+    Body(String),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("topic[{0}] not exist, apply first please!")]
+    TopicNotExist(String),
+    #[error("subscription group [{0}] does not exist")]
+    GroupNotExist(String),
+    #[error("{0}")]
+    NoPermission(String),
+    #[error("{0}")]
+    InvalidParameter(String),
+    #[error("{0}")]
+    MessageIllegal(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("the consumer's group info not exist: {0}")]
+    SubscriptionNotExist(String),
+    #[error("parse the consumer's subscription failed: {0}")]
+    SubscriptionParseFailed(String),
+    #[error("{0}")]
+    ConsumerNotOnline(String),
+    #[error("{0}")]
+    System(String),
+}
+
+impl BrokerError {
+    /// The answer that tells a client: the one place where errors get their codes.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let code = match self {
+            Self::Header(_) | Self::Body(_) | Self::System(_) => ResponseCode::SystemError,
+            Self::Name(_) | Self::InvalidParameter(_) => ResponseCode::InvalidParameter,
+            Self::Message(_) | Self::MessageIllegal(_) => ResponseCode::MessageIllegal,
+            Self::Store(error) if error.is_illegal_message() => ResponseCode::MessageIllegal,
+            Self::Store(StoreError::Closed | StoreError::FlushFailed) => {
+                ResponseCode::ServiceNotAvailable
+            }
+            Self::Store(error) if error.is_disk_full() => ResponseCode::ServiceNotAvailable,
+            Self::Store(_) => ResponseCode::SystemError,
+            Self::TopicNotExist(_) => ResponseCode::TopicNotExist,
+            Self::GroupNotExist(_) => ResponseCode::SubscriptionGroupNotExist,
+            Self::NoPermission(_) => ResponseCode::NoPermission,
+            Self::NotFound(_) => ResponseCode::QueryNotFound,
+            Self::SubscriptionNotExist(_) => ResponseCode::SubscriptionNotExist,
+            Self::SubscriptionParseFailed(_) => ResponseCode::SubscriptionParseFailed,
+            Self::ConsumerNotOnline(_) => ResponseCode::ConsumerNotOnline,
+        };
+        Refusal::new(code, self.to_string())
+    }
+}
+
+impl From<BrokerError> for Refusal {
+    fn from(error: BrokerError) -> Self {
+        error.refusal()
+    }
+}

@@ -1,0 +1,36 @@
+//! The broker role: takes messages, keeps them, and hands them to consumers.
+//!
+//! [`RunningBroker`] is a broker. Inside, `broker` holds the state that everything shares,
+//! `routes` tells which command is served by what, and each other module is one subject: its
+//! state, its rules, its handlers. A handler is a function from a typed request to a typed reply;
+//! it never touches bytes of frames, and knows nothing of sockets.
+//!
+//! Locks are short, never held across an await, and never taken while another one is held, but
+//! for those that a table's own file writing needs.
+
+mod admin;
+mod attributes;
+mod broker;
+mod clients;
+mod error;
+mod groups;
+mod locks;
+mod long_polling;
+mod offsets;
+mod pull;
+mod rates;
+mod registration;
+mod routes;
+mod schedule;
+mod send;
+mod send_back;
+mod settings;
+mod table_file;
+#[cfg(test)]
+mod test_clock;
+mod topics;
+mod traffic;
+
+pub use broker::{RunningBroker, StartError};
+pub use routes::SERVED;
+pub use settings::{BrokerConfig, BrokerSettings};

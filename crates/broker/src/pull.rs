@@ -1,0 +1,374 @@
+//! Pulling: PULL_MESSAGE and LITE_PULL_MESSAGE (`PullMessageProcessor`).
+
+use std::sync::Arc;
+
+use store::{Arrival, GetMessages, GetStatus, MessageFilter, Queue};
+use transport::{Connection, Outbox, Reply, Responder};
+use wire::code::ResponseCode;
+use wire::command::RequestCode;
+use wire::frame::Frame;
+use wire::header::pull::{PullMessageRequest, PullMessageResponse};
+use wire::message::perm;
+use wire::message::sys_flag::pull as pull_flag;
+use wire::message::tags::TagExpression;
+
+use crate::broker::Broker;
+use crate::error::BrokerError;
+
+/// The expression type that selects by tag, and the default.
+const TAG: &str = "TAG";
+
+/// Which messages of a queue a consumer wants, told by the hash codes of their tags.
+#[derive(Debug, Clone)]
+pub(crate) enum TagFilter {
+    /// Every message.
+    All,
+    /// Those with one of these codes, in ascending order.
+    Codes(Arc<[i32]>),
+}
+
+impl TagFilter {
+    /// A filter for hash codes; none at all select nothing.
+    pub(crate) fn of_codes(codes: impl IntoIterator<Item = i32>) -> Self {
+        let mut codes: Vec<i32> = codes.into_iter().collect();
+        codes.sort_unstable();
+        Self::Codes(codes.into())
+    }
+
+    fn parse(expression: &str) -> Result<Self, BrokerError> {
+        match TagExpression::parse(expression) {
+            Ok(TagExpression::All) => Ok(Self::All),
+            Ok(tags) => Ok(Self::of_codes(tags.codes())),
+            Err(error) => Err(BrokerError::SubscriptionParseFailed(error.to_string())),
+        }
+    }
+
+    fn matches(&self, tags_code: i64) -> bool {
+        match self {
+            Self::All => true,
+            // The reference compares the lower 32 bits.
+            Self::Codes(codes) => codes.binary_search(&(tags_code as i32)).is_ok(),
+        }
+    }
+}
+
+impl MessageFilter for TagFilter {
+    fn matches_entry(&self, tags_code: i64) -> bool {
+        self.matches(tags_code)
+    }
+}
+
+/// Serves one pull: answers it now, or holds it.
+pub(crate) fn pull(
+    broker: &Arc<Broker>,
+    connection: &Arc<Connection>,
+    frame: &Frame,
+    out: &mut Outbox,
+) {
+    let head = &frame.head;
+    let (pull, hold_millis) = match accept(broker, connection, frame) {
+        Ok(accepted) => accepted,
+        Err(error) => return out.refuse(head, &error.into()),
+    };
+    match pull.read(broker) {
+        Ok(got) if hold_millis > 0 && pull.code(&got) == ResponseCode::PullNotFound => {
+            let deadline_millis = broker.now_millis().saturating_add(hold_millis);
+            let asked_offset = pull.offset;
+            let responder = connection.responder(head);
+            let held = HeldPull {
+                responder,
+                pull,
+                asked_offset,
+                deadline_millis,
+            };
+            broker.polling.hold(broker, held);
+        }
+        Ok(got) => out.reply(head, pull.reply(broker, got)),
+        Err(error) => out.refuse(head, &error.into()),
+    }
+}
+
+/// Checks a request, and commits the offset that came with it. Also tells how long the pull may
+/// wait, in milliseconds.
+fn accept(
+    broker: &Arc<Broker>,
+    connection: &Connection,
+    frame: &Frame,
+) -> Result<(Pull, i64), BrokerError> {
+    let header: PullMessageRequest<'_> = frame.header()?;
+    let settings = broker.settings();
+    let ip = &settings.broker.broker_ip;
+    if !perm::is_readable(settings.broker.broker_permission) {
+        return Err(BrokerError::NoPermission(format!(
+            "the broker[{ip}] pulling message is forbidden"
+        )));
+    }
+    if !settings.broker.lite_pull_message_enable
+        && RequestCode::of(&frame.head) == Ok(RequestCode::LitePullMessage)
+    {
+        return Err(BrokerError::NoPermission(format!(
+            "the broker[{ip}] for lite pull consumer is forbidden"
+        )));
+    }
+    let group = broker
+        .groups
+        .get_or_create(&header.consumer_group)
+        .ok_or_else(|| BrokerError::GroupNotExist(header.consumer_group.to_string()))?;
+    if !group.consume_enable {
+        return Err(BrokerError::NoPermission(format!(
+            "subscription group no permission, {}",
+            header.consumer_group
+        )));
+    }
+    let topic = broker
+        .topics
+        .get(&header.topic)
+        .ok_or_else(|| BrokerError::TopicNotExist(header.topic.to_string()))?;
+    if !perm::is_readable(topic.config.perm) {
+        return Err(BrokerError::NoPermission(format!(
+            "the topic[{}] pulling message is forbidden",
+            header.topic
+        )));
+    }
+    if !(0..topic.config.read_queue_nums).contains(&header.queue_id) {
+        return Err(BrokerError::InvalidParameter(format!(
+            "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+            header.queue_id,
+            header.topic,
+            topic.config.read_queue_nums,
+            connection.peer()
+        )));
+    }
+    let filter = filter(broker, &header, group.consume_broadcast_enable)?;
+    let queue = broker.store.queue(&header.topic, header.queue_id)?;
+    if pull_flag::has_commit_offset(header.sys_flag) {
+        broker.offsets.commit(
+            &header.consumer_group,
+            &header.topic,
+            header.queue_id,
+            header.commit_offset,
+        );
+    }
+    let reset_to = settings
+        .broker
+        .use_server_side_reset_offset
+        .then(|| {
+            broker
+                .offsets
+                .take_reset(&header.consumer_group, &header.topic, header.queue_id)
+        })
+        .flatten();
+    let pull = Pull {
+        queue,
+        offset: header.queue_offset,
+        max_count: header.max_msg_nums,
+        filter,
+        reset_to,
+        topic_sys_flag: topic.config.topic_sys_flag,
+        group_sys_flag: group.group_sys_flag,
+    };
+    let hold_millis = match (pull_flag::has_suspend(header.sys_flag), &settings.broker) {
+        (false, _) => 0,
+        (true, broker) if broker.long_polling_enable => header.suspend_timeout_millis,
+        (true, broker) => broker.short_polling_time_mills,
+    };
+    Ok((pull, hold_millis))
+}
+
+/// What of the queue the consumer wants: as the request says, or as the group's heartbeat said.
+fn filter(
+    broker: &Broker,
+    header: &PullMessageRequest<'_>,
+    broadcast_allowed: bool,
+) -> Result<TagFilter, BrokerError> {
+    let by_tag = |expression_type: &str| {
+        if expression_type.is_empty() || expression_type == TAG {
+            return Ok(());
+        }
+        Err(BrokerError::System(format!(
+            "The broker does not support consumer to filter message by {expression_type}"
+        )))
+    };
+    if pull_flag::has_subscription(header.sys_flag) {
+        by_tag(header.expression_type.as_deref().unwrap_or(TAG))?;
+        return TagFilter::parse(header.subscription.as_deref().unwrap_or_default());
+    }
+    let group = &*header.consumer_group;
+    let subscription = broker.clients.subscription(group, &header.topic).ok_or_else(|| {
+        BrokerError::SubscriptionNotExist(format!(
+            "no heartbeat of group {group} has named topic {} yet; all consumers of a group must \
+             subscribe to the same topics",
+            header.topic
+        ))
+    })?;
+    if !broadcast_allowed && broker.clients.is_broadcasting(group) {
+        return Err(BrokerError::NoPermission(format!(
+            "the consumer group[{group}] can not consume by broadcast way"
+        )));
+    }
+    if broker.groups.is_read_forbidden(group, &header.topic) {
+        return Err(BrokerError::NoPermission(format!(
+            "the consumer group[{group}] is forbidden for topic[{}]",
+            header.topic
+        )));
+    }
+    by_tag(&subscription.data.expression_type)?;
+    if subscription.data.sub_version < header.sub_version {
+        // The consumer knows a newer subscription than its last heartbeat told. The reference
+        // refuses and lets it wait for the next heartbeat; consumers also filter by tag
+        // themselves, so that too much does no harm.
+        return Ok(TagFilter::All);
+    }
+    Ok(subscription.filter.clone())
+}
+
+/// A pull that was found to be in order.
+struct Pull {
+    queue: Arc<Queue>,
+    offset: i64,
+    max_count: i32,
+    filter: TagFilter,
+    /// Where an administrator has reset the group's offset to.
+    reset_to: Option<i64>,
+    topic_sys_flag: i32,
+    group_sys_flag: i32,
+}
+
+impl Pull {
+    fn read(&self, broker: &Broker) -> Result<GetMessages, BrokerError> {
+        let offset = self.reset_to.unwrap_or(self.offset);
+        Ok(broker.store.get_messages(
+            &self.queue,
+            offset,
+            self.max_count.max(0) as usize,
+            usize::MAX,
+            &self.filter,
+        )?)
+    }
+
+    /// The response code for what was found (`PullMessageProcessor.composeResponseHeader`).
+    fn code(&self, got: &GetMessages) -> ResponseCode {
+        if self.reset_to.is_some() {
+            return ResponseCode::PullOffsetMoved;
+        }
+        match got.status {
+            GetStatus::Found => ResponseCode::Success,
+            GetStatus::MessageWasRemoving | GetStatus::NoMatchedMessage => {
+                ResponseCode::PullRetryImmediately
+            }
+            GetStatus::NoMessageInQueue if self.offset == 0 => ResponseCode::PullNotFound,
+            GetStatus::OffsetFoundNull | GetStatus::OffsetOverflowOne => ResponseCode::PullNotFound,
+            GetStatus::NoMessageInQueue
+            | GetStatus::OffsetOverflowBadly
+            | GetStatus::OffsetTooSmall => ResponseCode::PullOffsetMoved,
+        }
+    }
+
+    fn reply(&self, broker: &Broker, got: GetMessages) -> Reply<PullMessageResponse> {
+        let code = self.code(&got);
+        let header = PullMessageResponse {
+            next_begin_offset: self.reset_to.unwrap_or(got.next_begin_offset),
+            min_offset: got.min_offset,
+            max_offset: got.max_offset,
+            topic_sys_flag: Some(self.topic_sys_flag),
+            group_sys_flag: Some(self.group_sys_flag),
+            ..Default::default()
+        };
+        let status = if self.reset_to.is_some() {
+            "OFFSET_RESET"
+        } else {
+            got.status.name()
+        };
+        let reply = Reply::ok(header).with_code(code).with_remark(status);
+        if code != ResponseCode::Success {
+            return reply;
+        }
+        broker
+            .traffic
+            .delivered(got.message_count as u64, got.size as u64);
+        reply.with_body(got.slices)
+    }
+}
+
+/// A pull that waits for a message.
+pub(crate) struct HeldPull {
+    responder: Responder,
+    pull: Pull,
+    /// The offset that the request named; `pull.offset` moves on over messages that it does not
+    /// want.
+    asked_offset: i64,
+    /// When the client gets its answer at the latest, in milliseconds since 1970.
+    pub(crate) deadline_millis: i64,
+}
+
+impl HeldPull {
+    /// The queue it waits for.
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.pull.queue
+    }
+
+    /// The offset it waits for.
+    pub(crate) fn offset(&self) -> i64 {
+        self.pull.offset
+    }
+
+    /// Whether the client is still there.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.responder.connection().is_open()
+    }
+
+    /// Answers if there is something to say now; gives the pull back if it has to wait on.
+    pub(crate) fn try_answer(
+        mut self,
+        broker: &Broker,
+        arrival: Option<&Arrival<'_>>,
+    ) -> Option<Self> {
+        let unwanted = arrival
+            .filter(|arrival| arrival.first_offset == self.pull.offset)
+            .filter(|arrival| {
+                arrival
+                    .tags_code
+                    .is_some_and(|code| !self.pull.filter.matches(code))
+            });
+        if let Some(unwanted) = unwanted {
+            self.pull.offset = unwanted.max_offset;
+            return Some(self);
+        }
+        let got = match self.pull.read(broker) {
+            Ok(got) => got,
+            Err(error) => {
+                self.responder.refuse(&error.into());
+                return None;
+            }
+        };
+        match self.pull.code(&got) {
+            ResponseCode::PullNotFound => Some(self),
+            ResponseCode::PullRetryImmediately if got.next_begin_offset > self.pull.offset => {
+                self.pull.offset = got.next_begin_offset;
+                Some(self)
+            }
+            _ => {
+                self.responder.reply(self.pull.reply(broker, got));
+                None
+            }
+        }
+    }
+
+    /// Answers that there was nothing, or with the offset behind what the consumer does not want.
+    pub(crate) fn give_up(self) {
+        let code = if self.pull.offset == self.asked_offset {
+            ResponseCode::PullNotFound
+        } else {
+            ResponseCode::PullRetryImmediately
+        };
+        let header = PullMessageResponse {
+            next_begin_offset: self.pull.offset,
+            min_offset: self.pull.queue.min_offset(),
+            max_offset: self.pull.queue.max_offset(),
+            topic_sys_flag: Some(self.pull.topic_sys_flag),
+            group_sys_flag: Some(self.pull.group_sys_flag),
+            ..Default::default()
+        };
+        self.responder.reply(Reply::ok(header).with_code(code));
+    }
+}

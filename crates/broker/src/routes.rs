@@ -1,0 +1,197 @@
+//! Which commands the broker serves, by what, and where they run.
+//!
+//! This table is the one place that knows: dispatch, the list of served commands and the tests of
+//! coverage derive from it.
+//!
+//! Hot commands run on the connection's task and must not wait. The others run on a bounded
+//! executor of their class, so that none of them can keep messages from flowing.
+
+use std::sync::Arc;
+
+use transport::{Connection, Executor, HandlerTable, Refusal};
+use wire::command::{self, Command, RequestCode};
+use wire::frame::{Frame, Head};
+use wire::header::HeaderError;
+
+use crate::broker::Broker;
+use crate::settings::BrokerConfig;
+use crate::{admin, pull, send, send_back};
+
+/// What a handler may want to know besides the header and the body.
+pub(crate) struct Call {
+    /// The connection that the request came on.
+    pub(crate) connection: Arc<Connection>,
+    /// The fixed part of the request.
+    pub(crate) head: Head,
+}
+
+/// The executors by class.
+struct Executors {
+    /// Presence of clients: heartbeats, lists of group members, queue locks.
+    client: Arc<Executor>,
+    /// Administration, and all that may read much from disk.
+    admin: Arc<Executor>,
+}
+
+impl Executors {
+    fn new(settings: &BrokerConfig) -> Self {
+        Self {
+            client: Executor::new(
+                "client",
+                settings.client_manage_thread_pool_nums,
+                settings.client_manager_thread_pool_queue_capacity,
+            ),
+            admin: Executor::on_threads(
+                "admin",
+                settings.admin_broker_thread_pool_nums,
+                settings.admin_broker_thread_pool_queue_capacity,
+            ),
+        }
+    }
+}
+
+/// Commands whose required fields came later than the commands: a client of version 4 asks for
+/// the whole table, and sends no field at all.
+const ONCE_WITHOUT_FIELDS: [RequestCode; 2] = [
+    RequestCode::GetAllTopicConfig,
+    RequestCode::GetAllSubscriptionGroupConfig,
+];
+
+fn read_header<C: Command>(frame: &Frame) -> Result<C::Request<'_>, HeaderError> {
+    if frame.ext.is_empty() && ONCE_WITHOUT_FIELDS.contains(&C::CODE) {
+        return Ok(C::Request::default());
+    }
+    frame.header()
+}
+
+macro_rules! routes {
+    (
+        hot { $($hot:ident => $hot_handler:path;)* }
+        client { $($client:ident => $client_handler:path;)* }
+        admin { $($admin:ident => $admin_handler:path;)* }
+    ) => {
+        /// The codes that the broker serves.
+        pub const SERVED: &[RequestCode] = &[
+            RequestCode::SendMessage,
+            RequestCode::SendMessageV2,
+            RequestCode::SendBatchMessage,
+            RequestCode::PullMessage,
+            RequestCode::LitePullMessage,
+            $(RequestCode::$hot,)*
+            $(RequestCode::$client,)*
+            $(RequestCode::$admin,)*
+        ];
+
+        fn register(broker: &Arc<Broker>, executors: &Executors, table: &mut HandlerTable) {
+            $({
+                let broker = Arc::clone(broker);
+                table.inline_each(&[RequestCode::$hot], move |connection, frame| {
+                    let call = Call { connection: Arc::clone(connection), head: frame.head };
+                    let header = frame.header::<<command::$hot as Command>::Request<'_>>()?;
+                    $hot_handler(&broker, &call, header, &frame.body).map_err(Refusal::from)
+                });
+            })*
+            $(routes!(@spawned broker table executors.client, $client, $client_handler);)*
+            $(routes!(@spawned broker table executors.admin, $admin, $admin_handler);)*
+        }
+    };
+    (@spawned $broker:ident $table:ident $executors:ident.$class:ident, $command:ident, $handler:path) => {{
+        let broker = Arc::clone($broker);
+        $table.spawned(
+            &[RequestCode::$command],
+            &$executors.$class,
+            move |connection, frame| {
+                let broker = Arc::clone(&broker);
+                async move {
+                    let call = Call { connection, head: frame.head };
+                    let header = read_header::<command::$command>(&frame)?;
+                    $handler(&broker, &call, header, frame.body.clone())
+                        .await
+                        .map_err(Refusal::from)
+                }
+            },
+        );
+    }};
+}
+
+routes! {
+    hot {
+        QueryConsumerOffset => admin::offset::query;
+        UpdateConsumerOffset => admin::offset::update;
+        GetMaxOffset => admin::offset::max;
+        GetMinOffset => admin::offset::min;
+    }
+    client {
+        ConsumerSendMsgBack => send_back::send_back;
+        Heartbeat => admin::client::heartbeat;
+        UnregisterClient => admin::client::unregister;
+        CheckClientConfig => admin::client::check_config;
+        GetConsumerListByGroup => admin::client::consumer_list;
+        LockBatchMq => admin::client::lock;
+        UnlockBatchMq => admin::client::unlock;
+    }
+    admin {
+        GetConsumerConnectionList => admin::client::consumer_connections;
+        GetProducerConnectionList => admin::client::producer_connections;
+        GetAllProducerInfo => admin::client::all_producers;
+        GetConsumerRunningInfo => admin::ask_client::running_info;
+        ConsumeMessageDirectly => admin::ask_client::consume_directly;
+        InvokeBrokerToGetConsumerStatus => admin::ask_client::consumer_status;
+        InvokeBrokerToResetOffset => admin::offset::reset;
+        SearchOffsetByTimestamp => admin::offset::search;
+        GetEarliestMsgStoreTime => admin::offset::earliest_time;
+        GetAllConsumerOffset => admin::offset::all;
+        GetAllDelayOffset => admin::offset::all_delayed;
+        CloneGroupOffset => admin::offset::clone_group;
+        QueryCorrectionOffset => admin::offset::correction;
+        UpdateAndCreateTopic => admin::topic::upsert;
+        UpdateAndCreateTopicList => admin::topic::upsert_list;
+        DeleteTopicInBroker => admin::topic::delete;
+        GetTopicConfig => admin::topic::get;
+        GetAllTopicConfig => admin::topic::all;
+        GetSystemTopicListFromBroker => admin::topic::system_list;
+        QueryTopicConsumeByWho => admin::topic::consumed_by;
+        QueryTopicsByConsumer => admin::topic::consumed_topics;
+        CleanUnusedTopic => admin::topic::clean_unused;
+        UpdateAndCreateSubscriptionGroup => admin::group::upsert;
+        UpdateAndCreateSubscriptionGroupList => admin::group::upsert_list;
+        DeleteSubscriptionGroup => admin::group::delete;
+        GetSubscriptionGroupConfig => admin::group::get;
+        GetAllSubscriptionGroupConfig => admin::group::all;
+        UpdateAndGetGroupForbidden => admin::group::forbid;
+        QuerySubscriptionByConsumer => admin::group::subscription;
+        GetTopicStatsInfo => admin::progress::topic_stats;
+        GetConsumeStats => admin::progress::group_stats;
+        GetBrokerConsumeStats => admin::progress::broker_stats;
+        QueryConsumeTimeSpan => admin::progress::time_span;
+        ViewMessageById => admin::message::view;
+        QueryConsumeQueue => admin::message::queue_entries;
+        GetBrokerConfig => admin::settings::get;
+        UpdateBrokerConfig => admin::settings::update;
+        GetBrokerRuntimeInfo => admin::runtime::info;
+        DeleteExpiredCommitLog => admin::runtime::delete_expired;
+        CleanExpiredConsumeQueue => admin::runtime::clean_queues;
+    }
+}
+
+/// The table of handlers for the broker's server.
+pub(crate) fn handlers(broker: &Arc<Broker>) -> HandlerTable {
+    let mut table = HandlerTable::new();
+    let sending = Arc::clone(broker);
+    let sends = [
+        RequestCode::SendMessage,
+        RequestCode::SendMessageV2,
+        RequestCode::SendBatchMessage,
+    ];
+    table.inline(&sends, move |connection, run, out| {
+        send::send(&sending, connection, run, out)
+    });
+    let pulling = Arc::clone(broker);
+    let pulls = [RequestCode::PullMessage, RequestCode::LitePullMessage];
+    table.inline_held(&pulls, move |connection, frame, out| {
+        pull::pull(&pulling, connection, frame, out);
+    });
+    let executors = Executors::new(&broker.settings().broker);
+    register(broker, &executors, &mut table);
+    table
+}

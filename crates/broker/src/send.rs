@@ -1,0 +1,628 @@
+//! Sending: SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE (`SendMessageProcessor`).
+//!
+//! All messages that one read of a connection brought go into the commit log together. A message
+//! is answered when what its properties and the broker's settings promise is true: at once, or
+//! when it is on disk.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Append, Appended, FlushDiskType, Queue, StoreError, TagsCode};
+use transport::{Connection, Outbox, Refusal, Reply, Responder};
+use wire::code::ResponseCode;
+use wire::command::RequestCode;
+use wire::frame::Frame;
+use wire::header::send::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse};
+use wire::message::body::{Batch, BatchMessage};
+use wire::message::id::OffsetMessageId;
+use wire::message::sys_flag::topic as topic_flag;
+use wire::message::{names, perm, properties, property, tags};
+
+use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::topics::Topic;
+
+/// Queues of a group's dead letter topic (`DLQ_NUMS_PER_GROUP`).
+pub(crate) const DEAD_LETTER_QUEUES: i32 = 1;
+
+/// Clients of this version (`MQVersion.Version.V3_4_9`) say how often a message may be retried.
+pub(crate) const TELLS_MAX_RECONSUME_TIMES: i32 = 121;
+
+/// Properties that the broker sets; what a client sends under these names is dropped.
+const SET_BY_THE_BROKER: [&str; 4] = [
+    property::POP_CK,
+    property::MSG_REGION,
+    property::TRACE_SWITCH,
+    property::CLUSTER,
+];
+
+/// Properties of timed messages, which a delay level overrides.
+const TIMES: [&str; 3] = [
+    property::TIMER_DELIVER_MS,
+    property::TIMER_DELAY_MS,
+    property::TIMER_DELAY_SEC,
+];
+
+/// Serves the send requests of one read; see the module's page.
+pub(crate) fn send(
+    broker: &Arc<Broker>,
+    connection: &Arc<Connection>,
+    run: &[Frame],
+    out: &mut Outbox,
+) {
+    let mut accepted = Vec::with_capacity(run.len());
+    for frame in run {
+        match Sending::accept(broker, connection, frame) {
+            Ok(sending) => accepted.push(sending),
+            Err(error) => out.refuse(&frame.head, &error.into()),
+        }
+    }
+    if accepted.is_empty() {
+        return;
+    }
+    let mut appends = Vec::with_capacity(accepted.len());
+    for sending in &accepted {
+        sending.append_to(broker, connection, &mut appends);
+    }
+    let end = broker.store.append(&mut appends);
+
+    let sync_flush = broker.settings().store.flush_disk_type == FlushDiskType::SyncFlush;
+    let mut waiting = Vec::new();
+    let mut message_ids = String::new();
+    let (mut messages, mut bytes) = (0, 0);
+    let mut outcomes = appends
+        .iter_mut()
+        .filter_map(|append| append.outcome.take());
+    for sending in &accepted {
+        let head = &sending.frame.head;
+        let stored: Result<Stored, StoreError> = Stored::collect(
+            outcomes.by_ref().take(sending.messages),
+            broker,
+            &mut message_ids,
+        );
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                out.refuse(head, &not_stored(broker, error).into());
+                continue;
+            }
+        };
+        messages += sending.messages as u64;
+        bytes += stored.bytes;
+        let response = sending.response(broker, stored.queue_offset, &message_ids);
+        if sync_flush && sending.wait_store {
+            waiting.push((connection.responder(head), into_owned(response)));
+        } else {
+            out.reply(head, Reply::ok(response));
+        }
+    }
+    broker.traffic.stored(messages, bytes);
+    if !waiting.is_empty() {
+        tokio::spawn(answer_when_flushed(Arc::clone(broker), end, waiting));
+    }
+}
+
+/// A message, or a batch of them, that is in order.
+struct Sending<'a> {
+    frame: &'a Frame,
+    header: SendMessageRequest<'a>,
+    /// Where it is stored; for a delayed message the queue of its level.
+    queue: Arc<Queue>,
+    /// The queue that the client is told.
+    queue_id: i32,
+    tags_code: TagsCode,
+    /// The properties to store, where they are not those that were sent.
+    rewritten: Option<String>,
+    /// What the broker adds, where it is not what it adds to every message.
+    added: Option<String>,
+    unique_id: UniqueId,
+    /// Whether the answer waits for the disk when the broker flushes synchronously.
+    wait_store: bool,
+    /// How many records it makes.
+    messages: usize,
+    is_batch: bool,
+}
+
+/// The message's unique id.
+enum UniqueId {
+    /// It stands there in the properties that were sent.
+    Sent(Range<usize>),
+    Made(String),
+    None,
+}
+
+/// What the broker must know of a message's properties.
+struct Properties<'a> {
+    tags: Option<&'a str>,
+    unique_id: Option<&'a str>,
+    delay_level: i32,
+    wait_store: bool,
+    has_time: bool,
+    is_half: bool,
+    /// There are some that only the broker sets.
+    has_forged: bool,
+}
+
+impl<'a> Properties<'a> {
+    fn read(string: &'a str) -> Self {
+        let mut read = Self {
+            tags: None,
+            unique_id: None,
+            delay_level: 0,
+            wait_store: true,
+            has_time: false,
+            is_half: false,
+            has_forged: false,
+        };
+        for (name, value) in properties::iter(string) {
+            match name {
+                property::TAGS => read.tags = Some(value),
+                property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => read.unique_id = Some(value),
+                property::DELAY_TIME_LEVEL => read.delay_level = value.parse().unwrap_or(0),
+                property::WAIT_STORE_MSG_OK => read.wait_store = is_true(value),
+                property::TRANSACTION_PREPARED => read.is_half = is_true(value),
+                _ => {
+                    read.has_time |= TIMES.contains(&name);
+                    read.has_forged |= SET_BY_THE_BROKER.contains(&name);
+                }
+            }
+        }
+        read
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true")
+}
+
+impl<'a> Sending<'a> {
+    /// Checks one request (`AbstractSendMessageProcessor.msgCheck` and what follows it).
+    fn accept(
+        broker: &Arc<Broker>,
+        connection: &Connection,
+        frame: &'a Frame,
+    ) -> Result<Self, BrokerError> {
+        let code = RequestCode::of(&frame.head);
+        let header: SendMessageRequest<'a> = match code {
+            Ok(RequestCode::SendMessage) => frame.header()?,
+            _ => with_full_names(frame.header()?),
+        };
+        let settings = broker.settings();
+        let start = settings.broker.start_accept_send_request_time_stamp;
+        if start > 0 && broker.now_millis() < start {
+            let problem = format!("broker unable to service, until {start} ms since 1970");
+            return Err(BrokerError::System(problem));
+        }
+        if frame.body.is_empty() {
+            return Err(BrokerError::Body(
+                "a message without a body can't be stored".into(),
+            ));
+        }
+        let topic = find_topic(broker, &header)?;
+        let queues = topic
+            .config
+            .write_queue_nums
+            .max(topic.config.read_queue_nums);
+        if header.queue_id >= queues {
+            return Err(BrokerError::InvalidParameter(format!(
+                "request queueId[{}] is illegal, topic[{}] has {queues} queues, Producer: {}",
+                header.queue_id,
+                header.topic,
+                connection.peer()
+            )));
+        }
+        let queue_id = if header.queue_id < 0 {
+            broker.random_queue(topic.config.write_queue_nums)
+        } else {
+            header.queue_id
+        };
+        let is_batch =
+            code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
+        if is_batch {
+            Self::accept_batch(broker, frame, header, queue_id)
+        } else {
+            Self::accept_single(broker, frame, header, queue_id)
+        }
+    }
+
+    fn accept_batch(
+        broker: &Broker,
+        frame: &'a Frame,
+        header: SendMessageRequest<'a>,
+        queue_id: i32,
+    ) -> Result<Self, BrokerError> {
+        if names::is_retry_topic(&header.topic) {
+            return Err(BrokerError::MessageIllegal(format!(
+                "batch request does not support retry group {}",
+                header.topic
+            )));
+        }
+        check_size(broker, frame.body.len())?;
+        let mut messages = 0;
+        for message in Batch::new(&frame.body) {
+            message?;
+            messages += 1;
+        }
+        let sent = header.properties.as_deref().unwrap_or_default();
+        let read = Properties::read(sent);
+        Ok(Self {
+            frame,
+            queue: broker.store.queue(&header.topic, queue_id)?,
+            queue_id,
+            tags_code: TagsCode::Known(0),
+            rewritten: None,
+            // The messages of a batch are stored with the properties that they came with.
+            added: Some(String::new()),
+            unique_id: UniqueId::of(sent, read.unique_id),
+            wait_store: read.wait_store,
+            header,
+            messages,
+            is_batch: true,
+        })
+    }
+
+    fn accept_single(
+        broker: &Broker,
+        frame: &'a Frame,
+        mut header: SendMessageRequest<'a>,
+        mut queue_id: i32,
+    ) -> Result<Self, BrokerError> {
+        check_size(broker, frame.body.len())?;
+        let sent = header.properties.as_deref().unwrap_or_default();
+        let read = Properties::read(sent);
+        let is_retry = header.reconsume_times.unwrap_or(0) > 0 && read.delay_level > 0;
+        if read.is_half && !is_retry {
+            return Err(BrokerError::NoPermission(format!(
+                "the broker[{}] sending transaction message is forbidden",
+                broker.settings().broker.broker_ip
+            )));
+        }
+        if read.has_time && read.delay_level <= 0 {
+            let problem = "accurate timer message is not enabled, timerWheelEnable is false";
+            return Err(BrokerError::System(problem.into()));
+        }
+        let mut rewritten = read
+            .has_forged
+            .then(|| properties::without(sent, &SET_BY_THE_BROKER));
+        let mut added = String::new();
+        let unique_id = match UniqueId::of(sent, read.unique_id) {
+            UniqueId::None => {
+                let id = broker.new_unique_id();
+                properties::put(&mut added, property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX, &id);
+                UniqueId::Made(id)
+            }
+            sent => sent,
+        };
+        let mut delay_level = read.delay_level.min(broker.schedule.max_level());
+        if (delay_level != read.delay_level || read.has_time) && read.delay_level > 0 {
+            let mut levelled = properties::without(rewritten.as_deref().unwrap_or(sent), &TIMES);
+            properties::set(
+                &mut levelled,
+                property::DELAY_TIME_LEVEL,
+                &delay_level.to_string(),
+            );
+            rewritten = Some(levelled);
+        }
+        if let Some(dead_letter) = dead_letter_topic(broker, frame, &header)? {
+            let mut given_up = rewritten.unwrap_or_else(|| sent.to_owned());
+            properties::set(&mut given_up, property::DELAY_TIME_LEVEL, "-1");
+            rewritten = Some(given_up);
+            delay_level = 0;
+            queue_id = broker.random_queue(DEAD_LETTER_QUEUES);
+            header.topic = Cow::Owned(dead_letter);
+        }
+        let (queue, tags_code) = if delay_level > 0 {
+            let topic = &header.topic;
+            broker
+                .schedule
+                .place(&broker.store, delay_level, topic, queue_id, &mut added)?
+        } else {
+            let tags_code = TagsCode::Known(tags::tags_code(read.tags));
+            (broker.store.queue(&header.topic, queue_id)?, tags_code)
+        };
+        let added = (!added.is_empty()).then(|| added + &broker.own_properties);
+        let wait_store = read.wait_store;
+        Ok(Self {
+            frame,
+            header,
+            queue,
+            queue_id,
+            tags_code,
+            rewritten,
+            added,
+            unique_id,
+            wait_store,
+            messages: 1,
+            is_batch: false,
+        })
+    }
+
+    /// Adds the records that it makes.
+    fn append_to<'s>(
+        &'s self,
+        broker: &'s Broker,
+        connection: &Connection,
+        appends: &mut Vec<Append<'s>>,
+    ) {
+        let sent = self.header.properties.as_deref().unwrap_or_default();
+        let stored = self.rewritten.as_deref().unwrap_or(sent).as_bytes();
+        let added = self
+            .added
+            .as_deref()
+            .unwrap_or(&broker.own_properties)
+            .as_bytes();
+        let record = |body, properties| {
+            let (born_host, store_host) = (connection.peer(), broker.store_host);
+            let mut append = Append::new(&self.queue, body, properties, born_host, store_host);
+            append.tags_code = self.tags_code;
+            append.flag = self.header.flag;
+            append.sys_flag = self.header.sys_flag;
+            append.born_timestamp = self.header.born_timestamp;
+            append.reconsume_times = self.header.reconsume_times.unwrap_or(0);
+            append.more_properties = added;
+            append
+        };
+        if !self.is_batch {
+            appends.push(record(&self.frame.body, stored));
+            return;
+        }
+        for (index, message) in Batch::new(&self.frame.body).flatten().enumerate() {
+            let BatchMessage {
+                flag,
+                body,
+                properties,
+            } = message;
+            let text = str::from_utf8(properties).unwrap_or_default();
+            let mut append = record(body, properties);
+            append.flag = flag;
+            append.tags_code =
+                TagsCode::Known(tags::tags_code(properties::get(text, property::TAGS)));
+            append.with_previous = index > 0;
+            appends.push(append);
+        }
+    }
+
+    fn response<'s>(
+        &'s self,
+        broker: &'s Broker,
+        queue_offset: i64,
+        message_ids: &'s str,
+    ) -> SendMessageResponse<'s> {
+        let sent = self.header.properties.as_deref().unwrap_or_default();
+        let unique_id = match &self.unique_id {
+            UniqueId::Sent(range) => sent.get(range.clone()),
+            UniqueId::Made(id) => Some(&**id),
+            UniqueId::None => None,
+        };
+        SendMessageResponse {
+            msg_id: Cow::Borrowed(message_ids),
+            queue_id: self.queue_id,
+            queue_offset,
+            transaction_id: unique_id.map(Cow::Borrowed),
+            region_id: Some(Cow::Borrowed(&broker.region_id)),
+            trace_on: Some(broker.trace_on),
+            ..Default::default()
+        }
+    }
+}
+
+impl UniqueId {
+    fn of(sent: &str, id: Option<&str>) -> Self {
+        id.map_or(Self::None, |id| {
+            let start = id.as_ptr() as usize - sent.as_ptr() as usize;
+            Self::Sent(start..start + id.len())
+        })
+    }
+}
+
+fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
+    let SendMessageRequestV2 {
+        producer_group,
+        topic,
+        default_topic,
+        default_topic_queue_nums,
+        queue_id,
+        sys_flag,
+        born_timestamp,
+        flag,
+        properties,
+        reconsume_times,
+        unit_mode,
+        max_reconsume_times,
+        batch,
+        broker_name: _,
+        rpc,
+    } = header;
+    SendMessageRequest {
+        producer_group,
+        topic,
+        default_topic,
+        default_topic_queue_nums,
+        queue_id,
+        sys_flag,
+        born_timestamp,
+        flag,
+        properties,
+        reconsume_times,
+        unit_mode,
+        batch,
+        max_reconsume_times,
+        rpc,
+    }
+}
+
+/// The topic to send to, made now if it may be.
+fn find_topic(broker: &Broker, header: &SendMessageRequest<'_>) -> Result<Arc<Topic>, BrokerError> {
+    let name = &*header.topic;
+    let settings = broker.settings();
+    let found = broker.topics.get(name);
+    let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
+    if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
+        return Err(BrokerError::NoPermission(format!(
+            "the broker[{}] sending message is forbidden",
+            settings.broker.broker_ip
+        )));
+    }
+    if names::is_not_allowed_send_topic(name) {
+        return Err(BrokerError::NoPermission(format!(
+            "Sending message to topic[{name}] is forbidden."
+        )));
+    }
+    if let Some(topic) = found {
+        return Ok(topic);
+    }
+    names::validate_topic(name)?;
+    let is_retry = names::is_retry_topic(name);
+    let is_unit = header.unit_mode.unwrap_or_default();
+    let sys_flag = topic_flag::build(is_unit && !is_retry, is_unit && is_retry);
+    let queues = header.default_topic_queue_nums;
+    if let Some(topic) = broker
+        .topics
+        .create_on_send(name, &header.default_topic, queues, sys_flag)
+    {
+        return Ok(topic);
+    }
+    if is_retry {
+        return Ok(broker.topics.create_on_send_back(
+            name,
+            1,
+            perm::READ | perm::WRITE,
+            None,
+            sys_flag,
+        ));
+    }
+    Err(BrokerError::TopicNotExist(name.to_owned()))
+}
+
+/// The dead letter topic, for a retry that was tried often enough or comes from an orderly
+/// consumer, which has tried in place (`SendMessageProcessor.handleRetryAndDLQ`).
+fn dead_letter_topic(
+    broker: &Broker,
+    frame: &Frame,
+    header: &SendMessageRequest<'_>,
+) -> Result<Option<String>, BrokerError> {
+    let Some(group) = header.topic.strip_prefix(names::RETRY_GROUP_TOPIC_PREFIX) else {
+        return Ok(None);
+    };
+    let group = names::group_of_retry_topic(&header.topic).unwrap_or(group);
+    let config = broker
+        .groups
+        .get_or_create(group)
+        .ok_or_else(|| BrokerError::GroupNotExist(group.to_owned()))?;
+    let max_reconsume_times = header
+        .max_reconsume_times
+        .filter(|_| frame.head.version >= TELLS_MAX_RECONSUME_TIMES)
+        .unwrap_or(config.retry_max_times);
+    let is_over = header.reconsume_times.unwrap_or(0) > max_reconsume_times;
+    if !is_over && !broker.locks.has_locks(group) {
+        return Ok(None);
+    }
+    let topic = names::dlq_topic(group);
+    let access = perm::READ | perm::WRITE;
+    broker
+        .topics
+        .create_on_send_back(&topic, DEAD_LETTER_QUEUES, access, None, 0);
+    Ok(Some(topic))
+}
+
+fn check_size(broker: &Broker, body: usize) -> Result<(), BrokerError> {
+    let limit = broker.settings().store.max_message_size;
+    if body > limit {
+        Err(illegal_size(limit))
+    } else {
+        Ok(())
+    }
+}
+
+fn illegal_size(limit: usize) -> BrokerError {
+    BrokerError::MessageIllegal(format!(
+        "the message is illegal, maybe msg body or properties length not matched. msg body length \
+         limit {limit}B, msg properties length limit 32KB."
+    ))
+}
+
+/// Why one message of an append was not stored.
+fn not_stored(broker: &Broker, error: StoreError) -> BrokerError {
+    match error {
+        error if error.is_illegal_message() => {
+            illegal_size(broker.settings().store.max_message_size)
+        }
+        error => error.into(),
+    }
+}
+
+/// Where the messages of one request were stored.
+struct Stored {
+    /// The first message's number in the queue.
+    queue_offset: i64,
+    bytes: u64,
+}
+
+impl Stored {
+    /// Gathers the outcomes of one request; `message_ids` gets the ids, joined by commas.
+    fn collect(
+        outcomes: impl Iterator<Item = Result<Appended, StoreError>>,
+        broker: &Broker,
+        message_ids: &mut String,
+    ) -> Result<Self, StoreError> {
+        message_ids.clear();
+        let mut all = Self {
+            queue_offset: 0,
+            bytes: 0,
+        };
+        for (index, outcome) in outcomes.enumerate() {
+            let stored = outcome?;
+            if index == 0 {
+                all.queue_offset = stored.queue_offset;
+            } else {
+                message_ids.push(',');
+            }
+            all.bytes += stored.size as u64;
+            let host = broker.store_host;
+            OffsetMessageId {
+                host,
+                offset: stored.physical_offset,
+            }
+            .append_to(message_ids);
+        }
+        Ok(all)
+    }
+}
+
+fn into_owned(response: SendMessageResponse<'_>) -> SendMessageResponse<'static> {
+    let owned = |text: Cow<'_, str>| Cow::<'static, str>::Owned(text.into_owned());
+    SendMessageResponse {
+        msg_id: owned(response.msg_id),
+        queue_id: response.queue_id,
+        queue_offset: response.queue_offset,
+        transaction_id: response.transaction_id.map(owned),
+        batch_uniq_id: response.batch_uniq_id.map(owned),
+        recall_handle: response.recall_handle.map(owned),
+        region_id: response.region_id.map(owned),
+        trace_on: response.trace_on,
+    }
+}
+
+/// Answers when everything up to `end` is on disk; what is not in time is told so, and stored
+/// all the same.
+async fn answer_when_flushed(
+    broker: Arc<Broker>,
+    end: i64,
+    waiting: Vec<(Responder, SendMessageResponse<'static>)>,
+) {
+    let limit = Duration::from_millis(u64::from(broker.settings().store.sync_flush_timeout));
+    let flushed = tokio::time::timeout(limit, broker.store.flushed(end)).await;
+    for (responder, response) in waiting {
+        match &flushed {
+            Ok(Ok(())) => responder.reply(Reply::ok(response)),
+            Ok(Err(error)) => {
+                responder.refuse(&Refusal::new(ResponseCode::SystemError, error.to_string()));
+            }
+            Err(_) => {
+                responder.reply(Reply::ok(response).with_code(ResponseCode::FlushDiskTimeout));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The broker's own configuration keys, and all groups of keys that make up a broker.
+
+use transport::RemotingServerConfig;
+
+config::settings! {
+    /// Who the broker is, what it allows, and how often it reports.
+    pub struct BrokerConfig from "BrokerConfig", "BrokerIdentity", "MessageStoreConfig" {
+        /// Name of the broker, unique among the masters of a cluster.
+        "brokerName" broker_name: String = config::machine::host_name(), shown("${hostname}"), important;
+        /// Name of the cluster the broker belongs to.
+        "brokerClusterName" broker_cluster_name: String = "DefaultCluster".into(), important;
+        /// Number of the broker among those of its name; 0 is the master.
+        "brokerId" broker_id: i64 = 0, range(0..), important;
+        /// Address that clients are told to connect to.
+        "brokerIP1" broker_ip: String = config::machine::local_address(), shown("${local address}"), important;
+        /// Name servers to register with, `host:port` joined by semicolons. Without one the broker
+        /// can be reached by its address only.
+        "namesrvAddr" namesrv_addr: Option<String> = None, important;
+        /// What clients may do here: 4 read, 2 write, 6 both.
+        "brokerPermission" broker_permission: i32 = 6, range(0..=7), reloadable;
+        /// Queues of a topic that is created by a first message, at most.
+        "defaultTopicQueueNums" default_topic_queue_nums: i32 = 8, range(1..=65_536), reloadable;
+        /// Whether a message to an unknown topic creates it.
+        "autoCreateTopicEnable" auto_create_topic_enable: bool = true, reloadable, important;
+        /// Whether a consumer group that is not known yet may consume.
+        "autoCreateSubscriptionGroup" auto_create_subscription_group: bool = true, reloadable, important;
+        /// Whether there is a topic named after the cluster.
+        "clusterTopicEnable" cluster_topic_enable: bool = true;
+        /// Whether there is a topic named after the broker.
+        "brokerTopicEnable" broker_topic_enable: bool = true;
+        /// Topic that clients write message traces to.
+        "msgTraceTopicName" msg_trace_topic_name: String = "RMQ_SYS_TRACE_TOPIC".into();
+        /// Whether the broker has the topic for message traces.
+        "traceTopicEnable" trace_topic_enable: bool = false;
+        /// Whether clients are asked to trace.
+        "traceOn" trace_on: bool = true, reloadable;
+        /// Region that is written into every message.
+        "regionId" region_id: String = "DefaultRegion".into();
+        /// Time before which nothing may be sent here, in milliseconds since 1970.
+        "startAcceptSendRequestTimeStamp" start_accept_send_request_time_stamp: i64 = 0, reloadable;
+        /// Whether a pull that finds nothing waits here for a message.
+        "longPollingEnable" long_polling_enable: bool = true, reloadable;
+        /// How long a pull waits when long polling is off, in milliseconds.
+        "shortPollingTimeMills" short_polling_time_mills: i64 = 1000, range(0..), reloadable;
+        /// Whether consumers that pull on their own may do so with the lite pull command.
+        "litePullMessageEnable" lite_pull_message_enable: bool = true, reloadable;
+        /// Whether messages can be filtered by an expression on their properties.
+        "enablePropertyFilter" enable_property_filter: bool = false, reloadable;
+        /// Whether the members of a group are told at once when one comes or goes.
+        "notifyConsumerIdsChangedEnable" notify_consumer_ids_changed_enable: bool = true, reloadable;
+        /// Time without a heartbeat after which a client is forgotten, in milliseconds.
+        "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
+        /// Whether resetting a group's offsets takes effect here, at its next pull.
+        "useServerSideResetOffset" use_server_side_reset_offset: bool = true, reloadable;
+        /// Time between two writes of the groups' offsets to disk, in milliseconds.
+        "flushConsumerOffsetInterval" flush_consumer_offset_interval: u64 = 5000, range(100..);
+        /// Time between two writes of the delay queues' offsets to disk, in milliseconds.
+        "flushDelayOffsetInterval" flush_delay_offset_interval: u64 = 10_000, range(100..);
+        /// Time between two registrations with the name servers, in milliseconds.
+        "registerNameServerPeriod" register_name_server_period: u64 = 30_000, range(1000..=60_000), reloadable;
+        /// Time that a name server has to answer a registration, in milliseconds.
+        "registerBrokerTimeoutMills" register_broker_timeout_mills: u64 = 24_000, range(1..), reloadable;
+        /// Administration commands that run at the same time.
+        "adminBrokerThreadPoolNums" admin_broker_thread_pool_nums: usize = 16, range(1..=1024);
+        /// Administration commands that wait for their turn.
+        "adminBrokerThreadPoolQueueCapacity" admin_broker_thread_pool_queue_capacity: usize = 10_000, range(1..);
+        /// Heartbeats, group lists and queue locks that are served at the same time.
+        "clientManageThreadPoolNums" client_manage_thread_pool_nums: usize = 32, range(1..=1024);
+        /// Heartbeats, group lists and queue locks that wait for their turn.
+        "clientManagerThreadPoolQueueCapacity" client_manager_thread_pool_queue_capacity: usize = 1_000_000, range(1..);
+    }
+}
+
+config::groups! {
+    /// All settings of a broker, as they stand in `broker.conf`.
+    pub struct BrokerSettings {
+        /// The broker itself.
+        pub broker: BrokerConfig,
+        /// What it stores and how.
+        pub store: store::StoreConfig,
+        /// Where it listens.
+        pub server: RemotingServerConfig = RemotingServerConfig { listen_port: 10911, ..Default::default() },
+        /// How it connects to name servers.
+        pub client: transport::RemotingClientConfig,
+        /// What is logged.
+        pub log: config::LogConfig,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_defaults_are_the_references() {
+        assert_eq!(
+            config::reference::check::<BrokerConfig>(),
+            [] as [String; 0]
+        );
+    }
+}

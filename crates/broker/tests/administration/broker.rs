@@ -1,0 +1,82 @@
+//! The broker itself: its settings, how it is doing.
+
+use bytes::Bytes;
+use transport::Body;
+use wire::body::json;
+use wire::body::kv::KVTable;
+use wire::body::offset::DelayOffsetSerializeWrapper;
+use wire::body::version::DataVersion;
+use wire::code::ResponseCode;
+use wire::command::*;
+use wire::header::NoHeader;
+use wire::header::broker::GetBrokerConfigResponse;
+
+use crate::rig::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_shown_and_changed() {
+    let rig = Rig::new().await;
+    let shown = async || {
+        let answer = rig.done::<GetBrokerConfig>(NoHeader, Body::Empty).await;
+        let header: GetBrokerConfigResponse<'_> = answer.header().unwrap();
+        let version: DataVersion = json::read(header.version.as_bytes()).unwrap();
+        (
+            String::from_utf8(answer.body.to_vec()).unwrap(),
+            version.counter,
+        )
+    };
+    let (before, version) = shown().await;
+    assert!(before.contains("autoCreateTopicEnable=true"), "{before}");
+    rig.done::<UpdateBrokerConfig>(
+        NoHeader,
+        Bytes::from_static(b"autoCreateTopicEnable=false\n"),
+    )
+    .await;
+    let (after, changes) = shown().await;
+    assert!(after.contains("autoCreateTopicEnable=false"), "{after}");
+    assert_eq!(changes, version + 1);
+    for (text, code, remark) in [
+        (
+            "autoCreateTopicEnabel=true",
+            ResponseCode::SystemError,
+            "autoCreateTopicEnable",
+        ),
+        ("brokerName=other", ResponseCode::SystemError, "brokerName"),
+        (
+            "brokerConfigPath=/x",
+            ResponseCode::NoPermission,
+            "black list",
+        ),
+    ] {
+        let answer = rig
+            .ask::<UpdateBrokerConfig>(NoHeader, Bytes::from_static(text.as_bytes()))
+            .await;
+        refused(&answer, code, remark);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_tells_how_it_is_doing() {
+    let rig = Rig::new().await;
+    rig.send("orders", 0, "one").await;
+    let info: KVTable = rig.read::<GetBrokerRuntimeInfo, _>(NoHeader).await;
+    assert_eq!(info.table["brokerVersionDesc"], "V5_5_0");
+    assert_eq!(info.table["msgPutTotalTodayNow"], "1");
+    assert!(
+        info.table["commitLogDirCapacity"].starts_with("Total : "),
+        "{info:?}"
+    );
+    assert!(
+        info.table["putTps"]
+            .split(' ')
+            .all(|rate| rate.parse::<f64>().is_ok()),
+        "{info:?}"
+    );
+    rig.done::<DeleteExpiredCommitLog>(NoHeader, Body::Empty)
+        .await;
+    rig.done::<CleanExpiredConsumeQueue>(NoHeader, Body::Empty)
+        .await;
+    rig.done::<CleanUnusedTopic>(NoHeader, Body::Empty).await;
+    let delayed: DelayOffsetSerializeWrapper = rig.read::<GetAllDelayOffset, _>(NoHeader).await;
+    assert!(delayed.data_version.is_some());
+}

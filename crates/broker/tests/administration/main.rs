@@ -1,0 +1,9 @@
+//! Administration and clients' bookkeeping, as a client and a tool meet them on the wire.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it finds nothing")]
+
+mod broker;
+mod clients;
+mod offsets;
+mod rig;
+mod topics_and_groups;
