@@ -33,9 +33,6 @@ use crate::topics::TopicTable;
 use crate::traffic::Traffic;
 use crate::{registration, routes};
 
-/// How long a shutdown waits for requests that are being served.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
-
 /// Time between two looks at what is over: held pulls, silent clients.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -130,7 +127,7 @@ impl Broker {
     fn open(live: Live<BrokerSettings>, port: u16) -> Result<Self, StartError> {
         let settings = live.load();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let disk: Arc<dyn Disk> = OsDisk::new();
+        let disk: Arc<dyn Disk> = OsDisk::shared();
         let store = Store::open(StoreOptions {
             settings: settings.store.clone(),
             disk: Arc::clone(&disk),
@@ -316,7 +313,8 @@ impl RunningBroker {
             task.abort();
         }
         self.broker.polling.release();
-        self.server.shutdown(SHUTDOWN_GRACE).await;
+        let limit = self.broker.settings().server.shutdown_wait_time_seconds;
+        self.server.shutdown(Duration::from_secs(u64::from(limit))).await;
         self.client.shutdown().await;
         let broker = self.broker;
         let closed = tokio::task::spawn_blocking(move || {

@@ -13,6 +13,9 @@ use store::{Arrival, ArrivalListener, Queue};
 use crate::broker::Broker;
 use crate::pull::HeldPull;
 
+/// The most pulls that wait, at some 200 bytes each; further ones are answered at once.
+const MAX_HELD: usize = 1_000_000;
+
 /// The pulls that wait, by queue.
 #[derive(Default)]
 pub(crate) struct LongPolling {
@@ -32,6 +35,11 @@ impl LongPolling {
     pub(crate) fn attach(&self, broker: &Arc<Broker>) {
         // Only ever called once, when the broker is put together.
         let _ = self.broker.set(Arc::downgrade(broker));
+    }
+
+    /// Whether no more pulls can wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count.load(Ordering::Relaxed) >= MAX_HELD
     }
 
     /// Holds a pull until there is a message for it or its time is over.

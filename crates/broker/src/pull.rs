@@ -71,7 +71,11 @@ pub(crate) fn pull(
         Err(error) => return out.refuse(head, &error.into()),
     };
     match pull.read(broker) {
-        Ok(got) if hold_millis > 0 && pull.code(&got) == ResponseCode::PullNotFound => {
+        Ok(got)
+            if hold_millis > 0
+                && pull.code(&got) == ResponseCode::PullNotFound
+                && !broker.polling.is_full() =>
+        {
             let deadline_millis = broker.now_millis().saturating_add(hold_millis);
             let asked_offset = pull.offset;
             let responder = connection.responder(head);

@@ -493,38 +493,61 @@ impl Queue {
 
 /// Recovery: nobody else uses the queue yet.
 impl Queue {
-    /// Finds the queue's files and its end.
-    pub(crate) fn load(&self, was_killed: bool) -> Result<(), StoreError> {
+    /// Finds the queue's files and its end. After a kill `rebuild_from` is where the log is
+    /// entered again: files with nothing but entries of records behind that are not needed.
+    pub(crate) fn load(&self, rebuild_from: Option<i64>) -> Result<(), StoreError> {
         let size = self.files.file_size;
-        let starts = files::load(
+        let mut starts = files::load(
             &*self.files.disk,
             &self.dir(),
             size,
-            was_killed,
+            rebuild_from.is_some(),
             "mappedFileSizeConsumeQueue",
         )?;
-        let Some(last) = starts.last().copied() else {
-            return Ok(());
+        let last_run = |starts: &[i64]| {
+            let files = starts
+                .windows(2)
+                .rposition(|pair| matches!(pair, [one, next] if *next != one + size));
+            files.map_or(0, |gap| gap + 1)
         };
-        // Only files without a gap before the last belong together.
-        let before = starts.iter().rev().skip(1);
-        let first = before.fold(last, |first, start| {
-            if *start == first - size {
-                *start
-            } else {
-                first
+        // A power failure can take a new file and leave the one behind it.
+        while let (Some(from), run @ 1..) = (rebuild_from, last_run(&starts)) {
+            let first = starts.get(run).copied().unwrap_or_default();
+            if self
+                .first_entry(first)?
+                .is_some_and(|entry| entry.physical_offset < from)
+            {
+                break;
             }
-        });
-        if starts.first() != Some(&first) {
+            for start in starts.split_off(run) {
+                self.files.open.forget((self.number, start));
+                files::remove(&*self.files.disk, &self.path(start))?;
+            }
+        }
+        let run = last_run(&starts);
+        if run > 0 {
             tracing::warn!(topic = %self.topic, queue = self.id, "a file of the queue is missing, those before it are ignored");
         }
+        let (Some(first), Some(last)) = (starts.get(run).copied(), starts.last().copied()) else {
+            return Ok(());
+        };
         {
             let mut tail = self.tail.lock();
             tail.span = Some((first, last));
             // Whoever made them may have been killed before the directory was flushed.
-            tail.names_changed = was_killed;
+            tail.names_changed = rebuild_from.is_some();
         }
         self.find_end((first, last))
+    }
+
+    /// The first entry of a file.
+    fn first_entry(&self, start: i64) -> Result<Option<QueueEntry>, StoreError> {
+        let mut bytes = [0; ENTRY_SIZE];
+        if let Some(file) = self.open_file(start)? {
+            file.read_at(&mut bytes, 0)
+                .map_err(|error| StoreError::io("read", self.path(start), error))?;
+        }
+        Ok(QueueEntry::decode(&bytes))
     }
 
     /// The first number without an entry. Entries are written in order, so all before the first

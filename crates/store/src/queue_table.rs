@@ -10,10 +10,13 @@ use parking_lot::RwLock;
 use crate::consume_queue::{Queue, QueueFiles};
 use crate::error::StoreError;
 
+/// A topic's queues by number.
+type Queues = BTreeMap<i32, Arc<Queue>>;
+
 /// The queues of all topics.
 pub(crate) struct QueueTable {
     files: Arc<QueueFiles>,
-    topics: RwLock<HashMap<Arc<str>, BTreeMap<i32, Arc<Queue>>>>,
+    topics: RwLock<HashMap<Arc<str>, Queues>>,
     /// Topics with batch consume queues: their messages are not for simple queues.
     batch_topics: HashSet<Arc<str>>,
     next_number: AtomicU64,
@@ -31,13 +34,13 @@ impl QueueTable {
         }
     }
 
-    /// Finds the queues on the disk.
-    pub(crate) fn load(&self, was_killed: bool) -> Result<(), StoreError> {
+    /// Finds the queues on the disk; `rebuild_from` as for [`Queue::load`].
+    pub(crate) fn load(&self, rebuild_from: Option<i64>) -> Result<(), StoreError> {
         for topic in directories(&self.files, &self.files.dir)? {
             for name in directories(&self.files, &self.files.dir.join(&topic))? {
                 match name.parse() {
                     Ok(id) if name == i32::to_string(&id) => {
-                        self.get_or_make(&topic, id)?.load(was_killed)?
+                        self.get_or_make(&topic, id)?.load(rebuild_from)?
                     }
                     _ => {}
                 }

@@ -63,11 +63,16 @@ impl Store {
         let settings = self.settings();
         self.log.load(was_killed)?;
         self.log.set_end_behind_files();
-        self.queues.load(was_killed)?;
+        let killed_at = if was_killed {
+            Some(self.rebuild_from(&settings, checkpoint)?)
+        } else {
+            None
+        };
+        self.queues.load(killed_at)?;
         if self.log.files().is_empty() {
             return self.forget_queues();
         }
-        let plan = self.plan(&settings, checkpoint, was_killed)?;
+        let plan = self.plan(checkpoint, killed_at)?;
         if was_killed {
             tracing::warn!(from = plan.from, "the store was not closed, recovering it");
         }
@@ -105,40 +110,42 @@ impl Store {
         Ok(())
     }
 
-    fn plan(
+    /// Where the newest file begins before which everything was flushed.
+    fn rebuild_from(
         &self,
         settings: &StoreConfig,
         checkpoint: Checkpoint,
-        was_killed: bool,
-    ) -> Result<Plan, StoreError> {
-        let everything = Plan {
-            from: self.log.begin(),
-            dispatch_after: i64::MIN,
-            rebuild: true,
-        };
-        let queues = self.queues.all();
-        if queues.is_empty() {
-            // Somebody removed them all, or there never was one: the log has everything.
-            return Ok(everything);
-        }
-        if was_killed {
-            let files = self.log.files().clone();
-            for start in files.into_iter().rev() {
-                let first = self.message(start)?;
-                let stored = first.as_deref().and_then(|bytes| {
-                    let record = RecordRef::parse(bytes).ok()?;
-                    is_whole(&record, start, settings).then(|| record.store_timestamp())
-                });
-                if stored
-                    .is_some_and(|stored| (1..=checkpoint.recovery_timestamp()).contains(&stored))
-                {
-                    return Ok(Plan {
-                        from: start,
-                        ..everything
-                    });
-                }
+    ) -> Result<i64, StoreError> {
+        let flushed = 1..=checkpoint.recovery_timestamp();
+        let files = self.log.files().clone();
+        for start in files.into_iter().rev() {
+            let first = self.message(start)?;
+            let stored = first.as_deref().and_then(|bytes| {
+                let record = RecordRef::parse(bytes).ok()?;
+                is_whole(&record, start, settings).then(|| record.store_timestamp())
+            });
+            if stored.is_some_and(|stored| flushed.contains(&stored)) {
+                return Ok(start);
             }
-            return Ok(everything);
+        }
+        Ok(self.log.begin())
+    }
+
+    fn plan(&self, checkpoint: Checkpoint, killed_at: Option<i64>) -> Result<Plan, StoreError> {
+        let queues = self.queues.all();
+        // If there are none, somebody removed them all, or there never was one: the log has
+        // everything.
+        let rebuild_from = if queues.is_empty() {
+            Some(self.log.begin())
+        } else {
+            killed_at
+        };
+        if let Some(from) = rebuild_from {
+            return Ok(Plan {
+                from,
+                dispatch_after: i64::MIN,
+                rebuild: true,
+            });
         }
         // The last record that any queue points to, if it is really there.
         let mut last: Option<QueueEntry> = None;

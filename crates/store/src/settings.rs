@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::consume_queue::ENTRY_SIZE;
 use crate::delay_levels::DelayLevels;
 use crate::error::StoreError;
 
@@ -61,7 +62,7 @@ config::settings! {
         /// Whether topics longer than 127 bytes may be stored, in records of version 2.
         "autoMessageVersionOnTopicLen" auto_message_version_on_topic_len: bool = true, reloadable;
         /// Hours of the day, local time, two digits each, at which old files are removed: `04` or `04;16`.
-        "deleteWhen" delete_when: String = "04".to_owned(), check(check_hours), reloadable, important;
+        "deleteWhen" delete_when: String = "04".to_owned(), check(|text| check_hours(text)), reloadable, important;
         /// Hours a commit log file is kept after its last write.
         "fileReservedTime" file_reserved_time: u32 = 72, range(0..=10_000_000), reloadable, important;
         /// Space in use, in percent, from which on old files are removed at any hour.
@@ -79,13 +80,13 @@ config::settings! {
         /// Most commit log files removed in one go.
         "deleteFileBatchMax" delete_file_batch_max: usize = 10, range(1..=1_000_000), reloadable;
         /// Delay of each level, the first for level 1: numbers with a unit of `s`, `m`, `h` or `d`.
-        "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(check_delays);
+        "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| check_delays(text));
         /// Bytes of the youngest messages kept in memory, so that consumers at the end of the log need no disk.
         "kerolox.tailCacheSize" tail_cache_size: usize = 32 << 20, range(0..=1 << 40), ours;
     }
 }
 
-fn check_hours(text: &String) -> Result<(), String> {
+fn check_hours(text: &str) -> Result<(), String> {
     if hours(text).is_some() {
         Ok(())
     } else {
@@ -93,7 +94,7 @@ fn check_hours(text: &String) -> Result<(), String> {
     }
 }
 
-fn check_delays(text: &String) -> Result<(), String> {
+fn check_delays(text: &str) -> Result<(), String> {
     match DelayLevels::parse(text) {
         Some(levels) if levels.max_level() > 0 => Ok(()),
         _ => Err("the delays are numbers with a unit of s, m, h or d, as in `1s 5s 1m`".to_owned()),
@@ -147,7 +148,10 @@ impl StoreConfig {
 
     /// What single keys cannot know about each other.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        if self.mapped_file_size_consume_queue % 20 != 0 {
+        if !self
+            .mapped_file_size_consume_queue
+            .is_multiple_of(ENTRY_SIZE)
+        {
             return Err(StoreError::Setting {
                 key: "mappedFileSizeConsumeQueue",
                 value: self.mapped_file_size_consume_queue.to_string(),

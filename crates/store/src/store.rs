@@ -47,7 +47,7 @@ impl StoreOptions {
     pub fn new(settings: StoreConfig) -> StoreOptions {
         StoreOptions {
             settings,
-            disk: OsDisk::new(),
+            disk: OsDisk::shared(),
             clock: Arc::new(SystemClock),
             threads: true,
         }

@@ -3,6 +3,8 @@
 //! `data/store-small.tar.zst` was stopped cleanly, `data/store-crashed.tar.zst` was killed while
 //! it wrote a record. The `.expected.jsonl` beside each holds what the reference answered.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -382,7 +384,7 @@ fn patch(golden: &Golden, variant: &Value) {
                 .step_by(2)
                 .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
                 .collect();
-            let disk = OsDisk::new();
+            let disk = OsDisk::shared();
             let file = disk.open(&path("file"), OpenMode::Write).unwrap();
             file.write_at(&bytes, number(patch, "offset") as u64)
                 .unwrap();

@@ -4,6 +4,8 @@
 //! What was promised is found: after a kill all that was appended, after a power failure all
 //! that was flushed. What is found is what was appended, in its order, each message once.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -287,52 +289,5 @@ proptest! {
         model.store.close().unwrap();
         model.reopen();
         model.check(false)?;
-    }
-}
-
-#[test]
-fn debug_case() {
-    use Step::*;
-    let mut model = Model::new();
-    for step in [
-        Append(vec![(3, 1282), (1, 28)]),
-        Append(vec![(3, 15), (0, 5), (1, 6), (0, 713), (0, 42), (3, 50)]),
-        Append(vec![(0, 6), (0, 35), (0, 24), (0, 635), (0, 0), (3, 0)]),
-        Append(vec![(3, 23), (3, 22), (2, 22), (3, 51), (0, 257)]),
-        Append(vec![
-            (3, 33),
-            (0, 57),
-            (0, 46),
-            (0, 1264),
-            (0, 35),
-            (0, 44),
-            (3, 40),
-        ]),
-        Housekeeping,
-        Power(45035996273704960),
-        Fault(Operation::Write, 0, 0),
-        Append(vec![(0, 0)]),
-        Power(11529215046068469760),
-    ] {
-        println!("{step:?} end {}", model.store.max_physical_offset());
-        if let Power(_) = step {
-            for q in model.store.queues() {
-                for o in 0..q.max_offset() {
-                    println!("q{} {o} {:?}", q.id(), model.store.entry(&q, o));
-                }
-            }
-            for (id, m) in &model.queues {
-                println!("model {id} {} flushed {}", m.bodies.len(), m.flushed);
-            }
-        }
-        let r = model.run(&step);
-        if let Power(_) = step {
-            for q in model.store.queues() {
-                for o in 0..q.max_offset() {
-                    println!("q{} {o} {:?}", q.id(), model.store.entry(&q, o));
-                }
-            }
-        }
-        r.unwrap();
     }
 }

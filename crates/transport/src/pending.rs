@@ -1,6 +1,7 @@
 //! The requests of one connection that wait for their answers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,9 +71,9 @@ impl PendingTable {
             state.next_opaque = state.next_opaque.wrapping_add(1);
             let opaque = state.next_opaque;
             // After four thousand million requests an old one could still wait here.
-            if !state.waiting.contains_key(&opaque) {
+            if let Entry::Vacant(place) = state.waiting.entry(opaque) {
                 let (sender, receiver) = oneshot::channel();
-                state.waiting.insert(opaque, sender);
+                place.insert(sender);
                 return Ok((opaque, receiver));
             }
         }

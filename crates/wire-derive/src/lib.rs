@@ -27,7 +27,9 @@ use syn::{Data, DeriveInput, Error, Fields, LitStr, Result, parse_macro_input};
 #[proc_macro_derive(Header, attributes(header))]
 pub fn derive_header(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    expand(&input).unwrap_or_else(Error::into_compile_error).into()
+    expand(&input)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 /// What stands in `#[header(…)]`.
@@ -41,7 +43,10 @@ struct Attributes {
 impl Attributes {
     fn of(attributes: &[syn::Attribute]) -> Result<Self> {
         let mut found = Self::default();
-        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("header")) {
+        for attribute in attributes
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("header"))
+        {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("name") {
                     found.name = Some(meta.value()?.parse::<LitStr>()?.value());
@@ -83,7 +88,10 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
         return Err(Error::new_spanned(input, "a header has named fields"));
     };
     let Some(class) = Attributes::of(&input.attrs)?.name else {
-        return Err(Error::new_spanned(&input.ident, "#[header(name = \"…\")] is missing"));
+        return Err(Error::new_spanned(
+            &input.ident,
+            "#[header(name = \"…\")] is missing",
+        ));
     };
 
     let (mut arms, mut puts, mut infos) = (Vec::new(), Vec::new(), Vec::new());
@@ -107,7 +115,9 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
         if is_required {
             required |= bit;
         }
-        let wire = attributes.name.unwrap_or_else(|| camel_case(&ident.to_string()));
+        let wire = attributes
+            .name
+            .unwrap_or_else(|| camel_case(&ident.to_string()));
         arms.push(quote! {
             #wire => {
                 self.#ident = match <#ty as ::wire::header::FieldValue>::parse(value) {
@@ -141,7 +151,11 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
     let (_, ty_generics, where_clause) = input.generics.split_for_impl();
     let (encode_generics, ..) = input.generics.split_for_impl();
-    let lifetime = input.generics.lifetimes().next().map(|parameter| &parameter.lifetime);
+    let lifetime = input
+        .generics
+        .lifetimes()
+        .next()
+        .map(|parameter| &parameter.lifetime);
     let (decode_generics, frame) = match lifetime {
         Some(lifetime) => (quote! { <#lifetime> }, quote! { #lifetime }),
         None => (quote! { <'frame> }, quote! { 'frame }),

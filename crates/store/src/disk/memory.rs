@@ -392,7 +392,13 @@ impl Disk for MemoryDisk {
             .filter(|(path, _)| inside(path))
             .map(|(path, node)| (path.clone(), node.clone()))
             .collect();
-        state.durable.retain(|path, _| !inside(path));
+        // A directory made again under an old name does not have what was in the old one.
+        let stays =
+            |path: &Path| path == dir || names.iter().any(|(name, _)| path.starts_with(name));
+        let below = |path: &Path| path.starts_with(dir);
+        state
+            .durable
+            .retain(|path, _| !below(path) || (!inside(path) && stays(path)));
         state.durable.extend(names);
         Ok(())
     }

@@ -19,7 +19,7 @@ pub struct OsDisk;
 
 impl OsDisk {
     /// The machine's disk, ready to be shared.
-    pub fn new() -> Arc<dyn Disk> {
+    pub fn shared() -> Arc<dyn Disk> {
         Arc::new(OsDisk)
     }
 }
