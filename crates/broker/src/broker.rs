@@ -1,6 +1,6 @@
 //! The broker put together: its state, its tasks, its life.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -140,14 +140,13 @@ impl Broker {
         let delay_offsets = settings.store.config_dir().join("delayOffset.json");
         let schedule = Schedule::open(levels, ConfigFile::new(Arc::clone(&disk), delay_offsets))?;
 
-        let ip = &settings.broker.broker_ip;
-        let ip_addr: IpAddr = ip.parse().map_err(|_| StartError::Setting {
+        let ip = &*settings.broker.broker_ip;
+        let store_host = resolve(ip, port).ok_or_else(|| StartError::Setting {
             key: "brokerIP1",
             reason: format!(
-                "\"{ip}\" is no IP address; set the address that clients reach this machine at"
+                "\"{ip}\" is no address of a machine; set the address that clients reach this one at"
             ),
         })?;
-        let store_host = SocketAddr::new(ip_addr, port);
         let mut own_properties = String::new();
         let trace_on = settings.broker.trace_on;
         for (name, value) in [
@@ -173,13 +172,13 @@ impl Broker {
             rates: Rates::default(),
             config_version: Mutex::default(),
             started_millis: clock.now_millis(),
-            address: store_host.to_string(),
-            ha_address: SocketAddr::new(ip_addr, port.wrapping_add(1)).to_string(),
+            address: format!("{ip}:{port}"),
+            ha_address: format!("{ip}:{}", port.wrapping_add(1)),
             store_host,
             own_properties,
             region_id: settings.broker.region_id.clone(),
             trace_on,
-            unique_ids: UniqueIdGenerator::new(ip_addr, pid, pid as i32, 0),
+            unique_ids: UniqueIdGenerator::new(store_host.ip(), pid, pid as i32, 0),
             next_queue: AtomicU32::new(0),
             clock,
             store,
@@ -204,6 +203,17 @@ impl Broker {
             }
         }
     }
+}
+
+/// The address of a machine given by address or by name, IPv4 if it has one.
+fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found: Vec<SocketAddr> = (bare, port).to_socket_addrs().ok()?.collect();
+    found
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(found.first())
+        .copied()
 }
 
 /// Hears of connections that close, so that their clients' groups are told at once.
@@ -314,7 +324,9 @@ impl RunningBroker {
         }
         self.broker.polling.release();
         let limit = self.broker.settings().server.shutdown_wait_time_seconds;
-        self.server.shutdown(Duration::from_secs(u64::from(limit))).await;
+        self.server
+            .shutdown(Duration::from_secs(u64::from(limit)))
+            .await;
         self.client.shutdown().await;
         let broker = self.broker;
         let closed = tokio::task::spawn_blocking(move || {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use transport::{Body, RemotingClient};
 use wire::body::json;
@@ -34,19 +36,30 @@ fn addresses(setting: Option<&String>) -> Vec<String> {
 /// Registers again and again: when topics change, and every `registerNameServerPeriod`.
 pub(crate) async fn run(broker: Arc<Broker>, client: RemotingClient) {
     loop {
-        register(&broker, &client).await;
         let period = Duration::from_millis(broker.settings().broker.register_name_server_period);
         tokio::select! {
             () = broker.topics.changed().notified() => {}
             () = tokio::time::sleep(period) => {}
         }
+        register(&broker, &client).await;
     }
 }
 
-/// Registers with every name server once.
+/// Registers with every name server once, with all at the same time.
 pub(crate) async fn register(broker: &Arc<Broker>, client: &RemotingClient) {
     let settings = broker.settings();
     let body = body(broker, settings.broker.broker_permission);
+    let mut registrations = JoinSet::new();
+    for address in addresses(settings.broker.namesrv_addr.as_ref()) {
+        let (broker, client, body) = (Arc::clone(broker), client.clone(), body.clone());
+        registrations.spawn(async move { register_with(&broker, &client, &address, body).await });
+    }
+    while registrations.join_next().await.is_some() {}
+}
+
+/// Registers with one name server.
+async fn register_with(broker: &Broker, client: &RemotingClient, address: &str, body: Bytes) {
+    let settings = broker.settings();
     let timeout = Duration::from_millis(settings.broker.register_broker_timeout_mills);
     let header = RegisterBrokerRequest {
         broker_name: settings.broker.broker_name.as_str().into(),
@@ -60,26 +73,20 @@ pub(crate) async fn register(broker: &Arc<Broker>, client: &RemotingClient) {
         ..Default::default()
     };
     let head = Head::request(RegisterBroker::CODE as i32, SerializeType::Json);
-    for address in addresses(settings.broker.namesrv_addr.as_ref()) {
-        let body = Body::One(body.clone());
-        match client.request(&address, head, &header, body, timeout).await {
-            Ok(answer) if answer.head.code == ResponseCode::Success as i32 => {
-                debug!("registered with the name server {address}");
-                // It answers which topics are ordered ones.
-                if let Ok(ordered) = json::read::<KVTable>(&answer.body) {
-                    broker
-                        .topics
-                        .set_ordered(ordered.table.keys().map(String::as_str));
-                }
-                set_ordered(broker, &answer.body);
-            }
-            Ok(answer) => {
-                let remark = answer.remark.unwrap_or_default();
-                warn!("the name server {address} refuses the broker: {remark}");
-            }
-            Err(error) => {
-                warn!("the broker can't register with the name server {address}: {error}");
-            }
+    match client
+        .request(address, head, &header, Body::One(body), timeout)
+        .await
+    {
+        Ok(answer) if answer.head.code == ResponseCode::Success as i32 => {
+            debug!("registered with the name server {address}");
+            set_ordered(broker, &answer.body);
+        }
+        Ok(answer) => {
+            let remark = answer.remark.unwrap_or_default();
+            warn!("the name server {address} refuses the broker: {remark}");
+        }
+        Err(error) => {
+            warn!("the broker can't register with the name server {address}: {error}");
         }
     }
 }
@@ -98,7 +105,7 @@ fn set_ordered(broker: &Broker, answer: &[u8]) {
 }
 
 /// All topics, with what the broker itself does not allow taken off their permissions.
-fn body(broker: &Broker, broker_permission: i32) -> bytes::Bytes {
+fn body(broker: &Broker, broker_permission: i32) -> Bytes {
     let mut all = broker.topics.wrapper();
     if !(perm::is_readable(broker_permission) && perm::is_writable(broker_permission)) {
         for topic in all.topic_config_table.values_mut() {

@@ -247,6 +247,11 @@ impl<'a> Sending<'a> {
         }
         let sent = header.properties.as_deref().unwrap_or_default();
         let read = Properties::read(sent);
+        if read.delay_level > 0 || read.has_time || read.is_half {
+            return Err(BrokerError::MessageIllegal(
+                "the messages of a batch can be neither delayed nor transactional".into(),
+            ));
+        }
         Ok(Self {
             frame,
             queue: broker.store.queue(&header.topic, queue_id)?,

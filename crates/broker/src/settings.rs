@@ -44,22 +44,20 @@ config::settings! {
         "shortPollingTimeMills" short_polling_time_mills: i64 = 1000, range(0..), reloadable;
         /// Whether consumers that pull on their own may do so with the lite pull command.
         "litePullMessageEnable" lite_pull_message_enable: bool = true, reloadable;
-        /// Whether messages can be filtered by an expression on their properties.
-        "enablePropertyFilter" enable_property_filter: bool = false, reloadable;
         /// Whether the members of a group are told at once when one comes or goes.
         "notifyConsumerIdsChangedEnable" notify_consumer_ids_changed_enable: bool = true, reloadable;
         /// Time without a heartbeat after which a client is forgotten, in milliseconds.
         "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
         /// Whether resetting a group's offsets takes effect here, at its next pull.
         "useServerSideResetOffset" use_server_side_reset_offset: bool = true, reloadable;
-        /// Time between two writes of the groups' offsets to disk, in milliseconds.
+        /// Time between two writes of the offsets of groups and delay levels to disk, in milliseconds.
         "flushConsumerOffsetInterval" flush_consumer_offset_interval: u64 = 5000, range(100..);
-        /// Time between two writes of the delay queues' offsets to disk, in milliseconds.
-        "flushDelayOffsetInterval" flush_delay_offset_interval: u64 = 10_000, range(100..);
         /// Time between two registrations with the name servers, in milliseconds.
         "registerNameServerPeriod" register_name_server_period: u64 = 30_000, range(1000..=60_000), reloadable;
         /// Time that a name server has to answer a registration, in milliseconds.
         "registerBrokerTimeoutMills" register_broker_timeout_mills: u64 = 24_000, range(1..), reloadable;
+        /// Keys that nobody may change from afar, joined by semicolons.
+        "configBlackList" config_black_list: String = "configBlackList;brokerConfigPath".into();
         /// Administration commands that run at the same time.
         "adminBrokerThreadPoolNums" admin_broker_thread_pool_nums: usize = 16, range(1..=1024);
         /// Administration commands that wait for their turn.

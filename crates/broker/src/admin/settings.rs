@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
 
-/// Keys that are not for anybody to change from afar (`configBlackList`).
+/// Keys that no request may change, whatever `configBlackList` says.
 const LOCKED: [&str; 3] = ["brokerConfigPath", "rocketmqHome", "configBlackList"];
 
 /// GET_BROKER_CONFIG: all settings as properties.
@@ -40,7 +40,12 @@ pub(crate) async fn update(
 ) -> Result<Reply, BrokerError> {
     let refused = |error: config::ConfigError| BrokerError::System(error.to_string());
     let changes = properties::parse("request", &body).map_err(refused)?;
-    if changes.iter().any(|change| LOCKED.contains(&&*change.key)) {
+    let settings = broker.settings();
+    let is_locked = |key: &str| {
+        let mut black_list = settings.broker.config_black_list.split(';').map(str::trim);
+        LOCKED.contains(&key) || black_list.any(|locked| locked == key)
+    };
+    if changes.iter().any(|change| is_locked(&change.key)) {
         return Err(BrokerError::NoPermission(
             "Can not update config in black list.".into(),
         ));
