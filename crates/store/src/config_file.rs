@@ -57,7 +57,7 @@ impl ConfigFile {
     /// # Errors
     /// [`StoreError::Io`]; the file then has its old content.
     pub fn save(&self, content: &[u8]) -> Result<(), StoreError> {
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let dir = crate::files::parent(&self.path);
         crate::files::create_dir(&*self.disk, dir)?;
         let new = self.beside(".tmp");
         self.write(&new, content)?;

@@ -107,11 +107,19 @@ pub(crate) fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> 
     disk.create_dir_all(dir)
         .map_err(|error| StoreError::io("create the directory", dir, error))?;
     for dir in made {
-        let above = dir.parent().unwrap_or(dir);
+        let above = parent(dir);
         disk.sync_dir(above)
             .map_err(|error| StoreError::io("flush the directory", above, error))?;
     }
     Ok(())
+}
+
+/// The directory a path is in; the present one for a bare name.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Makes a file of a sequence at its full length, or opens the one that is there.

@@ -86,10 +86,8 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let name = match (path.parent(), path.file_name()) {
-            (Some(dir), Some(name)) => fs::canonicalize(dir)?.join(name),
-            _ => path.to_path_buf(),
-        };
+        let name = fs::canonicalize(crate::files::parent(path))?;
+        let name = name.join(path.file_name().unwrap_or_default());
         // The system's record locks belong to the process: it would grant them again to
         // another store in this one, and closing a second handle would release them. So this
         // is asked before the file is opened.

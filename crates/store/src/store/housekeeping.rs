@@ -1,0 +1,227 @@
+//! What the store does by itself: flushing, writing queue entries, making checkpoints and
+//! removing old files.
+
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Store;
+use crate::checkpoint::Checkpoint;
+use crate::commit_log::LogTail;
+use crate::consume_queue::Queue;
+use crate::error::StoreError;
+use crate::flush::Flusher;
+
+/// Bytes of messages after which a checkpoint is made, however young the last one is: so much
+/// a recovery can read in well under a second.
+const CHECKPOINT_BYTES: i64 = 256 << 20;
+
+/// The last checkpoint.
+#[derive(Clone, Copy)]
+pub(super) struct CheckpointState {
+    /// What the file says.
+    saved: Checkpoint,
+    /// End of the log at that time.
+    end: i64,
+    /// When that was.
+    at_millis: i64,
+}
+
+impl CheckpointState {
+    /// What was found in the file.
+    pub(super) fn new(saved: Checkpoint, now: i64) -> CheckpointState {
+        CheckpointState {
+            saved,
+            end: 0,
+            at_millis: now,
+        }
+    }
+}
+
+/// Wakes the thread that writes queue entries and removes old files.
+#[derive(Default)]
+pub(super) struct Keeper {
+    state: Mutex<KeeperState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct KeeperState {
+    hurry: bool,
+    stop: bool,
+}
+
+impl Store {
+    /// Looks whether the clock went back before the checkpoint. Under the log's lock.
+    pub(crate) fn note_time(&self, tail: &LogTail, now: i64) -> Result<(), StoreError> {
+        if now >= tail.timestamp() {
+            return Ok(());
+        }
+        // A recovery takes everything older than the checkpoint for flushed, which messages with
+        // a time set back would not be. So the checkpoint goes back, too.
+        let mut state = self.checkpoint.lock();
+        let saved = &state.saved;
+        if now >= saved.log_timestamp.min(saved.queues_timestamp) {
+            return Ok(());
+        }
+        tracing::warn!(millis = tail.timestamp() - now, "the clock went back");
+        let checkpoint = Checkpoint {
+            log_timestamp: now,
+            queues_timestamp: now,
+            ..state.saved
+        };
+        self.checkpoint_file.save(&checkpoint)?;
+        state.saved = checkpoint;
+        Ok(())
+    }
+
+    /// Writes the queues' new entries to their files, where a kill cannot take them. A queue
+    /// that cannot be written is tried again next time.
+    pub(crate) fn write_queues(&self) -> Result<(), StoreError> {
+        self.each_listed(|queue| queue.write_pending().map(|_| ()))
+    }
+
+    fn each_listed(
+        &self,
+        work: impl Fn(&Queue) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        let queues = std::mem::take(&mut *self.listed.lock());
+        let mut stay = Vec::new();
+        for queue in queues {
+            result = result.and(work(&queue));
+            if queue.unlist() {
+                stay.push(queue);
+            }
+        }
+        self.listed.lock().append(&mut stay);
+        result
+    }
+
+    /// Brings log and queues to the disk and notes that in the checkpoint.
+    pub(crate) fn make_checkpoint(&self) -> Result<(), StoreError> {
+        // Everything before this position is in the queues, so it is once they are flushed.
+        let (end, timestamp) = self.log.position();
+        self.each_listed(|queue| {
+            queue.write_pending()?;
+            queue.flush()
+        })?;
+        self.flush()?;
+        let mut state = self.checkpoint.lock();
+        let checkpoint = Checkpoint {
+            log_timestamp: timestamp,
+            queues_timestamp: timestamp,
+            ..state.saved
+        };
+        if checkpoint != state.saved {
+            self.checkpoint_file.save(&checkpoint)?;
+        }
+        *state = CheckpointState {
+            saved: checkpoint,
+            end,
+            at_millis: self.clock.now_millis(),
+        };
+        Ok(())
+    }
+
+    /// Does what is due besides flushing the log: writes queue entries, makes a checkpoint,
+    /// removes old files.
+    pub fn housekeeping(&self) {
+        let settings = self.settings();
+        let now = self.clock.now_millis();
+        let state = *self.checkpoint.lock();
+        let interval = i64::from(settings.flush_consume_queue_thorough_interval);
+        let due = now - state.at_millis >= interval
+            || now < state.at_millis
+            || self.log.end() - state.end >= CHECKPOINT_BYTES;
+        let result = if due {
+            self.make_checkpoint()
+        } else {
+            self.write_queues()
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "queue entries could not be written, they stay in memory");
+        }
+        self.clean(&settings, now);
+    }
+}
+
+/// Threads.
+impl Store {
+    /// Has the housekeeping done now.
+    pub(crate) fn hurry(&self) {
+        self.keeper.state.lock().hurry = true;
+        self.keeper.wake.notify_one();
+    }
+
+    pub(super) fn start_threads(self: &Arc<Store>) {
+        let flusher = Arc::clone(&self.flusher);
+        let store = Arc::downgrade(self);
+        let flush = spawn("store-flush", move || flush_loop(&flusher, &store));
+        let keeper = Arc::clone(&self.keeper);
+        let store = Arc::downgrade(self);
+        let keep = spawn("store-keeper", move || keeper.run(&store));
+        self.threads
+            .lock()
+            .extend([flush, keep].into_iter().flatten());
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    match std::thread::Builder::new().name(name.to_owned()).spawn(run) {
+        Ok(thread) => Some(thread),
+        Err(error) => {
+            tracing::error!(%error, name, "a thread of the store could not be started");
+            None
+        }
+    }
+}
+
+/// Flushes when somebody waits, and now and then.
+fn flush_loop(flusher: &Flusher, store: &Weak<Store>) {
+    let mut interval = Duration::ZERO;
+    while flusher.wait(interval) {
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        let millis = store.settings().flush_interval_commit_log;
+        interval = Duration::from_millis(u64::from(millis));
+        if store.flusher.flushed() < store.log.end() {
+            // It has been said and everybody who waits was told.
+            let _ = store.flush();
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn stop(&self) {
+        self.state.lock().stop = true;
+        self.wake.notify_all();
+    }
+
+    fn run(&self, store: &Weak<Store>) {
+        loop {
+            let interval = match store.upgrade() {
+                Some(store) => store.settings().flush_interval_consume_queue,
+                None => return,
+            };
+            {
+                let mut state = self.state.lock();
+                if !state.hurry && !state.stop {
+                    let interval = Duration::from_millis(u64::from(interval));
+                    self.wake.wait_for(&mut state, interval);
+                }
+                if state.stop {
+                    return;
+                }
+                state.hurry = false;
+            }
+            match store.upgrade() {
+                Some(store) => store.housekeeping(),
+                None => return,
+            }
+        }
+    }
+}
