@@ -1,0 +1,254 @@
+//! What a load came to, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+use wire::code::ResponseCode;
+
+use super::tally::Tally;
+
+/// The result of a load, with what it was.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// `send`, `pull` or `e2e`.
+    pub(super) mode: &'static str,
+    pub(super) broker: String,
+    pub(super) topic: String,
+    pub(super) queues: u32,
+    pub(super) connections: usize,
+    pub(super) in_flight: usize,
+    pub(super) threads: usize,
+    pub(super) serialize: &'static str,
+    /// Bytes of a message's body.
+    pub(super) body_size: usize,
+    /// Messages a send.
+    pub(super) batch: u32,
+    /// Messages a pull at most.
+    pub(super) max_messages: u32,
+    /// Messages a second that the load intends; absent in a closed loop.
+    pub(super) rate: Option<f64>,
+    pub(super) runs: Vec<RunReport>,
+    /// The run with the middle rate.
+    pub(super) median: Option<RunReport>,
+    /// What the server said with the first refusal of each code.
+    pub(super) remarks: BTreeMap<i32, String>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct RunReport {
+    pub(super) seconds: f64,
+    pub(super) messages: u64,
+    pub(super) messages_per_second: f64,
+    /// Millions of bytes: of bodies sent, or of pull answers' bodies.
+    pub(super) megabytes_per_second: f64,
+    pub(super) latency_us: Latency,
+    /// Refusals by response code.
+    pub(super) errors: BTreeMap<i32, u64>,
+    /// Open loop: messages that were due in the run but could not be sent in it.
+    pub(super) unsent: u64,
+    /// Open loop: requests without an answer.
+    pub(super) unanswered: u64,
+    /// What the server's process used, if it was watched.
+    pub(super) server: Option<ServerUsage>,
+    /// End to end: messages that were acknowledged but did not come.
+    pub(super) missing: u64,
+}
+
+/// What a server's process used in a run.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ServerUsage {
+    /// Processor time of all its threads, in microseconds.
+    pub(super) cpu_us_per_message: f64,
+    /// Resident memory at the run's end, in bytes.
+    pub(super) resident_bytes: u64,
+    /// The part of it that no file backs.
+    pub(super) private_bytes: u64,
+}
+
+/// Latencies in microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Latency {
+    pub(super) mean: f64,
+    pub(super) p50: f64,
+    pub(super) p90: f64,
+    pub(super) p99: f64,
+    #[serde(rename = "p99.9")]
+    pub(super) p999: f64,
+    pub(super) max: f64,
+}
+
+impl RunReport {
+    pub(super) fn new(tally: &Tally, seconds: f64) -> Self {
+        let at = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        Self {
+            seconds,
+            messages: tally.messages,
+            messages_per_second: tally.messages as f64 / seconds,
+            megabytes_per_second: tally.bytes as f64 / seconds / 1e6,
+            latency_us: Latency {
+                mean: tally.latency.mean() / 1000.0,
+                p50: at(0.5),
+                p90: at(0.9),
+                p99: at(0.99),
+                p999: at(0.999),
+                max: tally.latency.max() as f64 / 1000.0,
+            },
+            errors: tally.errors.clone(),
+            unsent: tally.unsent,
+            unanswered: tally.unanswered,
+            missing: tally.missing,
+            server: tally.server.map(|usage| ServerUsage {
+                cpu_us_per_message: usage.processor.as_secs_f64() * 1e6
+                    / tally.messages.max(1) as f64,
+                resident_bytes: usage.resident,
+                private_bytes: usage.private,
+            }),
+        }
+    }
+
+    fn row(&self, name: &str, out: &mut String) {
+        let latency = &self.latency_us;
+        let _ = write!(
+            out,
+            "{name:>6} {:>12} {:>9.1}",
+            grouped(self.messages_per_second.round() as u64),
+            self.megabytes_per_second
+        );
+        for microseconds in [
+            latency.p50,
+            latency.p90,
+            latency.p99,
+            latency.p999,
+            latency.max,
+        ] {
+            let _ = write!(out, " {:>9}", time(microseconds));
+        }
+        let errors: u64 = self.errors.values().sum();
+        let _ = writeln!(
+            out,
+            " {:>8}",
+            grouped(errors + self.unanswered + self.missing)
+        );
+    }
+}
+
+impl Report {
+    /// The run with the middle rate.
+    pub(super) fn with_median(mut self) -> Self {
+        let mut by_rate: Vec<_> = self.runs.iter().collect();
+        by_rate.sort_by(|a, b| a.messages_per_second.total_cmp(&b.messages_per_second));
+        self.median = by_rate.get(by_rate.len() / 2).map(|run| (*run).clone());
+        self
+    }
+
+    /// The result as a table.
+    pub(super) fn table(&self) -> String {
+        let mut out = format!(
+            "{} on {}, topic {} ({} queues), ",
+            self.mode, self.broker, self.topic, self.queues
+        );
+        let _ = match self.rate {
+            Some(rate) => write!(out, "{} messages a second intended", grouped(rate as u64)),
+            None => write!(
+                out,
+                "{} connections × {} in flight",
+                self.connections, self.in_flight
+            ),
+        };
+        let _ = match self.mode {
+            "pull" => writeln!(out, ", up to {} messages a pull", self.max_messages),
+            _ if self.batch > 1 => {
+                writeln!(out, ", {} B × {} a request", self.body_size, self.batch)
+            }
+            _ => writeln!(out, ", {} B", self.body_size),
+        };
+        let _ = writeln!(
+            out,
+            "{:>6} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
+            "run", "msg/s", "MB/s", "p50", "p90", "p99", "p99.9", "max", "failed"
+        );
+        for (number, run) in self.runs.iter().enumerate() {
+            run.row(&(number + 1).to_string(), &mut out);
+        }
+        if let (Some(median), 2..) = (&self.median, self.runs.len()) {
+            median.row("median", &mut out);
+        }
+        for (number, run) in self.runs.iter().enumerate() {
+            if let Some(server) = &run.server {
+                let _ = writeln!(
+                    out,
+                    "run {}: the server took {} of processor time a message; {} MB resident, {} MB private",
+                    number + 1,
+                    time(server.cpu_us_per_message),
+                    grouped(server.resident_bytes / 1_000_000),
+                    grouped(server.private_bytes / 1_000_000),
+                );
+            }
+            for (code, count) in &run.errors {
+                let name = ResponseCode::try_from(*code).map_or("unknown code", ResponseCode::name);
+                let remark = self.remarks.get(code).map_or("", String::as_str);
+                let _ = writeln!(
+                    out,
+                    "run {}: {} answers with code {code} ({name}): {remark}",
+                    number + 1,
+                    grouped(*count)
+                );
+            }
+            for (count, what) in [
+                (
+                    run.unsent,
+                    "messages were due but could not be sent: the broker does not keep up",
+                ),
+                (run.unanswered, "requests were not answered"),
+                (run.missing, "messages were acknowledged but did not come"),
+            ] {
+                if count > 0 {
+                    let _ = writeln!(out, "run {}: {} {what}", number + 1, grouped(count));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Microseconds in a unit that fits.
+fn time(microseconds: f64) -> String {
+    match microseconds {
+        us if us < 10.0 => format!("{us:.1} µs"),
+        us if us < 1000.0 => format!("{us:.0} µs"),
+        us if us < 10_000.0 => format!("{:.2} ms", us / 1000.0),
+        us if us < 1_000_000.0 => format!("{:.1} ms", us / 1000.0),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(2_770_000), "2,770,000");
+        assert_eq!(time(7.25), "7.2 µs");
+        assert_eq!(time(138.4), "138 µs");
+        assert_eq!(time(29_000.0), "29.0 ms");
+        assert_eq!(time(1_500_000.0), "1.50 s");
+    }
+}

@@ -1,0 +1,143 @@
+//! Sends: what their frames hold and what differs from one to the next.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use wire::command::{SendBatchMessage, SendMessageV2};
+use wire::frame::SerializeType;
+use wire::header::send::SendMessageRequestV2;
+use wire::message::body::BatchMessage;
+use wire::message::{properties, property};
+
+use super::engine::Work;
+use super::frames::{Answer, Frames, write_hex};
+use super::tally::Recorder;
+
+/// Stands where a message's running number is written in eight hexadecimal digits.
+const NUMBER_MARK: &str = "########";
+
+/// Bytes of a stamp in a body: [`Sends::mark`], then the time it was meant to leave.
+pub(super) const STAMP_SIZE: usize = 16;
+
+/// The sends of all connections.
+#[derive(Debug, Clone)]
+pub(super) struct Sends {
+    pub(super) serialize: SerializeType,
+    pub(super) topic: String,
+    pub(super) queues: u32,
+    pub(super) body_size: usize,
+    /// Messages a request.
+    pub(super) batch: u32,
+    /// Random; tells the messages of this load from others.
+    pub(super) mark: u64,
+    /// Whether bodies begin with a stamp.
+    pub(super) stamped: bool,
+}
+
+impl Sends {
+    /// The frames of connection number `lane` with so many slots. The slots take the queues in
+    /// turn.
+    pub(super) fn lane(&self, lane: usize, slots: usize) -> (Frames, Sending) {
+        let unique_key = format!("{:016X}{lane:08X}{NUMBER_MARK}", self.mark);
+        let mut own = String::new();
+        properties::put(
+            &mut own,
+            property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
+            &unique_key,
+        );
+        let mut body = vec![b'x'; self.body_size];
+        if self.stamped {
+            body[..8].copy_from_slice(&self.mark.to_be_bytes());
+        }
+        if self.batch > 1 {
+            let message = BatchMessage {
+                body: &body,
+                properties: own.as_bytes(),
+                ..BatchMessage::default()
+            };
+            let mut bodies = BytesMut::new();
+            for _ in 0..self.batch {
+                message
+                    .encode_into(&mut bodies)
+                    .expect("short properties, a body within limits");
+            }
+            body = bodies.to_vec();
+        }
+        let born = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut frames = Frames::default();
+        for slot in 0..slots {
+            let header = SendMessageRequestV2 {
+                producer_group: Cow::Borrowed("kerolox_bench"),
+                topic: Cow::Borrowed(&self.topic),
+                default_topic: Cow::Borrowed("TBW102"),
+                default_topic_queue_nums: 4,
+                queue_id: ((lane * slots + slot) % self.queues as usize) as i32,
+                born_timestamp: born.as_millis() as i64,
+                properties: Some(Cow::Borrowed(&own)),
+                reconsume_times: Some(0),
+                unit_mode: Some(false),
+                batch: Some(self.batch > 1),
+                ..SendMessageRequestV2::default()
+            };
+            if self.batch > 1 {
+                frames.push::<SendBatchMessage>(self.serialize, &header, &body);
+            } else {
+                frames.push::<SendMessageV2>(self.serialize, &header, &body);
+            }
+        }
+        let mark = self.mark.to_be_bytes();
+        let stamps = |slot| {
+            if self.stamped {
+                frames.find(slot, &mark)
+            } else {
+                Vec::new()
+            }
+        };
+        let sending = Sending {
+            numbers: (0..slots)
+                .map(|slot| frames.find(slot, NUMBER_MARK.as_bytes()))
+                .collect(),
+            stamps: (0..slots).map(stamps).collect(),
+            sent: 0,
+            messages: u64::from(self.batch),
+            bytes: u64::from(self.batch) * self.body_size as u64,
+        };
+        (frames, sending)
+    }
+}
+
+/// The sends of one connection.
+pub(super) struct Sending {
+    /// Places of the running numbers, by slot.
+    numbers: Vec<Vec<usize>>,
+    /// Places of the stamps, by slot.
+    stamps: Vec<Vec<usize>>,
+    sent: u64,
+    /// What a request brings.
+    messages: u64,
+    bytes: u64,
+}
+
+impl Work for Sending {
+    fn prepare(&mut self, slot: usize, frame: &mut [u8], intended: u64) {
+        for at in &self.numbers[slot] {
+            write_hex(&mut frame[*at..at + NUMBER_MARK.len()], self.sent);
+            self.sent += 1;
+        }
+        for at in &self.stamps[slot] {
+            frame[at + 8..at + STAMP_SIZE].copy_from_slice(&intended.to_be_bytes());
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer<'_>, started: u64, now: u64, recorder: &mut Recorder) {
+        if answer.code == 0 {
+            recorder.count(self.messages, self.bytes);
+            recorder.latency(started, now);
+        } else {
+            recorder.error(answer.code, || answer.remark());
+        }
+    }
+}

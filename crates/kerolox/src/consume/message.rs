@@ -1,0 +1,155 @@
+//! A message as it is shown.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use wire::message::body::{Records, plain_body};
+use wire::message::id::OffsetMessageId;
+use wire::message::record::RecordRef;
+use wire::message::{properties, property};
+
+use super::time::format_time;
+use crate::client::queue::Queue;
+use crate::client::{ClientError, OutputFormat};
+
+/// Largest body that a compressed one may become, in bytes.
+const MAX_BODY_SIZE: usize = 64 * 1024 * 1024;
+
+/// A message that was read.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Message {
+    /// The topic that it was sent to, also when it comes back for a retry.
+    topic: String,
+    broker_name: String,
+    pub(super) queue_id: i32,
+    pub(super) queue_offset: i64,
+    /// The id that its producer gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msg_id: Option<String>,
+    /// The id that tells the broker and the place in its commit log.
+    offset_msg_id: String,
+    /// Milliseconds since 1970, as all times.
+    born_timestamp: i64,
+    born_host: String,
+    pub(super) store_timestamp: i64,
+    store_host: String,
+    reconsume_times: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<String>,
+    /// All properties, tag and keys included.
+    properties: BTreeMap<String, String>,
+    #[serde(flatten)]
+    body: MessageBody,
+}
+
+/// The body, decompressed.
+#[derive(Debug, Clone, Serialize)]
+enum MessageBody {
+    /// Text that can be shown.
+    #[serde(rename = "body")]
+    Text(String),
+    /// Anything else, in base64.
+    #[serde(rename = "bodyBase64")]
+    Binary(String),
+}
+
+impl MessageBody {
+    fn new(body: &[u8]) -> Self {
+        let shown = |character: char| !character.is_control() || "\n\r\t".contains(character);
+        match str::from_utf8(body) {
+            Ok(text) if text.chars().all(shown) => Self::Text(text.to_owned()),
+            _ => Self::Binary(BASE64_STANDARD.encode(body)),
+        }
+    }
+}
+
+impl Message {
+    /// The messages of a pull.
+    pub(super) fn read_all(queue: &Queue, records: &[u8]) -> Result<Vec<Self>, ClientError> {
+        let messages = Records::new(records).map(|record| match record {
+            Ok(record) => Self::read(queue, &record),
+            Err(error) => Err(ClientError::Message(error.into())),
+        });
+        messages.collect()
+    }
+
+    fn read(queue: &Queue, record: &RecordRef<'_>) -> Result<Self, ClientError> {
+        let texts = record.properties();
+        let properties: BTreeMap<_, _> = properties::iter(&texts)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let property = |name: &str| properties.get(name).cloned();
+        let offset_msg_id = OffsetMessageId {
+            host: record.store_host(),
+            offset: record.physical_offset(),
+        };
+        Ok(Self {
+            topic: property(property::RETRY_TOPIC).unwrap_or_else(|| record.topic().into_owned()),
+            broker_name: queue.broker_name.clone(),
+            queue_id: record.queue_id(),
+            queue_offset: record.queue_offset(),
+            msg_id: property(property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX),
+            offset_msg_id: offset_msg_id.to_string(),
+            born_timestamp: record.born_timestamp(),
+            born_host: record.born_host().to_string(),
+            store_timestamp: record.store_timestamp(),
+            store_host: record.store_host().to_string(),
+            reconsume_times: record.reconsume_times(),
+            tag: property(property::TAGS),
+            keys: property(property::KEYS),
+            body: MessageBody::new(&plain_body(record, MAX_BODY_SIZE)?),
+            properties,
+        })
+    }
+
+    /// The tag.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The message in one line, unless its body has several.
+    pub(super) fn line(&self, output: OutputFormat) -> String {
+        if output == OutputFormat::Json {
+            return serde_json::to_string(self).unwrap_or_default();
+        }
+        let mut line = format!(
+            "{}  {}:{}  offset {}",
+            format_time(self.store_timestamp),
+            self.broker_name,
+            self.queue_id,
+            self.queue_offset
+        );
+        let details = [("tag", &self.tag), ("keys", &self.keys)];
+        for (name, value) in details {
+            if let Some(value) = value {
+                line.push_str(&format!("  {name} {value}"));
+            }
+        }
+        line.push_str("  ");
+        match &self.body {
+            MessageBody::Text(text) => line.push_str(text),
+            MessageBody::Binary(base64) => line.push_str(&format!("base64:{base64}")),
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_shown_as_text_and_the_rest_as_base64() {
+        let shown =
+            |body: &[u8]| serde_json::to_string(&MessageBody::new(body)).unwrap_or_default();
+        assert_eq!(shown("Grüße\n".as_bytes()), r#"{"body":"Grüße\n"}"#);
+        assert_eq!(shown(b"\xff\x00"), r#"{"bodyBase64":"/wA="}"#);
+        // A terminal would take it for a command.
+        assert_eq!(shown(b"\x1b[2J"), r#"{"bodyBase64":"G1sySg=="}"#);
+    }
+}

@@ -1,0 +1,49 @@
+//! The page of all configuration keys, `docs/configuration.md`.
+
+use std::fmt::Write;
+
+use broker::BrokerSettings;
+use config::{Settings, page, reference};
+use nameserver::NameServerSettings;
+
+const HEAD: &str = "# Configuration
+
+<!-- Written by `cargo xtask docs` from the declarations in the code. -->
+
+`kerolox nameserver -c FILE` and `kerolox broker -c FILE` read Java properties, the format of the
+reference's `namesrv.conf` and `broker.conf`, or TOML if the file's name ends in `.toml`. The keys
+are the reference's; those that begin with `kerolox.` are Kerolox's own. Options of the command
+line outweigh the file.
+
+- A key that neither knows is an error that names the line and the nearest key.
+- A key of the reference that has no meaning here is accepted, and said so once; the last section
+  lists them.
+- A key that can change while running is changed by the reference's own commands,
+  `updateBrokerConfig` and `updateNamesrvConfig`. Another key is refused there unless its value
+  stays the same.
+- `${user.home}`, `${hostname}` and `${local address}` below stand for what they are on the machine.
+";
+
+/// The whole page.
+pub(crate) fn page() -> String {
+    let mut out = HEAD.to_owned();
+    out.push('\n');
+    out.push_str(&page::section::<NameServerSettings>("Name server"));
+    out.push('\n');
+    out.push_str(&page::section::<BrokerSettings>("Broker"));
+    out.push_str("\n## Accepted without effect\n");
+    let mut class = "";
+    for (owner, key) in reference::keys() {
+        if NameServerSettings::key(key).is_some() || BrokerSettings::key(key).is_some() {
+            continue;
+        }
+        let first = owner != class;
+        if first {
+            class = owner;
+            let _ = write!(out, "\n{owner}:");
+        }
+        let _ = write!(out, "{}\n`{key}`", if first { "" } else { "," });
+    }
+    out.push('\n');
+    out
+}

@@ -1,0 +1,360 @@
+//! The built binary as a user meets it: what it prints, what it refuses and
+//! why, and how it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+fn kerolox(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kerolox"));
+    command.args(arguments).env_remove("NAMESRV_ADDR");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    kerolox(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A directory with one file; returns the directory and the file's path.
+fn file(name: &str, content: &str) -> (TempDir, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(name);
+    fs::write(&path, content).expect("a file");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    (dir, path)
+}
+
+/// A running server; killed when dropped.
+struct Server {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// What it has printed, up to the line that says it is ready.
+    greeting: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Server {
+        let mut child = kerolox(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut greeting = String::new();
+        while !greeting.contains("ready in") {
+            let read = out.read_line(&mut greeting).expect("UTF-8");
+            if read == 0 {
+                let mut error = String::new();
+                let _ = child
+                    .stderr
+                    .take()
+                    .map(|mut e| e.read_to_string(&mut error));
+                panic!("it ended instead of being ready: {greeting}{error}");
+            }
+        }
+        Server {
+            child,
+            out,
+            greeting,
+        }
+    }
+
+    /// `kerolox start` on free ports.
+    fn cluster(data: &Path, more: &[&str]) -> Server {
+        let data = data.to_str().expect("UTF-8");
+        let ports = ["--nameserver-port", "0", "--broker-port", "0"];
+        Server::start(&[&["start", "--data", data], &ports[..], more].concat())
+    }
+
+    /// The word behind `label` in the greeting.
+    fn address(&self, label: &str) -> &str {
+        let line = self
+            .greeting
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(label));
+        line.and_then(|rest| rest.split_whitespace().next())
+            .expect("the address")
+    }
+
+    /// Sends a signal and waits for the end; the exit code and what was
+    /// printed since the greeting.
+    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).expect("UTF-8");
+        let status = self.child.wait().expect("it ends");
+        (status.code(), rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn start_tells_where_it_listens_and_stops_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::cluster(&dir.path().join("data"), &["--broker-name", "b-7"]);
+        assert!(
+            server.greeting.contains("(b-7 in DefaultCluster)"),
+            "{}",
+            server.greeting
+        );
+        for role in ["name server", "broker"] {
+            let address = server.address(role);
+            assert!(
+                std::net::TcpStream::connect(address).is_ok(),
+                "{role} at {address}"
+            );
+        }
+        assert_eq!(server.end(signal), (Some(0), "stopped\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::cluster(dir.path(), &[]);
+    let data = dir.path().to_str().unwrap();
+    let second = run(&[
+        "start",
+        "--data",
+        data,
+        "--nameserver-port",
+        "0",
+        "--broker-port",
+        "0",
+    ]);
+    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(
+        text(&second.stderr),
+        format!(
+            "kerolox: the data directory {data} is in use by another kerolox (process {}): \
+             stop that one, or choose another directory with --data\n",
+            server.child.id()
+        )
+    );
+    // Once stopped, the directory is free again.
+    server.end(Signal::TERM);
+    Server::cluster(dir.path(), &[]);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (option, other) in [
+        ("--nameserver-port", "--broker-port"),
+        ("--broker-port", "--nameserver-port"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().to_str().unwrap();
+        let refused = run(&["start", "--data", data, option, &port, other, "0"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert_eq!(text(&refused.stdout), "");
+        assert_eq!(
+            text(&refused.stderr).lines().last().unwrap(),
+            format!(
+                "kerolox: 127.0.0.1:{port} is in use by another program: \
+                 stop that program, or choose another port with {option}"
+            )
+        );
+    }
+    let (_dir, conf) = file(
+        "namesrv.conf",
+        &format!("bindAddress=127.0.0.1\nlistenPort={port}\n"),
+    );
+    let refused = run(&["nameserver", "-c", &conf]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr).lines().last().unwrap();
+    assert!(
+        error.starts_with(&format!(
+            "kerolox: the name server cannot start: cannot listen on 127.0.0.1:{port}"
+        )),
+        "{error}"
+    );
+}
+
+#[test]
+fn each_role_runs_with_its_own_file() {
+    let (_dir, conf) = file(
+        "namesrv.toml",
+        "bindAddress = \"127.0.0.1\"\nlistenPort = 0\n",
+    );
+    let name_server = Server::start(&["nameserver", "-c", &conf]);
+    assert!(
+        name_server
+            .greeting
+            .starts_with("The Name Server boot success. Listening on 127.0.0.1:"),
+        "{}",
+        name_server.greeting
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let (_dir, conf) = file(
+        "broker.conf",
+        &format!(
+            "brokerName = broker-a\nbindAddress = 127.0.0.1\nlistenPort = 0\nstorePathRootDir = {}\n",
+            root.display()
+        ),
+    );
+    let broker = Server::start(&["broker", "-c", &conf, "-n", "127.0.0.1:9"]);
+    assert!(
+        broker
+            .greeting
+            .starts_with("The broker[broker-a, 127.0.0.1:"),
+        "{}",
+        broker.greeting
+    );
+    assert!(
+        broker
+            .greeting
+            .contains("Name servers: 127.0.0.1:9, ready in"),
+        "{}",
+        broker.greeting
+    );
+    assert_eq!(broker.end(Signal::TERM).0, Some(0));
+    assert_eq!(name_server.end(Signal::INT).0, Some(0));
+}
+
+#[test]
+fn every_fault_of_a_configuration_file_is_told_with_its_line() {
+    let (_dir, conf) = file(
+        "broker.conf",
+        "brokerName = a\nlistenPrt = 10911\nlistenPort = many\n",
+    );
+    let refused = run(&["broker", "-c", &conf]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(
+        text(&refused.stderr),
+        format!(
+            "kerolox: {conf}:2: there is no key `listenPrt`; did you mean `listenPort`?\n\
+             {conf}:3: `listenPort` cannot be `many`: it takes a whole number from 0 to 65535\n"
+        )
+    );
+    let missing = run(&["nameserver", "-c", "/nowhere/namesrv.conf"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert_eq!(
+        text(&missing.stderr),
+        "kerolox: cannot read the configuration file /nowhere/namesrv.conf: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn the_configuration_is_printed() {
+    let (_dir, conf) = file(
+        "broker.conf",
+        "brokerName = broker-z\nmaxMessageSize = 1000\nuseEpollNativeSelector = true\n",
+    );
+    let all = run(&["broker", "-c", &conf, "-n", "h:9876", "-p"]);
+    assert!(all.status.success());
+    let lines: Vec<&str> = text(&all.stdout).lines().collect();
+    for line in [
+        "brokerName=broker-z",
+        "maxMessageSize=1000",
+        "namesrvAddr=h:9876",
+        "listenPort=10911",
+    ] {
+        assert!(lines.contains(&line), "{line} is not in {lines:?}");
+    }
+    assert_eq!(
+        text(&all.stderr),
+        format!("{conf}: accepted, has no effect in Kerolox: useEpollNativeSelector\n")
+    );
+    let important = run(&["broker", "-c", &conf, "-m"]);
+    let important: Vec<&str> = text(&important.stdout).lines().collect();
+    assert!(important.contains(&"brokerName=broker-z"));
+    assert!(important.len() < lines.len());
+
+    let name_server = run(&["nameserver", "-p"]);
+    assert!(
+        text(&name_server.stdout)
+            .lines()
+            .any(|line| line == "listenPort=9876")
+    );
+}
+
+#[test]
+fn the_option_outweighs_the_file_and_the_file_the_environment() {
+    let printed = |conf: &str, more: &[&str]| {
+        let (_dir, conf) = file("broker.conf", conf);
+        let mut command = kerolox(&[&["broker", "-p", "-c", &conf], more].concat());
+        let output = command
+            .env("NAMESRV_ADDR", "environment:1")
+            .output()
+            .unwrap();
+        let lines = text(&output.stdout).lines();
+        let mut addresses = lines.filter_map(|line| line.strip_prefix("namesrvAddr="));
+        addresses.next().unwrap().to_owned()
+    };
+    assert_eq!(printed("", &[]), "environment:1");
+    assert_eq!(printed("namesrvAddr=file:1", &[]), "file:1");
+    assert_eq!(
+        printed("namesrvAddr=file:1", &["-n", "option:1"]),
+        "option:1"
+    );
+    assert_eq!(printed("", &["--namesrvAddr", "option:1"]), "option:1");
+}
+
+#[test]
+fn the_log_goes_where_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("kerolox.log");
+    let log_option = ["--log-file", log.to_str().unwrap(), "--log-level", "info"];
+    let server = Server::cluster(&dir.path().join("data"), &log_option);
+    server.end(Signal::TERM);
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("INFO kerolox::start: stopping"), "{logged}");
+
+    let refused = run(&["nameserver", "--log-level", "loud"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(
+        text(&refused.stderr),
+        "kerolox: `kerolox.logLevel` cannot be `loud`: `loud` is not a level; \
+         the levels are off, error, warn, info, debug, trace\n"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_tells_the_right_one() {
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    for command in ["start", "nameserver", "broker"] {
+        assert!(
+            text(&help.stdout).contains(&format!("\n  {command} ")),
+            "{command}"
+        );
+    }
+    let wrong = run(&["strat"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr).contains("'start'"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
+fn the_page_of_keys_is_current() {
+    let page = run(&["config-keys"]);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let committed = fs::read_to_string(committed).unwrap_or_default();
+    assert!(
+        text(&page.stdout) == committed,
+        "docs/configuration.md is not what the declarations say: run `cargo xtask docs`"
+    );
+}
