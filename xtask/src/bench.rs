@@ -1,0 +1,361 @@
+//! `cargo xtask bench`: null server, reference and Kerolox side by side.
+
+mod server;
+mod table;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+use std::{env, fs};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::server::{Kind, Programs, Server};
+use crate::interop;
+use crate::process::{self, Result};
+
+/// Time between a server's start and the look at its idle memory.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Rounds; in each all servers run one after the other
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// One round of short measurements
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "write"])]
+    quick: bool,
+    /// Only these workloads of bench/workloads.json
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Leave the reference out
+    #[arg(long)]
+    without_reference: bool,
+    /// Put the table into docs/benchmarks.md
+    #[arg(long, conflicts_with_all = ["only", "without_reference"])]
+    write: bool,
+}
+
+/// An entry of bench/workloads.json.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Workload {
+    name: String,
+    title: String,
+    /// Options of `kerolox bench`.
+    options: Vec<String>,
+    /// What its row shows.
+    shows: Vec<Metric>,
+    /// Whether the null server has nothing to say to it.
+    #[serde(default)]
+    no_floor: bool,
+}
+
+/// A number of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Metric {
+    /// Messages a second.
+    #[serde(rename = "rate")]
+    Rate,
+    /// Millions of bytes a second.
+    #[serde(rename = "MB/s")]
+    Megabytes,
+    /// Microseconds.
+    #[serde(rename = "p50")]
+    P50,
+    /// Microseconds.
+    #[serde(rename = "p99.9")]
+    P999,
+    /// Microseconds of the broker's processor time a message.
+    #[serde(rename = "cpu")]
+    Cpu,
+}
+
+impl Metric {
+    const ALL: [Self; 5] = [
+        Self::Rate,
+        Self::Megabytes,
+        Self::P50,
+        Self::P999,
+        Self::Cpu,
+    ];
+
+    /// The number in the output of `kerolox bench`.
+    fn of(self, run: &Value) -> Option<f64> {
+        let number = match self {
+            Self::Rate => &run["messages_per_second"],
+            Self::Megabytes => &run["megabytes_per_second"],
+            Self::P50 => &run["latency_us"]["p50"],
+            Self::P999 => &run["latency_us"]["p99.9"],
+            Self::Cpu => &run["server"]["cpu_us_per_message"],
+        };
+        number.as_f64()
+    }
+}
+
+/// Everything that was measured; all numbers are medians of the rounds.
+#[derive(Debug, Default, Serialize)]
+struct Results {
+    machine: String,
+    command: String,
+    /// By workload, server and number.
+    workloads: BTreeMap<String, BTreeMap<&'static str, BTreeMap<Metric, f64>>>,
+    /// By server.
+    processes: BTreeMap<&'static str, Process>,
+    /// Refusals, by workload and server; there should be none.
+    failures: Vec<String>,
+}
+
+/// What a server takes besides.
+#[derive(Debug, Default, Clone, Serialize)]
+struct Process {
+    start_seconds: f64,
+    /// Resident memory after the start, in bytes.
+    idle_resident: f64,
+    /// Resident memory after all workloads, in bytes.
+    loaded_resident: f64,
+    /// The part of it that no file backs, in bytes.
+    loaded_private: f64,
+}
+
+/// The numbers of all rounds.
+#[derive(Debug, Default)]
+struct Samples {
+    workloads: BTreeMap<(String, Kind, Metric), Vec<f64>>,
+    processes: BTreeMap<Kind, Vec<Process>>,
+    failures: Vec<String>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<()> {
+        let workloads = self.workloads()?;
+        let folder = process::target_dir()?.join("bench");
+        let programs = Programs {
+            kerolox: interop::release_binary()?,
+            reference: match self.without_reference {
+                true => None,
+                false => Some(interop::reference_class_path()?),
+            },
+            folder: folder.clone(),
+        };
+        let mut samples = Samples::default();
+        for round in 1..=self.rounds() {
+            for kind in [Kind::Null, Kind::Reference, Kind::Kerolox] {
+                if kind == Kind::Reference && self.without_reference {
+                    continue;
+                }
+                eprintln!("== round {round} of {}: {}", self.rounds(), kind.name());
+                self.measure(kind, &workloads, &programs, &mut samples)?;
+            }
+        }
+        let results = self.results(samples);
+        let table = table::markdown(&workloads, &results);
+        println!("{table}");
+        let path = folder.join("results.json");
+        let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
+        fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("also as JSON in {}", path.display());
+        if self.write {
+            table::write_page(&table)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    fn workloads(&self) -> Result<Vec<Workload>> {
+        let path = process::root().join("bench/workloads.json");
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut all: Vec<Workload> =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let known = |name: &&String| !all.iter().any(|workload| workload.name == **name);
+        if let Some(unknown) = self.only.iter().find(known) {
+            let names: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
+            return Err(format!(
+                "there is no workload {unknown}; there are {}",
+                names.join(", ")
+            ));
+        }
+        all.retain(|workload| self.only.is_empty() || self.only.contains(&workload.name));
+        Ok(all)
+    }
+
+    /// Starts a server and puts all workloads on it.
+    fn measure(
+        &self,
+        kind: Kind,
+        workloads: &[Workload],
+        programs: &Programs,
+        samples: &mut Samples,
+    ) -> Result<()> {
+        let server = Server::start(kind, programs)?;
+        thread::sleep(IDLE);
+        let idle = server.memory().unwrap_or_default();
+        if kind == Kind::Reference {
+            // It is fast only when it has been compiled.
+            let seconds = if self.quick { 8 } else { 20 };
+            let warm_up = [
+                "send".to_owned(),
+                "--topic".to_owned(),
+                "warm_up".to_owned(),
+            ];
+            self.bench(programs, &server, &warm_up, seconds)?;
+        }
+        for workload in workloads {
+            if kind == Kind::Null && workload.no_floor {
+                continue;
+            }
+            let seconds = if self.quick { 2 } else { self.seconds };
+            let run = self.bench(programs, &server, &workload.options, seconds)?;
+            let mut shown = format!("   {}:", workload.name);
+            for metric in Metric::ALL {
+                if let Some(number) = metric.of(&run) {
+                    let key = (workload.name.clone(), kind, metric);
+                    samples.workloads.entry(key).or_default().push(number);
+                    shown.push_str(&format!(" {}", table::number(metric, number)));
+                }
+            }
+            eprintln!("{shown}");
+            if run["errors"]
+                .as_object()
+                .is_some_and(|errors| !errors.is_empty())
+            {
+                let failure = format!("{} {}: {}", kind.name(), workload.name, run["errors"]);
+                samples.failures.push(failure);
+            }
+        }
+        let [loaded_resident, loaded_private] = server.memory().unwrap_or_default();
+        samples.processes.entry(kind).or_default().push(Process {
+            start_seconds: server.start.as_secs_f64(),
+            idle_resident: idle[0] as f64,
+            loaded_resident: loaded_resident as f64,
+            loaded_private: loaded_private as f64,
+        });
+        Ok(())
+    }
+
+    /// Runs `kerolox bench` and returns its one run.
+    fn bench(
+        &self,
+        programs: &Programs,
+        server: &Server,
+        options: &[String],
+        seconds: u32,
+    ) -> Result<Value> {
+        let mut command = Command::new(&programs.kerolox);
+        command
+            .arg("bench")
+            .args(options)
+            .args(["--output", "json"]);
+        command.args(["--broker", &server.address.to_string()]);
+        command.args(["--duration", &format!("{seconds}s")]);
+        command.args(["--warm-up", if self.quick { "1s" } else { "2s" }]);
+        if cfg!(target_os = "linux") {
+            command.args(["--server-pid", &server.process().to_string()]);
+        }
+        let output = process::output(&mut command)?;
+        let mut report: Value = serde_json::from_slice(&output)
+            .map_err(|error| format!("kerolox bench has a strange output: {error}"))?;
+        Ok(report["median"].take())
+    }
+
+    fn results(&self, samples: Samples) -> Results {
+        let mut results = Results {
+            machine: machine(),
+            command: self.command(),
+            failures: samples.failures,
+            ..Results::default()
+        };
+        for ((workload, kind, metric), numbers) in samples.workloads {
+            let servers = results.workloads.entry(workload).or_default();
+            let metrics = servers.entry(kind.name()).or_default();
+            metrics.insert(metric, median(numbers));
+        }
+        for (kind, all) in samples.processes {
+            let middle = |number: fn(&Process) -> f64| median(all.iter().map(number).collect());
+            let process = Process {
+                start_seconds: middle(|process| process.start_seconds),
+                idle_resident: middle(|process| process.idle_resident),
+                loaded_resident: middle(|process| process.loaded_resident),
+                loaded_private: middle(|process| process.loaded_private),
+            };
+            results.processes.insert(kind.name(), process);
+        }
+        results
+    }
+
+    /// The command line that brings these results.
+    fn command(&self) -> String {
+        let options: Vec<String> = env::args()
+            .skip(1)
+            .filter(|option| option != "--write")
+            .collect();
+        format!("cargo xtask {}", options.join(" "))
+    }
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
+
+/// What this machine is, as far as it says.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_start_matches([':', '\t', ' ']).trim().to_owned())
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let model = value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned());
+    let memory = value(&read("/proc/meminfo"), "MemTotal").and_then(|total| {
+        let kilobytes: f64 = total.strip_suffix("kB")?.trim().parse().ok()?;
+        Some(format!("{:.0} GB of memory", kilobytes / 1e6))
+    });
+    let memory = memory.unwrap_or_else(|| "unknown memory".to_owned());
+    format!(
+        "{processors} processors ({model}), {memory}, {}",
+        env::consts::OS
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_workloads_is_good() {
+        let bench = Bench {
+            rounds: 1,
+            seconds: 1,
+            quick: false,
+            only: vec!["send-1".to_owned()],
+            without_reference: true,
+            write: false,
+        };
+        let workloads = bench.workloads().unwrap();
+        assert_eq!(workloads.len(), 1);
+        let unknown = Bench {
+            only: vec!["send-2".to_owned()],
+            ..bench
+        };
+        assert!(unknown.workloads().unwrap_err().contains("send-pipelined"));
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![]), 0.0);
+    }
+}

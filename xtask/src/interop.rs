@@ -1,0 +1,121 @@
+//! `cargo xtask interop`: black-box scenarios with published clients.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::process::{self, Result};
+
+/// The releases of the Java client that the scenarios run with.
+const JAVA_CLIENTS: [&str; 2] = ["5.5.0", "4.9.7"];
+
+fn clients() -> PossibleValuesParser {
+    PossibleValuesParser::new(JAVA_CLIENTS.into_iter().chain(["all"]))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Interop {
+    /// The Java client, with JUnit; needs Maven and a JDK 17 or later
+    Java(Java),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Java {
+    /// The server under test
+    #[arg(long, value_enum, default_value_t = Against::Kerolox)]
+    against: Against,
+    /// Release of the client, or all
+    #[arg(long, default_value = JAVA_CLIENTS[0], value_parser = clients())]
+    client: String,
+    /// Only this scenario: CLASS, CLASS#METHOD or a pattern
+    #[arg(long)]
+    test: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Against {
+    /// The release build of this source tree
+    Kerolox,
+    /// Apache RocketMQ 5.5.0 from Maven Central
+    Reference,
+}
+
+impl Interop {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Interop::Java(java) => java.run(),
+        }
+    }
+}
+
+impl Java {
+    fn run(self) -> Result<()> {
+        let folder = process::root().join("tests/interop/java");
+        let mut options = match self.against {
+            Against::Kerolox => {
+                vec![
+                    "-Dkerolox.against=kerolox".to_owned(),
+                    format!("-Dkerolox.binary={}", release_binary()?.display()),
+                ]
+            }
+            Against::Reference => {
+                reference_class_path()?;
+                vec!["-Dkerolox.against=reference".to_owned()]
+            }
+        };
+        if let Some(test) = &self.test {
+            options.push(format!("-Dtest={test}"));
+        }
+        let clients = match self.client.as_str() {
+            "all" => JAVA_CLIENTS.to_vec(),
+            client => vec![client],
+        };
+        let mut failed = Vec::new();
+        for client in clients {
+            eprintln!("== Java client {client}");
+            let mut maven = maven(&folder, "test");
+            maven.arg(format!("-Drocketmq.client.version={client}"));
+            if let Err(error) = process::run(maven.args(&options)) {
+                failed.push(error);
+            }
+        }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(failed.join("\n"))
+        }
+    }
+}
+
+fn maven(folder: &Path, goal: &str) -> Command {
+    let mut maven = Command::new("mvn");
+    maven
+        .current_dir(folder)
+        .args(["--batch-mode", "--no-transfer-progress", goal]);
+    maven
+}
+
+pub(crate) fn release_binary() -> Result<PathBuf> {
+    process::run(process::cargo().args(["build", "--release", "--package", "kerolox"]))?;
+    let name = format!("kerolox{}", std::env::consts::EXE_SUFFIX);
+    Ok(process::target_dir()?.join("release").join(name))
+}
+
+/// The class path of the reference's servers. Has Maven fetch the jars and
+/// write it to a file, unless it did and all of them are still there.
+pub(crate) fn reference_class_path() -> Result<String> {
+    let folder = process::root().join("tests/interop/java/reference");
+    let file = folder.join("target/classpath");
+    let read = || fs::read_to_string(&file).map(|path| path.trim().to_owned());
+    if let Ok(class_path) = read()
+        && !class_path.is_empty()
+        && std::env::split_paths(&class_path).all(|jar| jar.exists())
+    {
+        return Ok(class_path);
+    }
+    process::run(&mut maven(&folder, "generate-resources"))?;
+    read().map_err(|error| format!("{}: {error}", file.display()))
+}

@@ -1,0 +1,82 @@
+//! Other programs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What went wrong, for the person at the terminal.
+pub(crate) type Result<T> = std::result::Result<T, String>;
+
+/// The top folder of the project.
+pub(crate) fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// The folder that Cargo builds into.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    // This program is TARGET/PROFILE/xtask.
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = own.ancestors().nth(2).map(Path::to_owned);
+    target.ok_or_else(|| format!("{} is not below a target folder", own.display()))
+}
+
+/// The Cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root());
+    command
+}
+
+/// A Cargo that rustup chooses by a `+toolchain` argument.
+pub(crate) fn rustup_cargo() -> Command {
+    let mut command = Command::new("cargo");
+    // Cargo hands its own toolchain to the programs it runs.
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    command.current_dir(root());
+    command
+}
+
+/// Runs to the end with this terminal; an exit code other than 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .map_err(|error| cannot_run(command, &error))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{} ended with {status}", shown(command)))
+    }
+}
+
+/// Runs to the end and returns what it wrote to standard output.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| cannot_run(command, &error))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("{} ended with {}", shown(command), output.status))
+    }
+}
+
+/// Whether the command runs and succeeds; nothing is shown.
+pub(crate) fn works(command: &mut Command) -> bool {
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+fn cannot_run(command: &Command, error: &std::io::Error) -> String {
+    let program = command.get_program().to_string_lossy();
+    format!("cannot run {program}: {error}; is it installed?")
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
