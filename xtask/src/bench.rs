@@ -4,10 +4,13 @@ mod server;
 mod table;
 
 use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
-use std::{env, fs};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,8 @@ use crate::process::{self, Result};
 
 /// Time between a server's start and the look at its idle memory.
 const IDLE: Duration = Duration::from_secs(5);
+/// Memory that is used once before a server starts, in bytes.
+const BALLAST: u64 = 8 << 30;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -199,6 +204,7 @@ impl Bench {
         programs: &Programs,
         samples: &mut Samples,
     ) -> Result<()> {
+        touch_memory(&programs.folder)?;
         let server = Server::start(kind, programs)?;
         thread::sleep(IDLE);
         let idle = server.memory().unwrap_or_default();
@@ -305,6 +311,36 @@ impl Bench {
     }
 }
 
+/// Has the system use most of its memory once, for a file that is removed again. On a virtual
+/// machine memory that was never used, or not for long, is slow at its first use, which would
+/// count against the server that happens to come first.
+fn touch_memory(folder: &Path) -> Result<()> {
+    let path = folder.join("ballast");
+    let told = |error: io::Error| format!("{}: {error}", path.display());
+    let half = memory("MemAvailable").unwrap_or(0) / 2;
+    let chunk = vec![0; 1 << 20];
+    let written = fs::create_dir_all(folder).and_then(|()| {
+        let mut file = File::create(&path)?;
+        (0..half.min(BALLAST) >> 20).try_for_each(|_| file.write_all(&chunk))
+    });
+    let removed = fs::remove_file(&path);
+    written.and(removed).map_err(told)
+}
+
+/// A size of this machine's memory in bytes, where the system tells it.
+fn memory(name: &str) -> Option<u64> {
+    let sizes = fs::read_to_string("/proc/meminfo").ok()?;
+    let size = sizes.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = size
+        .trim_start_matches(':')
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(kilobytes * 1024)
+}
+
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or_default()
@@ -319,11 +355,10 @@ fn machine() -> String {
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let model = value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned());
-    let memory = value(&read("/proc/meminfo"), "MemTotal").and_then(|total| {
-        let kilobytes: f64 = total.strip_suffix("kB")?.trim().parse().ok()?;
-        Some(format!("{:.0} GB of memory", kilobytes / 1e6))
-    });
-    let memory = memory.unwrap_or_else(|| "unknown memory".to_owned());
+    let memory = memory("MemTotal").map_or_else(
+        || "unknown memory".to_owned(),
+        |bytes| format!("{:.0} GB of memory", bytes as f64 / 1e9),
+    );
     format!(
         "{processors} processors ({model}), {memory}, {}",
         env::consts::OS

@@ -54,6 +54,50 @@ pub fn write(out: &mut String, key: &str, value: &str) {
     out.push('\n');
 }
 
+/// The text with other values for some keys, given as key and value: their lines are replaced,
+/// missing ones follow at the end, and everything else, comments included, stays as it is.
+///
+/// # Errors
+/// A malformed `\u` escape in a key, with its line.
+pub fn amend(file: &str, bytes: &[u8], changes: &[(&str, &str)]) -> Result<String, ConfigError> {
+    let text = decode(bytes);
+    let mut amended = String::with_capacity(text.len() + 64);
+    let mut missing = changes.to_vec();
+    let mut lines = text.split_inclusive('\n').enumerate();
+    while let Some((index, first)) = lines.next() {
+        let mut physical = first.to_owned();
+        let line = trim_start(first.trim_end_matches(['\r', '\n']));
+        let mut key = None;
+        if !line.is_empty() && !line.starts_with(['#', '!']) {
+            let escaped = split(line).0;
+            key = Some(unescape(escaped).map_err(|error| error.at(file, index + 1))?);
+            let mut last = line.to_owned();
+            while continues(&last) {
+                let Some((_, next)) = lines.next() else { break };
+                physical.push_str(next);
+                last = next.trim_end_matches(['\r', '\n']).to_owned();
+            }
+        }
+        match changes
+            .iter()
+            .find(|(changed, _)| key.as_deref() == Some(*changed))
+        {
+            Some((key, value)) => {
+                write(&mut amended, key, value);
+                missing.retain(|(left, _)| left != key);
+            }
+            None => amended.push_str(&physical),
+        }
+    }
+    if !amended.is_empty() && !amended.ends_with('\n') {
+        amended.push('\n');
+    }
+    for (key, value) in missing {
+        write(&mut amended, key, value);
+    }
+    Ok(amended)
+}
+
 fn decode(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.trim_start_matches('\u{feff}').to_owned(),
@@ -155,6 +199,15 @@ mod tests {
 
     fn pair(key: &str, value: &str, line: usize) -> (String, String, usize) {
         (key.to_owned(), value.to_owned(), line)
+    }
+
+    #[test]
+    fn what_is_amended_leaves_the_rest_alone() {
+        let file = b"# mine\n a = 1\nlong=x\\\n  y\n\nb:2\nlast=z";
+        let amended = amend("f", file, &[("b", "3 4"), ("long", "s"), ("new", "\u{e9}")]).unwrap();
+        let wanted = "# mine\n a = 1\nlong=s\n\nb=3 4\nlast=z\nnew=\\u00E9\n";
+        assert_eq!(amended, wanted);
+        assert_eq!(amend("f", b"", &[("a", "1")]).unwrap(), "a=1\n");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The broker's configuration.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use config::properties;
+use config::{Change, properties};
+use store::ConfigFile;
 use transport::Reply;
 use wire::body::json;
 use wire::header::NoHeader;
@@ -60,12 +62,37 @@ pub(crate) async fn update(
         tracing::info!(by = %call.connection.peer(), key, ?from, ?to, "setting changed");
     }
     // Name servers tell clients what they may do here.
-    if updated
-        .changed
-        .iter()
-        .any(|change| change.key == "brokerPermission")
-    {
+    let permission = |change: &Change| change.key == "brokerPermission";
+    if updated.changed.iter().any(permission) {
         broker.topics.mark_changed();
     }
+    match settings.broker.broker_config_path.as_deref() {
+        Some(path) if !is_toml(path) => keep(broker, path, &updated.changed)?,
+        Some(path) => {
+            let remark =
+                format!("the change holds until the broker stops: {path} is not rewritten");
+            return Ok(Reply::empty().with_remark(remark));
+        }
+        None => {}
+    }
     Ok(Reply::empty())
+}
+
+fn is_toml(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+}
+
+/// Writes changed values into the configuration file; what else stands there stays.
+fn keep(broker: &Broker, path: &str, changed: &[Change]) -> Result<(), BrokerError> {
+    let file = ConfigFile::new(Arc::clone(broker.store.disk()), path);
+    let text = file.load()?.unwrap_or_default();
+    let values: Vec<(&str, &str)> = changed
+        .iter()
+        .map(|change| (change.key, change.to.as_deref().unwrap_or_default()))
+        .collect();
+    let amended = properties::amend(path, &text, &values)
+        .map_err(|error| BrokerError::System(error.to_string()))?;
+    Ok(file.save(amended.as_bytes())?)
 }

@@ -25,6 +25,7 @@ async fn settings_are_shown_and_changed() {
             version.counter,
         )
     };
+    std::fs::write(rig.config_file(), "# ours\nautoCreateTopicEnable = true\n").unwrap();
     let (before, version) = shown().await;
     assert!(before.contains("autoCreateTopicEnable=true"), "{before}");
     rig.done::<UpdateBrokerConfig>(
@@ -35,6 +36,8 @@ async fn settings_are_shown_and_changed() {
     let (after, changes) = shown().await;
     assert!(after.contains("autoCreateTopicEnable=false"), "{after}");
     assert_eq!(changes, version + 1);
+    let kept = std::fs::read_to_string(rig.config_file()).unwrap();
+    assert_eq!(kept, "# ours\nautoCreateTopicEnable=false\n");
     for (text, code, remark) in [
         (
             "autoCreateTopicEnabel=true",

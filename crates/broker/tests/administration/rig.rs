@@ -1,5 +1,6 @@
 //! A broker to ask, and how to ask it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,11 +35,17 @@ pub(crate) fn settings(dir: &TempDir) -> BrokerSettings {
     let mut settings = BrokerSettings::default();
     settings.broker.broker_name = "broker-a".into();
     settings.broker.broker_ip = "127.0.0.1".into();
+    settings.broker.broker_config_path = Some(config_file(dir).display().to_string());
     settings.store.store_path_root_dir = dir.path().display().to_string();
     settings.store.mapped_file_size_commit_log = 1 << 20;
     settings.server.bind_address = "127.0.0.1".into();
     settings.server.listen_port = 0;
     settings
+}
+
+/// The file that a broker on a directory keeps its changed settings in.
+fn config_file(dir: &TempDir) -> PathBuf {
+    dir.path().join("broker.conf")
 }
 
 impl Rig {
@@ -53,6 +60,11 @@ impl Rig {
             client: client(HandlerTable::new()),
             dir,
         }
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        config_file(&self.dir)
     }
 
     /// Stops the broker and starts it again.

@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-mod common;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -452,8 +451,8 @@ fn damage_costs_no_more_than_what_it_hit() {
                 &queue,
                 b"new",
                 b"",
-                common::host(1),
-                common::host(2),
+                crate::common::host(1),
+                crate::common::host(2),
             )];
             let before = store.max_physical_offset();
             store.append(&mut batch);

@@ -1,5 +1,4 @@
 //! What the store's tests share.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -6,13 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-mod common;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use common::{Setup, host};
+use crate::common::{Setup, host};
 use kerolox_store::*;
 use proptest::prelude::*;
 use wire::message::record::RecordRef;

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-mod common;
 
 use std::future::Future;
 use std::io;
@@ -11,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use common::{Setup, WriteAll, bodies, body_of, host, properties};
+use crate::common::{Setup, WriteAll, bodies, body_of, host, properties};
 use kerolox_store::*;
 use parking_lot::Mutex;
 
@@ -625,7 +624,7 @@ fn the_threads_flush_write_and_stop() {
                 for _ in 0..20 {
                     let mut batch = [Append::new(&queue, b"body", b"", host(1), host(2))];
                     let end = store.append(&mut batch);
-                    common::block_on(store.flushed(end)).unwrap();
+                    crate::common::block_on(store.flushed(end)).unwrap();
                     assert!(store.flushed_position() >= end);
                 }
             });

@@ -1,0 +1,6 @@
+//! The store as its users see it.
+
+mod behaviour;
+mod common;
+mod golden;
+mod model;
