@@ -462,7 +462,7 @@ fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
 fn find_topic(broker: &Broker, header: &SendMessageRequest<'_>) -> Result<Arc<Topic>, BrokerError> {
     let name = &*header.topic;
     let settings = broker.settings();
-    let found = broker.topics.get(name);
+    let found = broker.topics.get_for_message(name);
     let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
     if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
         return Err(BrokerError::NoPermission(format!(

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use config::Live;
@@ -36,6 +37,8 @@ const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 pub(crate) struct Topic {
     /// Its settings, with its name.
     pub(crate) config: TopicConfig,
+    /// Whether the file is known to have it.
+    kept: AtomicBool,
 }
 
 /// All topics of the broker.
@@ -56,7 +59,10 @@ struct State {
 
 impl State {
     fn put(&mut self, config: TopicConfig) -> Arc<Topic> {
-        let topic = Arc::new(Topic { config });
+        let topic = Arc::new(Topic {
+            config,
+            kept: AtomicBool::new(false),
+        });
         self.topics
             .insert(topic.config.topic_name.clone(), Arc::clone(&topic));
         topic
@@ -113,6 +119,17 @@ impl TopicTable {
         self.state.read().topics.get(topic).cloned()
     }
 
+    /// The topic that a message goes to. It is in the file when this returns, so that a message
+    /// never outlives its topic's settings.
+    pub(crate) fn get_for_message(&self, topic: &str) -> Option<Arc<Topic>> {
+        let topic = self.get(topic)?;
+        if !topic.kept.load(Ordering::Acquire) {
+            self.file.save_or_warn(|| self.encode());
+            topic.kept.store(true, Ordering::Release);
+        }
+        Some(topic)
+    }
+
     /// The topic that a message goes to, made after the model of `default_topic` if it is new:
     /// with as many queues as the client wants, but no more than the model has. `None` if there
     /// is no such model, or none that may be inherited from
@@ -124,7 +141,7 @@ impl TopicTable {
         queue_nums: i32,
         sys_flag: i32,
     ) -> Option<Arc<Topic>> {
-        if let Some(known) = self.get(topic) {
+        if let Some(known) = self.get_for_message(topic) {
             return Some(known);
         }
         if default_topic == names::AUTO_CREATE_TOPIC_KEY_TOPIC
@@ -133,8 +150,9 @@ impl TopicTable {
             return None;
         }
         let mut state = self.state.write();
-        if let Some(known) = state.topics.get(topic) {
-            return Some(Arc::clone(known));
+        if state.topics.contains_key(topic) {
+            drop(state);
+            return self.get_for_message(topic);
         }
         let model = &state.topics.get(default_topic)?.config;
         if !perm::is_inherited(model.perm) {

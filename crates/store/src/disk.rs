@@ -39,7 +39,7 @@ pub struct DirEntry {
 /// Room on the disk that holds a path, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// All of it.
+    /// What is in use and what is free; without what nobody but the superuser may use.
     pub total: u64,
     /// What this process may still use.
     pub free: u64,

@@ -79,8 +79,11 @@ impl Disk for OsDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(path)?;
+        // What the file system keeps for the superuser is neither in use nor to be had.
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+        let total = used.saturating_add(stat.f_bavail);
         Ok(Space {
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            total: total.saturating_mul(stat.f_frsize),
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
     }

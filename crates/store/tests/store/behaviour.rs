@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-
 use std::future::Future;
 use std::io;
 use std::path::Path;

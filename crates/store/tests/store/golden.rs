@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

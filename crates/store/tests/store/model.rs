@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
