@@ -1,7 +1,5 @@
 //! The store as its users meet it, on a disk in memory.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
-
 use std::future::Future;
 use std::io;
 use std::path::Path;

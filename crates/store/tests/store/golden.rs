@@ -3,8 +3,6 @@
 //! `data/store-small.tar.zst` was stopped cleanly, `data/store-crashed.tar.zst` was killed while
 //! it wrote a record. The `.expected.jsonl` beside each holds what the reference answered.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
-
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The store as its users see it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod behaviour;
 mod common;
 mod golden;

@@ -4,8 +4,6 @@
 //! What was promised is found: after a kill all that was appended, after a power failure all
 //! that was flushed. What is found is what was appended, in its order, each message once.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
