@@ -23,7 +23,7 @@ use crate::process::{self, Result};
 /// Time between a server's start and the look at its idle memory.
 const IDLE: Duration = Duration::from_secs(5);
 /// Memory that is used once before a server starts, in bytes.
-const BALLAST: u64 = 8 << 30;
+const BALLAST: u64 = 12 << 30;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -58,6 +58,8 @@ struct Workload {
     options: Vec<String>,
     /// What its row shows.
     shows: Vec<Metric>,
+    /// Most seconds of a measurement, where much is stored in each.
+    seconds: Option<u32>,
     /// Whether the null server has nothing to say to it.
     #[serde(default)]
     no_floor: bool,
@@ -223,6 +225,7 @@ impl Bench {
                 continue;
             }
             let seconds = if self.quick { 2 } else { self.seconds };
+            let seconds = workload.seconds.map_or(seconds, |most| most.min(seconds));
             let run = self.bench(programs, &server, &workload.options, seconds)?;
             let mut shown = format!("   {}:", workload.name);
             for metric in Metric::ALL {
