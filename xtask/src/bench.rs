@@ -5,9 +5,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -22,8 +20,8 @@ use crate::process::{self, Result};
 
 /// Time between a server's start and the look at its idle memory.
 const IDLE: Duration = Duration::from_secs(5);
-/// Memory that is used once before a server starts, in bytes.
-const BALLAST: u64 = 12 << 30;
+/// Memory that is used once before each measurement, in bytes.
+const BALLAST: u64 = 6 << 30;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -206,7 +204,6 @@ impl Bench {
         programs: &Programs,
         samples: &mut Samples,
     ) -> Result<()> {
-        touch_memory(&programs.folder)?;
         let server = Server::start(kind, programs)?;
         thread::sleep(IDLE);
         let idle = server.memory().unwrap_or_default();
@@ -262,6 +259,7 @@ impl Bench {
         options: &[String],
         seconds: u32,
     ) -> Result<Value> {
+        touch_memory();
         let mut command = Command::new(&programs.kerolox);
         command
             .arg("bench")
@@ -314,20 +312,13 @@ impl Bench {
     }
 }
 
-/// Has the system use most of its memory once, for a file that is removed again. On a virtual
-/// machine memory that was never used, or not for long, is slow at its first use, which would
-/// count against the server that happens to come first.
-fn touch_memory(folder: &Path) -> Result<()> {
-    let path = folder.join("ballast");
-    let told = |error: io::Error| format!("{}: {error}", path.display());
+/// Uses memory once and gives it back. On a virtual machine, memory that was not in use for some
+/// seconds is slow at its first use, many times slower than what is measured here: who writes
+/// much would pay for what the machine is.
+fn touch_memory() {
     let half = memory("MemAvailable").unwrap_or(0) / 2;
-    let chunk = vec![0; 1 << 20];
-    let written = fs::create_dir_all(folder).and_then(|()| {
-        let mut file = File::create(&path)?;
-        (0..half.min(BALLAST) >> 20).try_for_each(|_| file.write_all(&chunk))
-    });
-    let removed = fs::remove_file(&path);
-    written.and(removed).map_err(told)
+    let ballast = vec![1u8; half.min(BALLAST) as usize];
+    std::hint::black_box(&ballast);
 }
 
 /// A size of this machine's memory in bytes, where the system tells it.
