@@ -319,7 +319,11 @@ fn take_sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
 }
 
 fn take_text<'a>(rest: &mut &'a [u8], width: usize) -> Option<Cow<'a, str>> {
-    take_sized(rest, width).map(String::from_utf8_lossy)
+    // The lossy conversion alone looks at each byte, which is most of the cost of a header.
+    take_sized(rest, width).map(|bytes| match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    })
 }
 
 /// A decoded frame; its parts are slices of the read buffer.
