@@ -233,6 +233,7 @@ impl Store {
             self.append_in_order(&mut tail, batch, &settings);
             tail.end()
         };
+        self.flusher.appended(end);
         self.notify(batch);
         end
     }

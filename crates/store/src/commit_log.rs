@@ -333,6 +333,21 @@ impl CommitLog {
         Ok(())
     }
 
+    /// Lets the system write positions from `from` up to `to` to the disk, or forget them where
+    /// they are.
+    pub(crate) fn let_go(&self, from: i64, to: i64) -> Result<(), StoreError> {
+        let mut at = from.max(self.begin());
+        while at < to {
+            let start = self.file_start(at);
+            let end = to.min(start + self.file_size);
+            if let Some(file) = self.file(start)? {
+                file.let_go((at - start) as u64, (end - at) as u64);
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
     /// Removes the first file unless it is the one being written; the position the log begins
     /// at then, or `None` if there was nothing to remove.
     pub(crate) fn remove_first(&self) -> Result<Option<i64>, StoreError> {

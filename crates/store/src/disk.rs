@@ -99,6 +99,12 @@ pub trait File: Send + Sync {
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
         Ok(Some(at))
     }
+    /// Tells the system that it need not keep these bytes in memory: it begins to write those
+    /// that are not on the disk yet, and forgets the others. Only a hint; reading them stays
+    /// possible and gets slower.
+    fn let_go(&self, at: u64, len: u64) {
+        let _ = (at, len);
+    }
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

@@ -6,15 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
+use crate::write_behind::STEP;
 
 /// How far the log is on the disk, and who waits for it.
 pub(crate) struct Flusher {
     flushed: AtomicI64,
+    /// End of the log at which [`Due::WriteBehind`] is due.
+    next_step: AtomicI64,
     state: Mutex<FlushState>,
     wanted: Condvar,
     next_waiter: AtomicU64,
@@ -25,14 +28,26 @@ struct FlushState {
     /// By position and then arrival.
     waiting: BTreeMap<(i64, u64), Waker>,
     wanted: bool,
+    /// Much was appended since [`Due::WriteBehind`].
+    much: bool,
     /// Nothing is promised any more, for this reason.
     ended: Option<StoreError>,
+}
+
+/// What the flushing thread has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Somebody waits for the disk, or it is time.
+    Flush,
+    /// Much was appended.
+    WriteBehind,
 }
 
 impl Flusher {
     pub(crate) fn new() -> Flusher {
         Flusher {
             flushed: AtomicI64::new(0),
+            next_step: AtomicI64::new(0),
             state: Mutex::default(),
             wanted: Condvar::new(),
             next_waiter: AtomicU64::new(0),
@@ -71,14 +86,34 @@ impl Flusher {
         waiting.into_values().for_each(Waker::wake);
     }
 
-    /// Waits until somebody wants a flush or the interval is over; `false` once it is the end.
-    pub(crate) fn wait(&self, interval: Duration) -> bool {
-        let mut state = self.state.lock();
-        if !state.wanted && state.ended.is_none() {
-            self.wanted.wait_for(&mut state, interval);
+    /// Tells how far the log goes now.
+    pub(crate) fn appended(&self, end: i64) {
+        let due = self.next_step.load(Ordering::Relaxed);
+        if end >= due {
+            // Who else comes before the thread has looked finds the next step far away.
+            self.next_step.store(end + STEP, Ordering::Relaxed);
+            self.state.lock().much = true;
+            self.wanted.notify_one();
         }
-        state.wanted = false;
-        state.ended.is_none()
+    }
+
+    /// Waits until there is something to do, a flush at `time`; `None` once it is the end.
+    pub(crate) fn wait(&self, time: Instant) -> Option<Due> {
+        let mut state = self.state.lock();
+        loop {
+            if state.ended.is_some() {
+                return None;
+            }
+            if std::mem::take(&mut state.wanted) {
+                return Some(Due::Flush);
+            }
+            if std::mem::take(&mut state.much) {
+                return Some(Due::WriteBehind);
+            }
+            if self.wanted.wait_until(&mut state, time).timed_out() {
+                return state.ended.is_none().then_some(Due::Flush);
+            }
+        }
     }
 
     /// Waits for a position.
@@ -165,7 +200,8 @@ mod tests {
         for flushed in &mut waiting {
             assert!(Pin::new(flushed).poll(&mut context).is_pending());
         }
-        assert!(flusher.wait(Duration::ZERO));
+        let now = Instant::now();
+        assert_eq!(flusher.wait(now), Some(Due::Flush));
         flusher.advance(20);
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
         let ready =
@@ -185,7 +221,7 @@ mod tests {
             ready(&mut waiting[2], &mut context),
             Poll::Ready(Err(StoreError::Closed))
         ));
-        assert!(!flusher.wait(Duration::ZERO));
+        assert_eq!(flusher.wait(now), None);
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
 //!
 //! Threads: whoever calls does the work. Two threads of the store flush the log (`flush`) and
-//! write queue entries, make checkpoints and remove old files (`retention`). Locks are taken in
+//! write queue entries, make checkpoints and remove old files (`retention`); `write_behind` keeps
+//! the system's memory for the log small. Locks are taken in
 //! the order: log's end, a queue's files, a queue's end, anything else.
 //!
 //! Time and disk can be replaced: [`Clock`], [`Disk`], and [`MemoryDisk`] for tests.
@@ -44,6 +45,7 @@ mod settings;
 mod store;
 mod tail_cache;
 mod time_zone;
+mod write_behind;
 
 pub use append::{Append, Appended, Arrival, ArrivalListener, TagsCode};
 pub use checkpoint::Checkpoint;

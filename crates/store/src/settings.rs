@@ -83,6 +83,8 @@ config::settings! {
         "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| check_delays(text));
         /// Bytes of the youngest messages kept in memory, so that consumers at the end of the log need no disk.
         "kerolox.tailCacheSize" tail_cache_size: usize = 32 << 20, range(0..=1 << 40), ours;
+        /// Bytes of the youngest messages that the system may keep in its page cache; older ones leave it once they are on the disk. 0 leaves all to the system.
+        "kerolox.pageCacheSize" page_cache_size: usize = 256 << 20, range(0..=1 << 50), ours, reloadable;
     }
 }
 

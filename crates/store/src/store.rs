@@ -63,7 +63,7 @@ pub struct Store {
     /// Bytes of the machine's memory, of which `accessMessageInMemoryMaxRatio` is a part.
     pub(crate) memory: u64,
     settings: RwLock<Arc<StoreConfig>>,
-    flusher: Arc<Flusher>,
+    pub(crate) flusher: Arc<Flusher>,
     checkpoint_file: CheckpointFile,
     checkpoint: Mutex<CheckpointState>,
     listener: OnceLock<Arc<dyn ArrivalListener>>,

@@ -168,6 +168,13 @@ impl File for OsFile {
             Err(_) => Ok(Some(at)),
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn let_go(&self, at: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // A system that does not take the hint keeps more than it has to.
+        let _ = rustix::fs::fadvise(&self.0, at, len, rustix::fs::Advice::DontNeed);
+    }
 }
 
 /// Locks this process holds.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -12,7 +12,8 @@ use crate::checkpoint::Checkpoint;
 use crate::commit_log::LogTail;
 use crate::consume_queue::Queue;
 use crate::error::StoreError;
-use crate::flush::Flusher;
+use crate::flush::{Due, Flusher};
+use crate::write_behind::WriteBehind;
 
 /// Bytes of messages after which a checkpoint is made, however young the last one is: so much
 /// a recovery can read in well under a second.
@@ -179,18 +180,30 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<(
     }
 }
 
-/// Flushes when somebody waits, and now and then.
+/// Flushes when somebody waits, and now and then; writes behind in between.
 fn flush_loop(flusher: &Flusher, store: &Weak<Store>) {
-    let mut interval = Duration::ZERO;
-    while flusher.wait(interval) {
+    let mut next = Instant::now();
+    let mut behind = None;
+    while let Some(due) = flusher.wait(next) {
         let Some(store) = store.upgrade() else {
             return;
         };
-        let millis = store.settings().flush_interval_commit_log;
-        interval = Duration::from_millis(u64::from(millis));
-        if store.flusher.flushed() < store.log.end() {
-            // It has been said and everybody who waits was told.
-            let _ = store.flush();
+        let end = store.log.end();
+        let behind = behind.get_or_insert_with(|| WriteBehind::new(end));
+        match due {
+            Due::Flush => {
+                if store.flusher.flushed() < end {
+                    // It has been said and everybody who waits was told.
+                    let _ = store.flush();
+                }
+                let millis = store.settings().flush_interval_commit_log;
+                next = Instant::now() + Duration::from_millis(u64::from(millis));
+            }
+            Due::WriteBehind => {
+                if let Err(error) = behind.step(&store) {
+                    tracing::warn!(%error, "the log is left in the system's memory");
+                }
+            }
         }
     }
 }
