@@ -286,8 +286,8 @@ impl<'a> Iterator for ExtIter<'a> {
                 if rest.is_empty() {
                     return None;
                 }
-                let name = take_text(rest, 2)?;
-                let value = take_text(rest, 4)?;
+                let name = take_text::<2>(rest)?;
+                let value = take_text::<4>(rest)?;
                 Some((name, (!value.is_empty()).then_some(value)))
             }
             Unread::Json {
@@ -307,9 +307,10 @@ impl<'a> Iterator for ExtIter<'a> {
     }
 }
 
-/// Takes bytes behind a big-endian length of `width` bytes off the front.
-fn take_sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
-    let (length, tail) = rest.split_at_checked(width)?;
+/// Takes bytes behind a big-endian length of `WIDTH` bytes off the front.
+#[inline]
+fn take_sized<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk::<WIDTH>()?;
     let length = length
         .iter()
         .fold(0, |length, byte| length << 8 | usize::from(*byte));
@@ -318,9 +319,10 @@ fn take_sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-fn take_text<'a>(rest: &mut &'a [u8], width: usize) -> Option<Cow<'a, str>> {
+#[inline]
+fn take_text<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<Cow<'a, str>> {
     // The lossy conversion alone looks at each byte, which is most of the cost of a header.
-    take_sized(rest, width).map(|bytes| match str::from_utf8(bytes) {
+    take_sized::<WIDTH>(rest).map(|bytes| match str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     })
@@ -444,7 +446,7 @@ fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
         opaque: i32::from_be_bytes([o0, o1, o2, o3]),
         flag: i32::from_be_bytes([f0, f1, f2, f3]),
     };
-    let remark = take_text(&mut rest, 4).ok_or(FrameError::Truncated("remark"))?;
+    let remark = take_text::<4>(&mut rest).ok_or(FrameError::Truncated("remark"))?;
     let remark = (!remark.is_empty()).then(|| remark.into_owned());
     let Some(length) = rest.first_chunk::<4>() else {
         return Err(FrameError::Truncated("field length"));
@@ -453,12 +455,12 @@ fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
     let entries = if i32::from_be_bytes(*length) <= 0 {
         &[][..]
     } else {
-        take_sized(&mut rest, 4).ok_or(FrameError::Truncated("fields"))?
+        take_sized::<4>(&mut rest).ok_or(FrameError::Truncated("fields"))?
     };
     let mut unread = entries;
     while !unread.is_empty() {
-        take_sized(&mut unread, 2).ok_or(FrameError::Truncated("field names"))?;
-        take_sized(&mut unread, 4).ok_or(FrameError::Truncated("field values"))?;
+        take_sized::<2>(&mut unread).ok_or(FrameError::Truncated("field names"))?;
+        take_sized::<4>(&mut unread).ok_or(FrameError::Truncated("field values"))?;
     }
     let bytes = if entries.is_empty() {
         Bytes::new()
