@@ -4,12 +4,14 @@
 //! is answered when what its properties and the broker's settings promise is true: at once, or
 //! when it is on disk.
 
+mod places;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Append, Appended, FlushDiskType, Queue, StoreError, TagsCode};
+use store::{Append, Appended, FlushDiskType, StoreError, TagsCode};
 use transport::{Connection, Outbox, Refusal, Reply, Responder};
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
@@ -20,8 +22,10 @@ use wire::message::id::OffsetMessageId;
 use wire::message::sys_flag::topic as topic_flag;
 use wire::message::{names, perm, properties, property, tags};
 
+use self::places::{Place, Places};
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::settings::BrokerSettings;
 use crate::topics::Topic;
 
 /// Queues of a group's dead letter topic (`DLQ_NUMS_PER_GROUP`).
@@ -52,9 +56,10 @@ pub(crate) fn send(
     run: &[Frame],
     out: &mut Outbox,
 ) {
+    let mut places = Places::new(broker);
     let mut accepted = Vec::with_capacity(run.len());
     for frame in run {
-        match Sending::accept(broker, connection, frame) {
+        match Sending::accept(broker, connection, &mut places, frame) {
             Ok(sending) => accepted.push(sending),
             Err(error) => out.refuse(&frame.head, &error.into()),
         }
@@ -64,11 +69,11 @@ pub(crate) fn send(
     }
     let mut appends = Vec::with_capacity(accepted.len());
     for sending in &accepted {
-        sending.append_to(broker, connection, &mut appends);
+        sending.append_to(broker, connection, &places, &mut appends);
     }
     let end = broker.store.append(&mut appends);
 
-    let sync_flush = broker.settings().store.flush_disk_type == FlushDiskType::SyncFlush;
+    let sync_flush = places.settings.store.flush_disk_type == FlushDiskType::SyncFlush;
     let mut waiting = Vec::new();
     let mut message_ids = String::new();
     let (mut messages, mut bytes) = (0, 0);
@@ -109,7 +114,7 @@ struct Sending<'a> {
     frame: &'a Frame,
     header: SendMessageRequest<'a>,
     /// Where it is stored; for a delayed message the queue of its level.
-    queue: Arc<Queue>,
+    place: Place,
     /// The queue that the client is told.
     queue_id: i32,
     tags_code: TagsCode,
@@ -182,6 +187,7 @@ impl<'a> Sending<'a> {
     fn accept(
         broker: &Arc<Broker>,
         connection: &Connection,
+        places: &mut Places,
         frame: &'a Frame,
     ) -> Result<Self, BrokerError> {
         let code = RequestCode::of(&frame.head);
@@ -189,8 +195,7 @@ impl<'a> Sending<'a> {
             Ok(RequestCode::SendMessage) => frame.header()?,
             _ => with_full_names(frame.header()?),
         };
-        let settings = broker.settings();
-        let start = settings.broker.start_accept_send_request_time_stamp;
+        let start = places.settings.broker.start_accept_send_request_time_stamp;
         if start > 0 && broker.now_millis() < start {
             let problem = format!("broker unable to service, until {start} ms since 1970");
             return Err(BrokerError::System(problem));
@@ -200,7 +205,9 @@ impl<'a> Sending<'a> {
                 "a message without a body can't be stored".into(),
             ));
         }
-        let topic = find_topic(broker, &header)?;
+        let topic = places.topic(&header.topic, |settings| {
+            find_topic(broker, settings, &header)
+        })?;
         let queues = topic
             .config
             .write_queue_nums
@@ -221,14 +228,15 @@ impl<'a> Sending<'a> {
         let is_batch =
             code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
         if is_batch {
-            Self::accept_batch(broker, frame, header, queue_id)
+            Self::accept_batch(broker, places, frame, header, queue_id)
         } else {
-            Self::accept_single(broker, frame, header, queue_id)
+            Self::accept_single(broker, places, frame, header, queue_id)
         }
     }
 
     fn accept_batch(
         broker: &Broker,
+        places: &mut Places,
         frame: &'a Frame,
         header: SendMessageRequest<'a>,
         queue_id: i32,
@@ -239,7 +247,7 @@ impl<'a> Sending<'a> {
                 header.topic
             )));
         }
-        check_size(broker, frame.body.len())?;
+        check_size(&places.settings, frame.body.len())?;
         let mut messages = 0;
         for message in Batch::new(&frame.body) {
             message?;
@@ -254,7 +262,7 @@ impl<'a> Sending<'a> {
         }
         Ok(Self {
             frame,
-            queue: broker.store.queue(&header.topic, queue_id)?,
+            place: places.queue(broker, &header.topic, queue_id)?,
             queue_id,
             tags_code: TagsCode::Known(0),
             rewritten: None,
@@ -270,18 +278,19 @@ impl<'a> Sending<'a> {
 
     fn accept_single(
         broker: &Broker,
+        places: &mut Places,
         frame: &'a Frame,
         mut header: SendMessageRequest<'a>,
         mut queue_id: i32,
     ) -> Result<Self, BrokerError> {
-        check_size(broker, frame.body.len())?;
+        check_size(&places.settings, frame.body.len())?;
         let sent = header.properties.as_deref().unwrap_or_default();
         let read = Properties::read(sent);
         let is_retry = header.reconsume_times.unwrap_or(0) > 0 && read.delay_level > 0;
         if read.is_half && !is_retry {
             return Err(BrokerError::NoPermission(format!(
                 "the broker[{}] sending transaction message is forbidden",
-                broker.settings().broker.broker_ip
+                places.settings.broker.broker_ip
             )));
         }
         if read.has_time && read.delay_level <= 0 {
@@ -318,21 +327,23 @@ impl<'a> Sending<'a> {
             queue_id = broker.random_queue(DEAD_LETTER_QUEUES);
             header.topic = Cow::Owned(dead_letter);
         }
-        let (queue, tags_code) = if delay_level > 0 {
+        let (place, tags_code) = if delay_level > 0 {
             let topic = &header.topic;
-            broker
-                .schedule
-                .place(&broker.store, delay_level, topic, queue_id, &mut added)?
+            let (queue, tags_code) =
+                broker
+                    .schedule
+                    .place(&broker.store, delay_level, topic, queue_id, &mut added)?;
+            (places.add(queue), tags_code)
         } else {
             let tags_code = TagsCode::Known(tags::tags_code(read.tags));
-            (broker.store.queue(&header.topic, queue_id)?, tags_code)
+            (places.queue(broker, &header.topic, queue_id)?, tags_code)
         };
         let added = (!added.is_empty()).then(|| added + &broker.own_properties);
         let wait_store = read.wait_store;
         Ok(Self {
             frame,
             header,
-            queue,
+            place,
             queue_id,
             tags_code,
             rewritten,
@@ -349,6 +360,7 @@ impl<'a> Sending<'a> {
         &'s self,
         broker: &'s Broker,
         connection: &Connection,
+        places: &'s Places,
         appends: &mut Vec<Append<'s>>,
     ) {
         let sent = self.header.properties.as_deref().unwrap_or_default();
@@ -360,7 +372,8 @@ impl<'a> Sending<'a> {
             .as_bytes();
         let record = |body, properties| {
             let (born_host, store_host) = (connection.peer(), broker.store_host);
-            let mut append = Append::new(&self.queue, body, properties, born_host, store_host);
+            let queue = places.get(self.place);
+            let mut append = Append::new(queue, body, properties, born_host, store_host);
             append.tags_code = self.tags_code;
             append.flag = self.header.flag;
             append.sys_flag = self.header.sys_flag;
@@ -459,9 +472,12 @@ fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
 }
 
 /// The topic to send to, made now if it may be.
-fn find_topic(broker: &Broker, header: &SendMessageRequest<'_>) -> Result<Arc<Topic>, BrokerError> {
+fn find_topic(
+    broker: &Broker,
+    settings: &BrokerSettings,
+    header: &SendMessageRequest<'_>,
+) -> Result<Arc<Topic>, BrokerError> {
     let name = &*header.topic;
-    let settings = broker.settings();
     let found = broker.topics.get_for_message(name);
     let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
     if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
@@ -532,8 +548,8 @@ fn dead_letter_topic(
     Ok(Some(topic))
 }
 
-fn check_size(broker: &Broker, body: usize) -> Result<(), BrokerError> {
-    let limit = broker.settings().store.max_message_size;
+fn check_size(settings: &BrokerSettings, body: usize) -> Result<(), BrokerError> {
+    let limit = settings.store.max_message_size;
     if body > limit {
         Err(illegal_size(limit))
     } else {
