@@ -52,6 +52,8 @@ pub(crate) struct LogTail {
     timestamp: i64,
     /// Records encoded but not written.
     pub(crate) buffer: BytesMut,
+    /// Memory to go on in when the buffer is full.
+    unused: BytesMut,
     /// A failed write left bytes behind the end.
     unclean: bool,
 }
@@ -75,7 +77,12 @@ impl LogTail {
     /// Room for `len` more bytes in the buffer, all of a batch in one allocation.
     pub(crate) fn reserve(&mut self, len: usize) {
         if self.buffer.capacity() - self.buffer.len() < len {
-            let mut chunk = BytesMut::with_capacity(CHUNK.max(self.buffer.len() + len));
+            let size = CHUNK.max(self.buffer.len() + len);
+            let mut chunk = std::mem::take(&mut self.unused);
+            chunk.clear();
+            if !chunk.try_reclaim(size) {
+                chunk = BytesMut::with_capacity(size);
+            }
             chunk.extend_from_slice(&self.buffer);
             self.buffer = chunk;
         }
@@ -104,6 +111,7 @@ impl CommitLog {
                 end: 0,
                 timestamp: 0,
                 buffer: BytesMut::new(),
+                unused: BytesMut::new(),
                 unclean: false,
             }),
             names_changed: AtomicBool::new(false),
@@ -211,7 +219,9 @@ impl CommitLog {
         let begin = tail.end;
         tail.end += written.len() as i64;
         tail.timestamp = timestamp;
-        self.cache.write().push(begin, written);
+        if let Some(unused) = self.cache.write().push(begin, written) {
+            tail.unused = unused;
+        }
         self.end.store(tail.end, Ordering::Release);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// What was appended last, as the pieces it was appended in, without gaps.
 pub(crate) struct TailCache {
@@ -33,18 +33,23 @@ impl TailCache {
         }
     }
 
-    /// Adds what was just appended at a position and forgets what is too much.
-    pub(crate) fn push(&mut self, start: i64, bytes: Bytes) {
+    /// Adds what was just appended at a position and forgets what is too much. Returns memory
+    /// that nobody uses any more, so that what is appended next can go there: new memory costs
+    /// the system more than filling it.
+    pub(crate) fn push(&mut self, start: i64, bytes: Bytes) -> Option<BytesMut> {
         // Behind the rest of a file that was left blank nothing is contiguous; that needs no
         // special care, since nobody asks for those bytes.
         self.size += bytes.len();
         self.pieces.push_back(Piece { start, bytes });
+        let mut unused = None;
         while self.size > self.limit {
-            match self.pieces.pop_front() {
-                Some(oldest) => self.size -= oldest.bytes.len(),
-                None => break,
-            }
+            let Some(oldest) = self.pieces.pop_front() else {
+                break;
+            };
+            self.size -= oldest.bytes.len();
+            unused = oldest.bytes.try_into_mut().ok().or(unused);
         }
+        unused
     }
 
     /// The bytes from a position on, if they are in one piece, as a record always is.
