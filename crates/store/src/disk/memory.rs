@@ -393,8 +393,8 @@ impl Disk for MemoryDisk {
             .map(|(path, node)| (path.clone(), node.clone()))
             .collect();
         // A directory made again under an old name does not have what was in the old one.
-        let stays =
-            |path: &Path| path == dir || names.iter().any(|(name, _)| path.starts_with(name));
+        let others = names.iter().filter(|(name, _)| name != dir);
+        let stays = |path: &Path| others.clone().any(|(name, _)| path.starts_with(name));
         let below = |path: &Path| path.starts_with(dir);
         state
             .durable
