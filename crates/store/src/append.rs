@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use wire::message::record::{BLANK_HEAD_SIZE, RecordFields, RecordVersion};
 use wire::message::sys_flag::message as sys_flag;
+use wire::message::{properties, property};
 
 use crate::commit_log::LogTail;
-use crate::consume_queue::{Queue, QueueEntry};
+use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -50,6 +51,10 @@ pub struct Append<'a> {
     pub properties: &'a [u8],
     /// More properties in the same form, stored behind those.
     pub more_properties: &'a [u8],
+    /// How many messages the body holds, if it is an inner batch: a [batch](wire::message::body)
+    /// stored as one record, for a batch queue. The store adds the properties and flags that say
+    /// so. 0 for any other message.
+    pub inner_messages: i16,
     /// Whether this is one client batch with the message before it: the messages of a batch get
     /// consecutive places in one file, and either all are stored or none.
     pub with_previous: bool,
@@ -123,6 +128,7 @@ impl<'a> Append<'a> {
             body,
             properties,
             more_properties: &[],
+            inner_messages: 0,
             with_previous: false,
             outcome: None,
             size: 0,
@@ -141,7 +147,10 @@ impl<'a> Append<'a> {
             flag: self.flag,
             queue_offset: 0,
             physical_offset: 0,
-            sys_flag: self.sys_flag,
+            sys_flag: match self.inner_messages {
+                0 => self.sys_flag,
+                _ => self.sys_flag | sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP,
+            },
             born_timestamp: self.born_timestamp,
             born_host: self.born_host,
             store_timestamp: 0,
@@ -165,7 +174,11 @@ impl<'a> Append<'a> {
                 max,
             });
         }
-        self.size = self.record(settings).encoded_len();
+        let mut record = self.record(settings);
+        // Its number is known later, with as many digits at most.
+        let inner = self.inner_properties(i64::MAX);
+        record.more_properties = inner.as_deref().unwrap_or(self.more_properties);
+        self.size = record.encoded_len();
         let max = (max + (64 << 10)).min(settings.mapped_file_size_commit_log - BLANK_HEAD_SIZE);
         if self.size > max {
             return Err(StoreError::MessageTooLarge {
@@ -174,6 +187,27 @@ impl<'a> Append<'a> {
             });
         }
         Ok(())
+    }
+
+    /// The properties to add to an inner batch that gets this number
+    /// (`SendMessageProcessor.sendBatchMessage`, `BatchConsumeQueue.assignQueueOffset`).
+    fn inner_properties(&self, queue_offset: i64) -> Option<Vec<u8>> {
+        if self.inner_messages == 0 {
+            return None;
+        }
+        let mut text = String::new();
+        let count = self.inner_messages.to_string();
+        properties::put(&mut text, property::INNER_NUM, &count);
+        properties::put(&mut text, property::INNER_BASE, &queue_offset.to_string());
+        Some([text.as_bytes(), self.more_properties].concat())
+    }
+
+    /// How many numbers it takes in its queue.
+    fn count(&self) -> i16 {
+        match self.queue.kind() {
+            QueueKind::Simple => 1,
+            QueueKind::Batch => self.inner_messages.max(1),
+        }
     }
 
     fn appended(&self) -> Option<Appended> {
@@ -294,11 +328,16 @@ impl Store {
             let Some(appended) = append.appended().filter(|_| append.is_queued()) else {
                 continue;
             };
-            let pushed = append.queue.push(&QueueEntry {
-                physical_offset: appended.physical_offset,
-                size: appended.size,
-                tags_code: append.tags_code(appended.store_timestamp),
-            });
+            let unit = QueueUnit {
+                queue_offset: appended.queue_offset,
+                count: append.count(),
+                entry: QueueEntry {
+                    physical_offset: appended.physical_offset,
+                    size: appended.size,
+                    tags_code: append.tags_code(appended.store_timestamp),
+                },
+            };
+            let pushed = append.queue.push(&unit, appended.store_timestamp);
             if pushed.list {
                 self.list(append.queue);
             }
@@ -342,7 +381,7 @@ impl Store {
                     tags_code: Some(tags_code),
                     store_timestamp: appended.store_timestamp,
                 });
-                arrival.max_offset = appended.queue_offset + 1;
+                arrival.max_offset = appended.queue_offset + i64::from(append.count());
                 if arrival.tags_code != Some(tags_code) {
                     arrival.tags_code = None;
                 }
@@ -387,7 +426,7 @@ fn encode_group(tail: &mut LogTail, group: &mut [Append<'_>], now: i64, settings
             Err(error) => {
                 tail.buffer.truncate(before);
                 for done in group.iter().take(index).filter(|append| append.is_queued()) {
-                    done.queue.reserve(-1);
+                    done.queue.reserve(-i64::from(done.count()));
                 }
                 return refuse(group, &error);
             }
@@ -412,7 +451,11 @@ fn encode(
     record.physical_offset = tail.position();
     record.store_timestamp = now;
     if append.is_queued() {
-        record.queue_offset = append.queue.reserve(1);
+        record.queue_offset = append.queue.reserve(i64::from(append.count()));
+    }
+    let inner = append.inner_properties(record.queue_offset);
+    if let Some(inner) = &inner {
+        record.more_properties = inner;
     }
     match record.encode_into(&mut tail.buffer) {
         Ok(size) => Ok(Appended {
@@ -423,7 +466,7 @@ fn encode(
         }),
         Err(error) => {
             if append.is_queued() {
-                append.queue.reserve(-1);
+                append.queue.reserve(-i64::from(append.count()));
             }
             Err(error.into())
         }

@@ -437,7 +437,7 @@ impl CommitLog {
         if let Some(file) = &file {
             let at = (end - last) as u64;
             let failed = |error| StoreError::io("clear", self.path(last), error);
-            if crate::consume_queue::has_data(&**file, at).map_err(failed)? {
+            if files::has_data(&**file, at).map_err(failed)? {
                 tracing::warn!(file = %self.path(last).display(), position = end, "clearing what stands behind the end of the log");
                 file.set_len(at)
                     .and_then(|()| file.set_len(self.file_size as u64))

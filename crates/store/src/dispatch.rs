@@ -3,10 +3,11 @@
 use wire::message::properties;
 use wire::message::property;
 use wire::message::record::RecordRef;
+use wire::message::sys_flag::message as sys_flag;
 use wire::message::tags;
 
 use crate::append::is_queued;
-use crate::consume_queue::QueueEntry;
+use crate::consume_queue::{QueueEntry, QueueKind, QueueUnit};
 use crate::delay_levels::DelayLevels;
 
 /// The topic whose queues hold the messages of one delay level each.
@@ -19,11 +20,14 @@ const LIGHT_QUEUE_SEPARATOR: char = ',';
 pub(crate) struct Dispatch {
     pub(crate) topic: String,
     pub(crate) queue_id: i32,
-    pub(crate) queue_offset: i64,
-    pub(crate) entry: QueueEntry,
+    /// The kind of the topic's queues, as far as the record tells.
+    pub(crate) kind: QueueKind,
+    pub(crate) unit: QueueUnit,
+    /// When the record was stored, in milliseconds since 1970.
+    pub(crate) store_timestamp: i64,
 }
 
-/// The entries of a record: one in its queue, and one in each light message queue it is in
+/// The entries of a record: one in its queue, for all messages of an inner batch, and one in each light message queue it is in
 /// (`CommitLog.checkMessageAndReturnSize`, `ConsumeQueue.multiDispatchLmqQueue`).
 pub(crate) fn dispatches(
     record: &RecordRef<'_>,
@@ -35,13 +39,22 @@ pub(crate) fn dispatches(
     }
     let topic = record.topic().into_owned();
     let text = record.properties();
-    let [tag, delay, light_queues, light_offsets] = properties::get_each(
+    let [
+        tag,
+        delay,
+        light_queues,
+        light_offsets,
+        inner_base,
+        inner_num,
+    ] = properties::get_each(
         &text,
         [
             property::TAGS,
             property::DELAY_TIME_LEVEL,
             property::INNER_MULTI_DISPATCH,
             property::INNER_MULTI_QUEUE_OFFSET,
+            property::INNER_BASE,
+            property::INNER_NUM,
         ],
     );
     let level = delay.and_then(|level| level.parse().ok()).unwrap_or(0);
@@ -55,11 +68,27 @@ pub(crate) fn dispatches(
         size: record.total_size() as i32,
         tags_code,
     };
+    let mut unit = QueueUnit {
+        queue_offset: record.queue_offset(),
+        count: 1,
+        entry,
+    };
+    let store_timestamp = record.store_timestamp();
+    let mut kind = QueueKind::Simple;
+    if sys_flag::has(record.sys_flag(), sys_flag::INNER_BATCH) {
+        kind = QueueKind::Batch;
+        let base = inner_base.and_then(|base| base.parse().ok());
+        let count = inner_num.and_then(|count| count.parse().ok());
+        if let (Some(base), Some(count @ 1..)) = (base, count) {
+            (unit.queue_offset, unit.count) = (base, count);
+        }
+    }
     let mut all = vec![Dispatch {
         topic,
         queue_id: record.queue_id(),
-        queue_offset: record.queue_offset(),
-        entry,
+        kind,
+        unit,
+        store_timestamp,
     }];
     if let (Some(queues), Some(offsets)) = (light_queues, light_offsets) {
         let queues = queues.split(LIGHT_QUEUE_SEPARATOR);
@@ -69,8 +98,13 @@ pub(crate) fn dispatches(
                 all.push(Dispatch {
                     topic: queue.to_owned(),
                     queue_id: 0,
-                    queue_offset,
-                    entry,
+                    kind: QueueKind::Simple,
+                    unit: QueueUnit {
+                        queue_offset,
+                        count: 1,
+                        entry,
+                    },
+                    store_timestamp,
                 });
             }
         }
@@ -126,8 +160,13 @@ mod tests {
         let expected = Dispatch {
             topic: "t".to_owned(),
             queue_id: 3,
-            queue_offset: 7,
-            entry,
+            kind: QueueKind::Simple,
+            unit: QueueUnit {
+                queue_offset: 7,
+                count: 1,
+                entry,
+            },
+            store_timestamp: 5_000_000,
         };
         assert_eq!(of(&bytes), [expected]);
     }
@@ -140,6 +179,7 @@ mod tests {
                 0,
                 &format!("TAGS\u{1}TagA\u{2}DELAY\u{1}{level}\u{2}"),
             ))[0]
+                .unit
                 .entry
                 .tags_code
         };
@@ -158,7 +198,7 @@ mod tests {
         );
         let places: Vec<_> = of(&bytes)
             .into_iter()
-            .map(|at| (at.topic, at.queue_id, at.queue_offset))
+            .map(|at| (at.topic, at.queue_id, at.unit.queue_offset))
             .collect();
         assert_eq!(
             places,
@@ -168,6 +208,18 @@ mod tests {
                 ("%LMQ%b".to_owned(), 0, 5)
             ]
         );
+    }
+
+    #[test]
+    fn an_inner_batch_is_one_entry_for_all_its_messages() {
+        let text = "INNER_BASE\u{1}40\u{2}INNER_NUM\u{1}3\u{2}";
+        let place = |sys_flag| {
+            let [at] = <[Dispatch; 1]>::try_from(of(&record("t", sys_flag, text))).unwrap();
+            (at.kind, at.unit.queue_offset, at.unit.count)
+        };
+        assert_eq!(place(sys_flag::INNER_BATCH), (QueueKind::Batch, 40, 3));
+        // Anybody may send the properties.
+        assert_eq!(place(0), (QueueKind::Simple, 7, 1));
     }
 
     #[test]

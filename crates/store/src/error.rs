@@ -74,14 +74,6 @@ pub enum StoreError {
         /// The queue.
         queue_id: i32,
     },
-    /// The topic's queues hold batches, which this version does not read or write.
-    #[error(
-        "{topic} has batch consume queues (queue.type=BatchCQ), which are not supported: use a topic with simple queues"
-    )]
-    BatchQueue {
-        /// The topic.
-        topic: Arc<str>,
-    },
     /// A queue id or topic that cannot be the name of a directory.
     #[error(
         "{topic:?} with queue {queue_id} cannot be stored: a topic is a directory name and a queue id is not negative"

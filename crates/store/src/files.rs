@@ -156,6 +156,24 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Whether a file holds anything but zeros from a position on.
+pub(crate) fn has_data(file: &dyn File, from: u64) -> std::io::Result<bool> {
+    let mut at = from;
+    let mut bytes = vec![0; 1 << 16];
+    while let Some(next) = file.next_data(at)? {
+        let count = file.read_at(&mut bytes, next)?;
+        let read = bytes.get(..count).unwrap_or_default();
+        if read.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        if count == 0 {
+            break;
+        }
+        at = next + count as u64;
+    }
+    Ok(false)
+}
+
 /// Which file of which sequence.
 pub(crate) type FileKey = (u64, i64);
 

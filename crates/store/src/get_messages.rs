@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::consume_queue::{ENTRY_SIZE, Queue, QueueEntry, entries};
+use crate::consume_queue::{Queue, QueueUnit};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -104,7 +104,7 @@ pub struct GetMessages {
     pub slices: Vec<Bytes>,
     /// Bytes of all of them.
     pub size: usize,
-    /// How many there are.
+    /// How many messages there are, all of an inner batch counted.
     pub message_count: usize,
     /// Bytes of the log behind the last entry looked at.
     pub behind: i64,
@@ -112,10 +112,12 @@ pub struct GetMessages {
     pub suggest_pulling_from_slave: bool,
 }
 
-/// A message that will be in the answer.
+/// A record that will be in the answer.
 #[derive(Clone, Copy)]
 struct Wanted {
-    queue_offset: i64,
+    /// Numbers of its messages.
+    first: i64,
+    next: i64,
     physical_offset: i64,
     size: usize,
 }
@@ -123,6 +125,10 @@ struct Wanted {
 impl Wanted {
     fn end(&self) -> i64 {
         self.physical_offset + self.size as i64
+    }
+
+    fn messages(&self) -> usize {
+        (self.next - self.first) as usize
     }
 }
 
@@ -176,7 +182,8 @@ impl Store {
             memory: self.young_bytes(&settings),
             max_count,
             max_bytes: max_bytes.clamp(100, MAX_PULL_SIZE),
-            max_looked_at: (settings.max_filter_message_size / ENTRY_SIZE).max(max_count) as i64,
+            max_looked_at: (settings.max_filter_message_size / queue.kind().entry_size())
+                .max(max_count) as i64,
         };
         let wanted = self.choose(queue, offset, filter, &limits, &mut result)?;
         self.gather(&wanted, &mut result)?;
@@ -197,11 +204,12 @@ impl Store {
         limits: &Limits<'_>,
         result: &mut GetMessages,
     ) -> Result<Vec<Wanted>, StoreError> {
-        let per_file = self.queues.entries_per_file();
         let mut wanted: Vec<Wanted> = Vec::with_capacity(limits.max_count.min(ENTRIES));
-        let mut bytes = Vec::with_capacity(limits.max_count.clamp(1, ENTRIES) * ENTRY_SIZE);
+        let entry_size = queue.kind().entry_size();
+        let mut bytes = Vec::with_capacity(limits.max_count.clamp(1, ENTRIES) * entry_size);
         let mut last_physical = 0;
         let mut next = offset;
+        let mut slot = queue.slot_of(offset)?;
         let mut files = 0;
         // Entries of records in front of this position are skipped.
         let mut skip_until = 0;
@@ -211,33 +219,35 @@ impl Store {
         {
             files += 1;
             skip_until = skip_until.min(0);
-            let file_end = (next - next.rem_euclid(per_file) + per_file).min(result.max_offset);
-            while next < file_end {
-                let count = (file_end - next).min(ENTRIES.max(1) as i64) as usize;
+            let file_end = queue.next_file(slot);
+            while slot < file_end && next < result.max_offset {
+                let count = (file_end - slot).min(result.max_offset - next);
+                let count = count.min(ENTRIES as i64) as usize;
                 let count = count.min(limits.max_count.max(1));
                 bytes.clear();
-                queue.read(next, count, &mut bytes)?;
+                queue.read(slot, count, &mut bytes)?;
                 if bytes.is_empty() {
                     if wanted.is_empty() {
                         result.status = GetStatus::OffsetFoundNull;
-                        next = next - next.rem_euclid(per_file) + per_file;
+                        next = queue.offset_of(file_end)?;
                     }
                     break 'files;
                 }
-                for entry in entries(&bytes) {
-                    let Some(entry) = entry else {
+                for unit in queue.units(slot, &bytes) {
+                    let Some(unit) = unit else {
                         result.status = GetStatus::OffsetFoundNull;
-                        next = next - next.rem_euclid(per_file) + per_file;
+                        next = queue.offset_of(file_end)?;
                         break 'files;
                     };
-                    if next - offset >= limits.max_looked_at
-                        || limits.is_full(&entry, wanted.len(), result.size)
+                    let entry = unit.entry;
+                    if unit.queue_offset - offset >= limits.max_looked_at
+                        || limits.is_full(&unit, result)
                     {
                         break 'files;
                     }
                     last_physical = entry.physical_offset;
-                    let queue_offset = next;
-                    next += 1;
+                    next = next.max(unit.end());
+                    slot += 1;
                     if entry.is_blank() {
                         if wanted.is_empty() {
                             result.status = GetStatus::MessageWasRemoving;
@@ -247,7 +257,8 @@ impl Store {
                     if entry.physical_offset < skip_until {
                         continue;
                     }
-                    if !filter.matches_entry(entry.tags_code) {
+                    let tags_code = queue.tags_code(&entry)?;
+                    if !tags_code.is_none_or(|tags_code| filter.matches_entry(tags_code)) {
                         if wanted.is_empty() {
                             result.status = GetStatus::NoMatchedMessage;
                         }
@@ -276,11 +287,14 @@ impl Store {
                     skip_until = 0;
                     result.status = GetStatus::Found;
                     result.size += entry.size as usize;
-                    wanted.push(Wanted {
-                        queue_offset,
+                    let chosen = Wanted {
+                        first: unit.queue_offset,
+                        next: unit.end(),
                         physical_offset: entry.physical_offset,
                         size: entry.size as usize,
-                    });
+                    };
+                    result.message_count += chosen.messages();
+                    wanted.push(chosen);
                 }
             }
         }
@@ -288,7 +302,6 @@ impl Store {
             result.status = GetStatus::Found;
         }
         result.next_begin_offset = next;
-        result.message_count = wanted.len();
         result.behind = limits.log_end - last_physical;
         result.suggest_pulling_from_slave = result.behind > limits.memory;
         Ok(wanted)
@@ -322,11 +335,11 @@ impl Store {
         if let Some(missing) = wanted.get(done) {
             let got = wanted.get(..done).unwrap_or_default();
             result.size = got.iter().map(|wanted| wanted.size).sum();
-            result.message_count = got.len();
-            result.next_begin_offset = missing.queue_offset;
+            result.message_count = got.iter().map(Wanted::messages).sum();
+            result.next_begin_offset = missing.first;
             if got.is_empty() {
                 result.status = GetStatus::MessageWasRemoving;
-                result.next_begin_offset += 1;
+                result.next_begin_offset = missing.next;
             }
         }
         result.slices = pieces.finish();
@@ -411,13 +424,14 @@ struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    /// Whether an answer of so many messages and bytes does not take this one any more
-    /// (`isTheBatchFull`).
-    fn is_full(&self, entry: &QueueEntry, count: usize, size: usize) -> bool {
+    /// Whether an answer does not take this record any more (`isTheBatchFull`).
+    fn is_full(&self, unit: &QueueUnit, answer: &GetMessages) -> bool {
+        let count = answer.message_count;
         if count == 0 {
             return false;
         }
         let settings = self.settings;
+        let entry = &unit.entry;
         let (most_bytes, most_messages) = if self.log_end - entry.physical_offset <= self.memory {
             (
                 settings.max_transfer_bytes_on_message_in_memory,
@@ -429,8 +443,8 @@ impl Limits<'_> {
                 settings.max_transfer_count_on_message_in_disk,
             )
         };
-        let size_with = size.saturating_add(entry.size as usize);
-        count >= self.max_count
+        let size_with = answer.size.saturating_add(entry.size as usize);
+        count + usize::from(unit.count.unsigned_abs()) > self.max_count
             || count >= most_messages
             || size_with > self.max_bytes
             || size_with > most_bytes

@@ -12,7 +12,8 @@
 //!
 //! - [`wire::message::record`]: a message in the log
 //! - `commit_log`: the log's files; `files`: what all such files have in common
-//! - `consume_queue`: where the messages of a queue are
+//! - `consume_queue`: where the messages of a queue are, simple or in batches; `sequence`: how
+//!   they get into their files
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
@@ -41,6 +42,7 @@ mod lookup;
 mod queue_table;
 mod recovery;
 mod retention;
+mod sequence;
 mod settings;
 mod store;
 mod tail_cache;
@@ -51,7 +53,7 @@ pub use append::{Append, Appended, Arrival, ArrivalListener, TagsCode};
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, SystemClock};
 pub use config_file::ConfigFile;
-pub use consume_queue::{ENTRY_SIZE, Queue, QueueEntry};
+pub use consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE, Queue, QueueEntry, QueueKind, QueueUnit};
 pub use delay_levels::DelayLevels;
 pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operation, OsDisk, Space};
 pub use error::StoreError;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wire::message::record::{RecordRef, SYS_FLAG_POSITION, store_timestamp_position};
 
-use crate::consume_queue::{Queue, QueueEntry, partition_point};
+use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit, partition_point};
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -17,15 +17,27 @@ pub enum Boundary {
 }
 
 impl Store {
+    /// The queue's entry of a number, and which messages it is for; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn unit(&self, queue: &Queue, offset: i64) -> Result<Option<QueueUnit>, StoreError> {
+        if offset < queue.min_offset() {
+            return Ok(None);
+        }
+        let mut unit = queue.unit_of(offset)?;
+        if let Some(QueueUnit { entry, .. }) = &mut unit {
+            entry.tags_code = queue.tags_code(entry)?.unwrap_or(entry.tags_code);
+        }
+        Ok(unit)
+    }
+
     /// The queue's entry of a number; `None` where there is none.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the disk fails.
     pub fn entry(&self, queue: &Queue, offset: i64) -> Result<Option<QueueEntry>, StoreError> {
-        if offset < queue.min_offset() {
-            return Ok(None);
-        }
-        queue.entry(offset)
+        Ok(self.unit(queue, offset)?.map(|unit| unit.entry))
     }
 
     /// The record that begins at a position of the log; `None` where none does or it is gone.
@@ -98,7 +110,8 @@ impl Store {
 
     /// The number of the queue's message stored at a time; if there are several or none, the one
     /// `boundary` means, between the first message and the next one
-    /// (`ConsumeQueue.getOffsetInQueueByTime`).
+    /// (`ConsumeQueue.getOffsetInQueueByTime`). In a batch queue it is the first message of a
+    /// record, and of the last one at the latest (`BatchConsumeQueue.getOffsetInQueueByTime`).
     ///
     /// # Errors
     /// [`StoreError::Io`] if the disk fails.
@@ -108,11 +121,10 @@ impl Store {
         timestamp: i64,
         boundary: Boundary,
     ) -> Result<i64, StoreError> {
-        let (min, max) = (queue.min_offset(), queue.max_offset());
-        let before = |offset| {
-            let entry = queue.entry(offset)?;
-            let stored = match &entry {
-                Some(entry) => self.timestamp(entry)?,
+        let (first, end) = queue.slots();
+        let before = |slot| {
+            let stored = match queue.unit(slot)? {
+                Some(unit) => self.timestamp(&unit.entry)?,
                 None => None,
             };
             // What is gone from the log was stored before all that is there.
@@ -121,11 +133,13 @@ impl Store {
                 Boundary::Upper => stored <= timestamp,
             }))
         };
-        let point = partition_point(min, max, before)?;
-        Ok(match boundary {
-            Boundary::Lower => point,
-            Boundary::Upper => (point - 1).max(min),
-        })
+        let point = partition_point(first, end, before)?;
+        let slot = match (boundary, queue.kind()) {
+            (Boundary::Lower, QueueKind::Simple) => point,
+            (Boundary::Lower, QueueKind::Batch) => point.min(end - 1),
+            (Boundary::Upper, _) => point - 1,
+        };
+        queue.offset_of(slot.max(first))
     }
 
     /// Whether a queue's message is young enough to be taken to be in memory

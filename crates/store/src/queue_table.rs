@@ -1,34 +1,34 @@
 //! All consume queues, by topic and number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::consume_queue::{Queue, QueueFiles};
+use crate::consume_queue::{Queue, QueueFiles, QueueKind};
+use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::files;
+use crate::sequence::Place;
 
-/// A topic's queues by number.
+/// A topic's queues by number, all of one kind.
 type Queues = BTreeMap<i32, Arc<Queue>>;
 
 /// The queues of all topics.
 pub(crate) struct QueueTable {
-    files: Arc<QueueFiles>,
+    files: QueueFiles,
     topics: RwLock<HashMap<Arc<str>, Queues>>,
-    /// Topics with batch consume queues: their messages are not for simple queues.
-    batch_topics: HashSet<Arc<str>>,
     next_number: AtomicU64,
 }
 
 impl QueueTable {
-    /// No queues; `batch_topics` are those that have batch consume queues.
-    pub(crate) fn new(files: QueueFiles, batch_topics: HashSet<Arc<str>>) -> QueueTable {
+    /// No queues.
+    pub(crate) fn new(files: QueueFiles) -> QueueTable {
         QueueTable {
-            files: Arc::new(files),
+            files,
             topics: RwLock::default(),
-            batch_topics,
             // 0 is the log.
             next_number: AtomicU64::new(1),
         }
@@ -36,35 +36,52 @@ impl QueueTable {
 
     /// Finds the queues on the disk; `rebuild_from` as for [`Queue::load`].
     pub(crate) fn load(&self, rebuild_from: Option<i64>) -> Result<(), StoreError> {
-        for topic in directories(&self.files, &self.files.dir)? {
-            for name in directories(&self.files, &self.files.dir.join(&topic))? {
-                match name.parse() {
-                    Ok(id) if name == i32::to_string(&id) => {
-                        self.get_or_make(&topic, id)?.load(rebuild_from)?
-                    }
-                    _ => {}
+        for kind in [QueueKind::Batch, QueueKind::Simple] {
+            for (topic, id) in queue_dirs(self.files.place(kind))? {
+                let queue = self.get_or_make(&topic, id, kind)?;
+                if queue.kind() == kind {
+                    queue.load(rebuild_from)?;
+                } else {
+                    tracing::warn!(
+                        topic,
+                        queue = id,
+                        "the topic has batch queues, a simple queue of it is ignored"
+                    );
                 }
+            }
+        }
+        for (topic, id) in queue_dirs(&self.files.ext)? {
+            if let Some(queue) = self.get(&topic, id)
+                && queue.kind() == QueueKind::Simple
+            {
+                queue.load_ext(&self.files, rebuild_from.is_some())?;
             }
         }
         Ok(())
     }
 
-    /// Whether the topic has batch consume queues.
-    pub(crate) fn is_batch_topic(&self, topic: &str) -> bool {
-        self.batch_topics.contains(topic)
-    }
-
-    /// Entries of a queue's file.
-    pub(crate) fn entries_per_file(&self) -> i64 {
-        self.files.entries_per_file()
+    /// Whether the directory of simple queues is missing, made now: somebody removed it, or there
+    /// never was one.
+    pub(crate) fn make_missing_dir(&self) -> Result<bool, StoreError> {
+        let place = &self.files.simple;
+        let is_missing = place.disk.list(&place.dir).is_err();
+        files::create_dir(&*place.disk, &place.dir)?;
+        Ok(is_missing)
     }
 
     pub(crate) fn get(&self, topic: &str, id: i32) -> Option<Arc<Queue>> {
         self.topics.read().get(topic)?.get(&id).cloned()
     }
 
-    /// The queue, made where there is none; that touches no file.
-    pub(crate) fn get_or_make(&self, topic: &str, id: i32) -> Result<Arc<Queue>, StoreError> {
+    /// The queue, made where there is none; then of the kind that the topic's other queues have,
+    /// or else of this one. For a simple queue that touches no file; the directory of a batch
+    /// queue is made, since it tells the kind after a kill.
+    pub(crate) fn get_or_make(
+        &self,
+        topic: &str,
+        id: i32,
+        kind: QueueKind,
+    ) -> Result<Arc<Queue>, StoreError> {
         if let Some(queue) = self.get(topic, id) {
             return Ok(queue);
         }
@@ -79,25 +96,24 @@ impl QueueTable {
                 queue_id: id,
             });
         }
-        if self.is_batch_topic(topic) {
-            return Err(StoreError::BatchQueue {
-                topic: Arc::from(topic),
-            });
-        }
         let mut topics = self.topics.write();
         let name = match topics.get_key_value(topic) {
             Some((name, _)) => Arc::clone(name),
             None => Arc::from(topic),
         };
-        let queue = topics
-            .entry(Arc::clone(&name))
-            .or_default()
-            .entry(id)
-            .or_insert_with(|| {
-                let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Queue::new(name, id, number, Arc::clone(&self.files)))
-            });
-        Ok(Arc::clone(queue))
+        let queues = topics.entry(Arc::clone(&name)).or_default();
+        if let Some(queue) = queues.get(&id) {
+            return Ok(Arc::clone(queue));
+        }
+        let kind = queues.values().next().map_or(kind, |other| other.kind());
+        if kind == QueueKind::Batch {
+            let place = &self.files.batch;
+            files::create_dir(&*place.disk, &place.queue_dir(topic, id))?;
+        }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let queue = Arc::new(Queue::new(kind, name, id, number, &self.files));
+        queues.insert(id, Arc::clone(&queue));
+        Ok(queue)
     }
 
     /// The topic's queues, in the order of their numbers.
@@ -130,22 +146,36 @@ impl QueueTable {
             .unwrap_or_default()
     }
 
-    /// Removes the directory of a topic whose queues are gone, if it is empty.
-    pub(crate) fn remove_topic_dir(&self, topic: &str) {
-        let _ = self.files.disk.remove_dir(&self.files.dir.join(topic));
+    /// Removes the directories of a topic whose queues are gone, where they are empty.
+    pub(crate) fn remove_topic_dirs(&self, topic: &str) {
+        let files = &self.files;
+        for place in [&files.simple, &files.batch, &files.ext] {
+            let _ = place.disk.remove_dir(&place.dir.join(topic));
+        }
     }
 }
 
+/// The queues that have a directory.
+fn queue_dirs(place: &Place) -> Result<Vec<(String, i32)>, StoreError> {
+    let mut queues = Vec::new();
+    for topic in directories(&*place.disk, &place.dir)? {
+        for name in directories(&*place.disk, &place.dir.join(&topic))? {
+            match name.parse() {
+                Ok(id) if name == i32::to_string(&id) => queues.push((topic.clone(), id)),
+                _ => {}
+            }
+        }
+    }
+    Ok(queues)
+}
+
 /// Names of the directories in a directory; none where it is missing.
-fn directories(files: &QueueFiles, dir: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match files.disk.list(dir) {
+fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match disk.list(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("list", dir, error)),
     };
-    Ok(entries
-        .into_iter()
-        .filter(|entry| entry.is_dir)
-        .map(|entry| entry.name)
-        .collect())
+    let directories = entries.into_iter().filter(|entry| entry.is_dir);
+    Ok(directories.map(|entry| entry.name).collect())
 }

@@ -13,8 +13,6 @@
 //! damaged byte. A message that is missing leaves its number empty, so that the messages behind
 //! it keep theirs.
 
-use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use wire::message::record::{
@@ -23,26 +21,12 @@ use wire::message::record::{
 
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
-use crate::consume_queue::{Queue, QueueEntry};
-use crate::disk::{Disk, File};
+use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit};
+use crate::disk::File;
 use crate::dispatch::{Dispatch, dispatches};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
-
-/// Topics that have batch consume queues in the data directory.
-pub(crate) fn batch_topics(disk: &dyn Disk, root: &Path) -> Result<HashSet<Arc<str>>, StoreError> {
-    let dir = root.join("batchconsumequeue");
-    match disk.list(&dir) {
-        Ok(entries) => Ok(entries
-            .into_iter()
-            .filter(|entry| entry.is_dir)
-            .map(|entry| Arc::from(entry.name))
-            .collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
-        Err(error) => Err(StoreError::io("list", dir, error)),
-    }
-}
 
 /// Where to begin reading, and what to enter into the queues.
 struct Plan {
@@ -68,11 +52,12 @@ impl Store {
         } else {
             None
         };
+        let dir_missing = self.queues.make_missing_dir()?;
         self.queues.load(killed_at)?;
         if self.log.files().is_empty() {
             return self.forget_queues();
         }
-        let plan = self.plan(checkpoint, killed_at)?;
+        let plan = self.plan(checkpoint, killed_at, dir_missing)?;
         if was_killed {
             tracing::warn!(from = plan.from, "the store was not closed, recovering it");
         }
@@ -131,11 +116,16 @@ impl Store {
         Ok(self.log.begin())
     }
 
-    fn plan(&self, checkpoint: Checkpoint, killed_at: Option<i64>) -> Result<Plan, StoreError> {
+    fn plan(
+        &self,
+        checkpoint: Checkpoint,
+        killed_at: Option<i64>,
+        dir_missing: bool,
+    ) -> Result<Plan, StoreError> {
         let queues = self.queues.all();
         // If there are none, somebody removed them all, or there never was one: the log has
         // everything.
-        let rebuild_from = if queues.is_empty() {
+        let rebuild_from = if dir_missing || queues.is_empty() {
             Some(self.log.begin())
         } else {
             killed_at
@@ -180,26 +170,32 @@ impl Store {
 
     /// Enters a record into a queue, unless it is there.
     fn enter_again(&self, dispatch: &Dispatch) -> Result<(), StoreError> {
-        let queue = match self.queues.get_or_make(&dispatch.topic, dispatch.queue_id) {
+        let Dispatch {
+            topic,
+            queue_id,
+            kind,
+            unit,
+            store_timestamp,
+        } = dispatch;
+        let position = unit.entry.physical_offset;
+        let queue = match self.queues.get_or_make(topic, *queue_id, *kind) {
             Ok(queue) => queue,
-            Err(StoreError::BatchQueue { .. }) => return Ok(()),
+            Err(error @ StoreError::Io { .. }) => return Err(error),
             Err(reason) => {
-                tracing::warn!(%reason, position = dispatch.entry.physical_offset, "a message cannot be entered into its queue");
+                tracing::warn!(%reason, position, "a message cannot be entered into its queue");
                 return Ok(());
             }
         };
         let (min, max) = (queue.min_offset(), queue.max_offset());
-        let number = dispatch.queue_offset;
+        let number = unit.queue_offset;
         if number < max && min < max {
-            let known = queue.entry(number)?;
-            if number >= min
-                && known.is_none_or(|known| known.physical_offset != dispatch.entry.physical_offset)
-            {
+            let known = queue.unit_of(number)?;
+            if number >= min && known.is_none_or(|known| known.entry.physical_offset != position) {
                 tracing::warn!(
-                    topic = dispatch.topic,
-                    queue = dispatch.queue_id,
+                    topic,
+                    queue = queue_id,
                     number,
-                    position = dispatch.entry.physical_offset,
+                    position,
                     "another message has the number, this one is left out"
                 );
             }
@@ -210,41 +206,49 @@ impl Store {
                 return Ok(());
             }
             queue.start_at(number)?;
-        } else if number > max {
-            self.fill_gap(&queue, dispatch)?;
-            if queue.max_offset() != number {
-                return Ok(());
-            }
+        } else if number > max && !self.fill_gap(&queue, unit)? {
+            return Ok(());
         }
-        if queue.push(&dispatch.entry).list {
+        if queue.push(unit, *store_timestamp).list {
             self.list(&queue);
         }
         queue.relieve()
     }
 
-    /// Fills the places of messages that were lost in front of this one.
-    fn fill_gap(&self, queue: &Arc<Queue>, dispatch: &Dispatch) -> Result<(), StoreError> {
-        let missing = dispatch.queue_offset - queue.max_offset();
+    /// Fills the places of messages that were lost in front of this one; `false` if so many cannot
+    /// have been there.
+    fn fill_gap(&self, queue: &Arc<Queue>, unit: &QueueUnit) -> Result<bool, StoreError> {
+        let max = queue.max_offset();
+        let missing = unit.queue_offset - max;
         // So many messages may have been between the two; a larger gap is a damaged number.
         let before = queue.last_entry()?.map_or(0, |entry| entry.physical_offset);
-        let most = (dispatch.entry.physical_offset - before) / MIN_RECORD_SIZE as i64;
+        let bytes = unit.entry.physical_offset - before;
+        let most = match queue.kind() {
+            QueueKind::Simple => bytes / MIN_RECORD_SIZE as i64,
+            QueueKind::Batch => bytes,
+        };
         tracing::warn!(
-            topic = dispatch.topic,
-            queue = dispatch.queue_id,
+            topic = %queue.topic(),
+            queue = queue.id(),
             missing,
-            before = dispatch.queue_offset,
+            before = unit.queue_offset,
             "messages of a queue are missing"
         );
-        if missing > most {
-            return Ok(());
+        if missing > most || queue.kind() == QueueKind::Batch {
+            return Ok(missing <= most);
         }
-        for _ in 0..missing {
-            if queue.push(&QueueEntry::BLANK).list {
+        for queue_offset in max..unit.queue_offset {
+            let blank = QueueUnit {
+                queue_offset,
+                count: 1,
+                entry: QueueEntry::BLANK,
+            };
+            if queue.push(&blank, 0).list {
                 self.list(queue);
             }
             queue.relieve()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ends a queue where the log ends.
@@ -271,7 +275,7 @@ impl Store {
             for queue in self.queues.take(&topic) {
                 queue.remove_files()?;
             }
-            self.queues.remove_topic_dir(&topic);
+            self.queues.remove_topic_dirs(&topic);
         }
         self.log.truncate(0, 0)
     }

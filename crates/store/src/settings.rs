@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::consume_queue::ENTRY_SIZE;
+use crate::consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE};
 use crate::delay_levels::DelayLevels;
 use crate::error::StoreError;
 
@@ -27,6 +27,12 @@ config::settings! {
         "mappedFileSizeCommitLog" mapped_file_size_commit_log: usize = 1 << 30, range(1024..=i32::MAX as usize);
         /// Bytes of one consume queue file, a multiple of 20. Cannot change once there are files.
         "mappedFileSizeConsumeQueue" mapped_file_size_consume_queue: usize = 300_000 * 20, range(20..=i32::MAX as usize);
+        /// Bytes of one file of a batch consume queue, a multiple of 46. Cannot change once there are files.
+        "mapperFileSizeBatchConsumeQueue" mapper_file_size_batch_consume_queue: usize = 300_000 * 46, range(46..=i32::MAX as usize);
+        /// Whether each message gets a unit in `consumequeue_ext` beside its entry in a simple consume queue.
+        "enableConsumeQueueExt" enable_consume_queue_ext: bool = false;
+        /// Bytes of one file of `consumequeue_ext`. Cannot change once there are files.
+        "mappedFileSizeConsumeQueueExt" mapped_file_size_consume_queue_ext: usize = 48 << 20, range(64..=i32::MAX as usize);
         /// When a message counts as stored: ASYNC_FLUSH as soon as it is written, SYNC_FLUSH once it is on the disk.
         "flushDiskType" flush_disk_type: FlushDiskType = FlushDiskType::AsyncFlush, important;
         /// Longest wait for the disk before a sender is told FLUSH_DISK_TIMEOUT, in milliseconds; for SYNC_FLUSH.
@@ -150,15 +156,28 @@ impl StoreConfig {
 
     /// What single keys cannot know about each other.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        if !self
-            .mapped_file_size_consume_queue
-            .is_multiple_of(ENTRY_SIZE)
-        {
-            return Err(StoreError::Setting {
-                key: "mappedFileSizeConsumeQueue",
-                value: self.mapped_file_size_consume_queue.to_string(),
-                reason: "queue entries have 20 bytes, so it must be a multiple of 20",
-            });
+        let entries = [
+            (
+                "mappedFileSizeConsumeQueue",
+                self.mapped_file_size_consume_queue,
+                ENTRY_SIZE,
+                "queue entries have 20 bytes, so it must be a multiple of 20",
+            ),
+            (
+                "mapperFileSizeBatchConsumeQueue",
+                self.mapper_file_size_batch_consume_queue,
+                BATCH_ENTRY_SIZE,
+                "entries of batch queues have 46 bytes, so it must be a multiple of 46",
+            ),
+        ];
+        for (key, file_size, entry_size, reason) in entries {
+            if !file_size.is_multiple_of(entry_size) {
+                return Err(StoreError::Setting {
+                    key,
+                    value: file_size.to_string(),
+                    reason,
+                });
+            }
         }
         match &self.store_path_commit_log {
             Some(path) if path.contains(',') => Err(StoreError::Setting {

@@ -14,13 +14,14 @@ use crate::append::ArrivalListener;
 use crate::checkpoint::CheckpointFile;
 use crate::clock::{Clock, SystemClock};
 use crate::commit_log::CommitLog;
-use crate::consume_queue::{Queue, QueueFiles};
+use crate::consume_queue::{Queue, QueueEntry, QueueFiles, QueueKind};
 use crate::disk::{Disk, Lock, OpenMode, OsDisk};
 use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::flush::{Flushed, Flusher};
 use crate::queue_table::QueueTable;
 use crate::retention::Retention;
+use crate::sequence::Place;
 use crate::settings::StoreConfig;
 
 /// Files kept open, of the log and all queues.
@@ -104,20 +105,44 @@ impl Store {
             settings.mapped_file_size_commit_log,
             settings.tail_cache_size,
         );
-        let queue_files = QueueFiles {
-            disk: Arc::clone(&disk),
-            open,
-            dir: root.join("consumequeue"),
-            file_size: settings.mapped_file_size_consume_queue as i64,
+        let place = |dir, key, file_size, filler| {
+            Arc::new(Place {
+                disk: Arc::clone(&disk),
+                open: Arc::clone(&open),
+                dir: root.join(dir),
+                file_size: file_size as i64,
+                key,
+                filler,
+            })
         };
-        let batch_topics = crate::recovery::batch_topics(&*disk, &root)?;
+        let queue_files = QueueFiles {
+            simple: place(
+                "consumequeue",
+                "mappedFileSizeConsumeQueue",
+                settings.mapped_file_size_consume_queue,
+                QueueEntry::BLANK.encode().to_vec(),
+            ),
+            batch: place(
+                "batchconsumequeue",
+                "mapperFileSizeBatchConsumeQueue",
+                settings.mapper_file_size_batch_consume_queue,
+                Vec::new(),
+            ),
+            ext: place(
+                "consumequeue_ext",
+                "mappedFileSizeConsumeQueueExt",
+                settings.mapped_file_size_consume_queue_ext,
+                Vec::new(),
+            ),
+            writes_ext: settings.enable_consume_queue_ext,
+        };
         let checkpoint_file = CheckpointFile::new(Arc::clone(&disk), root.join("checkpoint"));
         let saved = checkpoint_file.load()?;
         let abort = root.join("abort");
         let was_killed = disk.open(&abort, OpenMode::Read).is_ok();
 
         let store = Store {
-            queues: QueueTable::new(queue_files, batch_topics),
+            queues: QueueTable::new(queue_files),
             log,
             retention: Retention::default(),
             memory: machine_memory(),
@@ -206,6 +231,8 @@ impl Store {
             store_path_commit_log: current.store_path_commit_log.clone(),
             mapped_file_size_commit_log: current.mapped_file_size_commit_log,
             mapped_file_size_consume_queue: current.mapped_file_size_consume_queue,
+            mapper_file_size_batch_consume_queue: current.mapper_file_size_batch_consume_queue,
+            mapped_file_size_consume_queue_ext: current.mapped_file_size_consume_queue_ext,
             ..settings
         });
     }
@@ -244,13 +271,28 @@ impl Store {
 
 /// Queues.
 impl Store {
-    /// The queue, made where there is none. That touches no file before the first message.
+    /// The queue, made where there is none, as a simple one unless the topic has batch queues.
+    /// That touches no file before the first message.
     ///
     /// # Errors
-    /// [`StoreError::QueueName`] for what cannot be a directory, [`StoreError::BatchQueue`] for
-    /// a topic of batch consume queues.
+    /// [`StoreError::QueueName`] for what cannot be a directory.
     pub fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, StoreError> {
-        self.queues.get_or_make(topic, queue_id)
+        self.queue_of_kind(topic, queue_id, QueueKind::Simple)
+    }
+
+    /// The queue, made where there is none: of the kind that the topic's queues have, or of this
+    /// kind if it is the topic's first one.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueName`] for what cannot be a directory; [`StoreError::Io`] if the
+    /// directory of a batch queue, by which it is known, cannot be made.
+    pub fn queue_of_kind(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        kind: QueueKind,
+    ) -> Result<Arc<Queue>, StoreError> {
+        self.queues.get_or_make(topic, queue_id, kind)
     }
 
     /// The queue, if it is there.
@@ -288,7 +330,7 @@ impl Store {
             queue.mark_deleted();
             result = result.and(queue.remove_files());
         }
-        self.queues.remove_topic_dir(topic);
+        self.queues.remove_topic_dirs(topic);
         result
     }
 

@@ -81,7 +81,7 @@ impl Store {
     /// Writes the queues' new entries to their files, where a kill cannot take them. A queue
     /// that cannot be written is tried again next time.
     pub(crate) fn write_queues(&self) -> Result<(), StoreError> {
-        self.each_listed(|queue| queue.write_pending().map(|_| ()))
+        self.each_listed(Queue::write_pending)
     }
 
     fn each_listed(

@@ -1,7 +1,7 @@
 //! Data directories written by the reference, and what it reads from them itself.
 //!
-//! `data/store-small.tar.zst` was stopped cleanly, `data/store-crashed.tar.zst` was killed while
-//! it wrote a record. The `.expected.jsonl` beside each holds what the reference answered.
+//! `data/README.md` tells where they come from. The `.expected.jsonl` beside each holds what the
+//! reference answered.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -29,8 +29,10 @@ struct Packed {
 fn packed(name: &str) -> &'static Packed {
     static SMALL: LazyLock<Packed> = LazyLock::new(|| Packed::read("store-small"));
     static CRASHED: LazyLock<Packed> = LazyLock::new(|| Packed::read("store-crashed"));
+    static EXT: LazyLock<Packed> = LazyLock::new(|| Packed::read("store-ext"));
     match name {
         "store-small" => &SMALL,
+        "store-ext" => &EXT,
         _ => &CRASHED,
     }
 }
@@ -86,6 +88,8 @@ impl Golden {
             store_path_root_dir: self.root().to_str().unwrap().to_owned(),
             mapped_file_size_commit_log: 1 << 20,
             mapped_file_size_consume_queue: 6000,
+            mapper_file_size_batch_consume_queue: 13_800,
+            mapped_file_size_consume_queue_ext: 1000,
             ..StoreConfig::default()
         });
         options.threads = false;
@@ -94,6 +98,27 @@ impl Golden {
 
     fn open(&self) -> Arc<Store> {
         Store::open(self.options()).unwrap()
+    }
+
+    /// Files of a directory as the reference wrote them, by their names there.
+    fn written(&self, dir: &str) -> BTreeMap<&Path, &[u8]> {
+        let files = self.packed.files.iter();
+        files
+            .filter_map(|(path, bytes)| {
+                let path = path.strip_prefix(Path::new("store").join(dir)).ok()?;
+                Some((path, bytes.as_slice()))
+            })
+            .collect()
+    }
+
+    /// Says that the files of a directory are now as the reference wrote them.
+    fn assert_written_alike(&self, dir: &str) {
+        let written = self.written(dir);
+        assert!(!written.is_empty());
+        for (path, bytes) in written {
+            let path = self.root().join(dir).join(path);
+            assert!(std::fs::read(&path).unwrap() == bytes, "{}", path.display());
+        }
     }
 
     fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -105,11 +130,6 @@ impl Golden {
 
     fn one<'a>(&'a self, kind: &'a str) -> &'a Value {
         self.of_kind(kind).next().unwrap()
-    }
-
-    /// Messages of topics with batch consume queues are not read yet.
-    fn is_batch(&self, line: &Value) -> bool {
-        line["topic"] == "fx-bcq"
     }
 }
 
@@ -132,16 +152,10 @@ fn queue_of(store: &Store, line: &Value) -> Arc<Queue> {
 /// Compares everything that can be read from an open store.
 fn compare(golden: &Golden, store: &Store) {
     compare_queues(golden, store);
-    for line in golden
-        .of_kind("message")
-        .filter(|line| !golden.is_batch(line))
-    {
+    for line in golden.of_kind("message") {
         compare_message(store, line);
     }
-    for line in golden
-        .of_kind("get_message")
-        .filter(|line| !golden.is_batch(line))
-    {
+    for line in golden.of_kind("get_message") {
         let queue = queue_of(store, line);
         let got = store
             .get_messages(&queue, number(line, "offset"), 32, 1 << 20, &AllMessages)
@@ -159,10 +173,7 @@ fn compare(golden: &Golden, store: &Store) {
             "{line}"
         );
     }
-    for line in golden
-        .of_kind("offset_by_time")
-        .filter(|line| !golden.is_batch(line))
-    {
+    for line in golden.of_kind("offset_by_time") {
         let queue = queue_of(store, line);
         let find = |boundary| {
             store
@@ -194,10 +205,7 @@ fn compare(golden: &Golden, store: &Store) {
 }
 
 fn compare_queues(golden: &Golden, store: &Store) {
-    for line in golden
-        .of_kind("queue")
-        .filter(|line| !golden.is_batch(line))
-    {
+    for line in golden.of_kind("queue") {
         let queue = queue_of(store, line);
         assert_eq!(queue.min_offset(), number(line, "minOffset"), "{line}");
         assert_eq!(queue.max_offset(), number(line, "maxOffset"), "{line}");
@@ -209,38 +217,47 @@ fn compare_queues(golden: &Golden, store: &Store) {
             .entry(&queue, queue.max_offset() - 1)
             .unwrap()
             .unwrap();
-        assert_eq!(
-            last.physical_offset + i64::from(last.size),
-            number(line, "maxPhysicOffset"),
-            "{line}"
-        );
+        let end = match text(line, "type") {
+            "BatchCQ" => last.physical_offset,
+            _ => last.physical_offset + i64::from(last.size),
+        };
+        assert_eq!(end, number(line, "maxPhysicOffset"), "{line}");
     }
 }
 
 fn compare_message(store: &Store, line: &Value) {
     let queue = queue_of(store, line);
     let offset = number(line, "queueOffset");
-    let entry = store.entry(&queue, offset).unwrap().unwrap();
-    let expected = QueueEntry {
-        physical_offset: number(line, "commitLogOffset"),
-        size: number(line, "size") as i32,
-        tags_code: number(line, "tagsCode"),
+    let unit = store.unit(&queue, offset).unwrap().unwrap();
+    let entry = unit.entry;
+    let expected = QueueUnit {
+        queue_offset: offset,
+        count: line.get("batchNum").map_or(1, |_| number(line, "batchNum")) as i16,
+        entry: QueueEntry {
+            physical_offset: number(line, "commitLogOffset"),
+            size: number(line, "size") as i32,
+            tags_code: number(line, "tagsCode"),
+        },
     };
-    assert_eq!(entry, expected, "{line}");
+    assert_eq!(unit, expected, "{line}");
     assert_eq!(
         store.store_timestamp_at(&queue, offset).unwrap(),
         number(line, "storeTimestamp")
     );
 
-    let got = store
-        .get_messages(&queue, offset, 1, 1 << 20, &AllMessages)
-        .unwrap();
-    assert_eq!(got.status, GetStatus::Found);
-    let bytes = got.slices.concat();
-    assert_eq!(
-        store.message(entry.physical_offset).unwrap().unwrap(),
-        bytes
-    );
+    let bytes = store.message(entry.physical_offset).unwrap().unwrap();
+    // Of a batch, each number gives the whole.
+    for offset in offset..unit.end() {
+        let got = store
+            .get_messages(&queue, offset, 1, 1 << 20, &AllMessages)
+            .unwrap();
+        assert_eq!(
+            (got.status, got.next_begin_offset, got.message_count),
+            (GetStatus::Found, unit.end(), unit.count as usize),
+            "{line}"
+        );
+        assert_eq!(got.slices.concat(), bytes);
+    }
     let record = RecordRef::parse(&bytes).unwrap();
     record.check_body_crc().unwrap();
     assert_eq!(i64::from(record.body_crc()), number(line, "bodyCrc"));
@@ -261,19 +278,36 @@ fn compare_message(store: &Store, line: &Value) {
         record.queue_offset(),
         own("recordQueueOffset", "queueOffset").as_i64().unwrap()
     );
-    let found: BTreeMap<String, Value> = properties::iter(&record.properties())
+    assert_eq!(
+        all_properties(&record.properties()),
+        expected_properties(line),
+        "{line}"
+    );
+    let Some(inner) = line.get("inner").and_then(Value::as_array) else {
+        return;
+    };
+    assert_eq!(unit.count as usize, inner.len());
+    for ((message, line), number_of) in body::Batch::new(&decompressed).zip(inner).zip(offset..) {
+        assert_eq!(number_of, number(line, "queueOffset"));
+        let text = std::str::from_utf8(message.unwrap().properties).unwrap();
+        assert_eq!(all_properties(text), expected_properties(line), "{line}");
+    }
+    assert_eq!(body::Batch::new(&decompressed).count(), inner.len());
+}
+
+fn all_properties(text: &str) -> BTreeMap<String, Value> {
+    properties::iter(text)
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
-        .collect();
-    let expected: BTreeMap<String, Value> = line["properties"]
-        .as_object()
-        .map(|properties| {
-            properties
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect()
-        })
-        .unwrap_or_default();
-    assert_eq!(found, expected, "{line}");
+        .collect()
+}
+
+fn expected_properties(line: &Value) -> BTreeMap<String, Value> {
+    let properties = line["properties"].as_object();
+    properties
+        .cloned()
+        .unwrap_or_default()
+        .into_iter()
+        .collect()
 }
 
 #[test]
@@ -300,10 +334,6 @@ fn a_cleanly_stopped_store_reads_as_the_reference_reads_it() {
         store.queues_of("fx-gone").is_empty(),
         "a deleted topic stays deleted"
     );
-    assert!(matches!(
-        store.queue("fx-bcq", 0),
-        Err(StoreError::BatchQueue { .. })
-    ));
     assert_eq!(
         store.max_physical_offset(),
         number(golden.one("commitlog"), "end")
@@ -355,6 +385,105 @@ fn an_aborted_store_without_a_checkpoint_is_rebuilt_from_the_log() {
     );
 }
 
+#[test]
+fn entries_of_batch_queues_are_written_as_the_reference_writes_them() {
+    let golden = Golden::unpack("store-small");
+    let dir = "batchconsumequeue/fx-bcq/0";
+    for path in golden.written(dir).keys() {
+        std::fs::remove_file(golden.root().join(dir).join(path)).unwrap();
+    }
+    std::fs::write(golden.root().join("abort"), "").unwrap();
+    std::fs::remove_file(golden.root().join("checkpoint")).unwrap();
+    compare(&golden, &golden.open());
+    golden.assert_written_alike(dir);
+}
+
+#[test]
+fn extensions_of_entries_are_read_whether_they_are_written_or_not() {
+    for writes in [false, true] {
+        let golden = Golden::unpack("store-ext");
+        let mut options = golden.options();
+        options.settings.enable_consume_queue_ext = writes;
+        for _ in 0..2 {
+            let store = Store::open(options.clone()).unwrap();
+            compare(&golden, &store);
+            store.close().unwrap();
+            golden.assert_written_alike("consumequeue");
+            golden.assert_written_alike("consumequeue_ext");
+        }
+        // What follows gets its own units, or none, and what was there keeps its.
+        for round in 0..120 {
+            let store = Store::open(options.clone()).unwrap();
+            let queue = store.queue("fx-ext-bits", 0).unwrap();
+            let mut append = Append::new(
+                &queue,
+                b"new",
+                b"",
+                crate::common::host(1),
+                crate::common::host(2),
+            );
+            append.tags_code = TagsCode::Known(round);
+            store.append(std::slice::from_mut(&mut append));
+            let offset = append.outcome.unwrap().unwrap().queue_offset;
+            assert_eq!(offset, 40 + round);
+            store.close().unwrap();
+        }
+        let store = Store::open(options).unwrap();
+        for line in golden.of_kind("message") {
+            compare_message(&store, line);
+        }
+        let queue = store.queue("fx-ext-bits", 0).unwrap();
+        for round in 0..120 {
+            let entry = store.entry(&queue, 40 + round).unwrap().unwrap();
+            assert_eq!(entry.tags_code, round);
+        }
+    }
+}
+
+#[test]
+fn extensions_of_entries_are_written_as_the_reference_writes_them() {
+    let golden = Golden::unpack("store-ext");
+    for dir in ["consumequeue", "consumequeue_ext"] {
+        std::fs::remove_dir_all(golden.root().join(dir)).unwrap();
+    }
+    let mut options = golden.options();
+    options.settings.enable_consume_queue_ext = true;
+    compare(&golden, &Store::open(options).unwrap());
+    for dir in ["consumequeue/fx-ext", "consumequeue_ext/fx-ext"] {
+        golden.assert_written_alike(dir);
+    }
+}
+
+#[test]
+fn a_lost_extension_costs_the_filter_and_nothing_else() {
+    let golden = Golden::unpack("store-ext");
+    std::fs::remove_dir_all(golden.root().join("consumequeue_ext")).unwrap();
+    let mut options = golden.options();
+    options.settings.enable_consume_queue_ext = true;
+    let store = Store::open(options).unwrap();
+    let queue = store.find_queue("fx-ext", 0).unwrap();
+    let first_of = |tags_code: i64, offset| {
+        let got = store
+            .get_messages(&queue, offset, 1, 1 << 20, &|code| code == tags_code)
+            .unwrap();
+        (got.status, got.message_count)
+    };
+    assert_eq!(first_of(-1, 0), (GetStatus::Found, 1), "it may be wanted");
+    let mut append = Append::new(
+        &queue,
+        b"new",
+        b"",
+        crate::common::host(1),
+        crate::common::host(2),
+    );
+    append.tags_code = TagsCode::Known(7);
+    store.append(std::slice::from_mut(&mut append));
+    let offset = append.outcome.unwrap().unwrap().queue_offset;
+    assert_eq!(first_of(7, offset), (GetStatus::Found, 1));
+    assert_eq!(first_of(-1, offset), (GetStatus::NoMatchedMessage, 0));
+    assert_eq!(first_of(-1, 0), (GetStatus::Found, 1), "it has no other's");
+}
+
 /// Damages a directory as a variant of the expected data says.
 fn patch(golden: &Golden, variant: &Value) {
     for patch in variant["patch"].as_array().unwrap() {
@@ -391,10 +520,7 @@ fn patch(golden: &Golden, variant: &Value) {
 /// Every message that the undamaged directory has and the damaged one gives.
 fn readable(store: &Store, golden: &Golden) -> usize {
     let mut count = 0;
-    for line in golden
-        .of_kind("message")
-        .filter(|line| !golden.is_batch(line))
-    {
+    for line in golden.of_kind("message") {
         let Some(queue) = store.find_queue(text(line, "topic"), number(line, "queueId") as i32)
         else {
             continue;
@@ -423,10 +549,7 @@ fn damage_costs_no_more_than_what_it_hit() {
         for variant in variants {
             let golden = Golden::unpack(name);
             patch(&golden, &variant);
-            let whole = golden
-                .of_kind("message")
-                .filter(|line| !golden.is_batch(line))
-                .count();
+            let whole = golden.of_kind("message").count();
             let store = golden.open();
             let lost = whole - readable(&store, &golden);
             let most = match text(&variant, "name") {

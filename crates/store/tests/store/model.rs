@@ -12,6 +12,7 @@ use crate::common::{Setup, host};
 use kerolox_store::*;
 use proptest::prelude::*;
 use wire::message::record::RecordRef;
+use wire::message::{properties, property, tags};
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -67,19 +68,39 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Model {
+    fn new(ext: bool) -> Model {
         let mut setup = Setup::new();
         // Small enough that files end all the time.
         setup.settings.mapped_file_size_commit_log = 4096;
         setup.settings.mapped_file_size_consume_queue = 160;
+        setup.settings.mapper_file_size_batch_consume_queue = 3 * 46;
+        setup.settings.enable_consume_queue_ext = ext;
+        setup.settings.mapped_file_size_consume_queue_ext = 150;
         setup.settings.tail_cache_size = 6000;
         setup.settings.flush_consume_queue_thorough_interval = 30_000;
-        Model {
+        let mut model = Model {
             store: setup.open(),
             setup,
             queues: BTreeMap::new(),
             next: 0,
-        }
+        };
+        model.store.close().unwrap();
+        model.reopen();
+        model
+    }
+
+    /// The last queue is a batch queue.
+    fn queue(&self, id: u8) -> Arc<Queue> {
+        let (topic, kind) = match id {
+            3 => ("b", QueueKind::Batch),
+            _ => ("t", QueueKind::Simple),
+        };
+        let queue = self
+            .store
+            .queue_of_kind(topic, i32::from(id), kind)
+            .unwrap();
+        assert_eq!(queue.kind(), kind);
+        queue
     }
 
     fn body(&mut self, size: usize) -> Vec<u8> {
@@ -93,15 +114,24 @@ impl Model {
         let bodies: Vec<Vec<u8>> = messages.iter().map(|(_, size)| self.body(*size)).collect();
         let queues: Vec<Arc<Queue>> = messages
             .iter()
-            .map(|(queue, _)| self.store.queue("t", i32::from(*queue)).unwrap())
+            .map(|(queue, _)| self.queue(*queue))
+            .collect();
+        let texts: Vec<String> = bodies
+            .iter()
+            .map(|body| crate::common::properties(&[(property::TAGS, &tag(body))]))
             .collect();
         let mut appends: Vec<Append<'_>> = queues
             .iter()
             .zip(&bodies)
+            .zip(&texts)
             .enumerate()
-            .map(|(index, (queue, body))| {
-                let mut append = Append::new(queue, body, b"A\x01b\x02", host(1), host(2));
+            .map(|(index, ((queue, body), text))| {
+                let mut append = Append::new(queue, body, text.as_bytes(), host(1), host(2));
                 append.with_previous = batch && index > 0;
+                append.tags_code = TagsCode::Known(tags_code(body));
+                if queue.kind() == QueueKind::Batch {
+                    append.inner_messages = (body.len() % 4) as i16;
+                }
                 append
             })
             .collect();
@@ -119,7 +149,11 @@ impl Model {
                 let model = self.queues.entry(*queue).or_default();
                 prop_assert_eq!(appended.queue_offset, model.bodies.len() as i64);
                 prop_assert!(appended.end() <= end);
-                model.bodies.push(body);
+                // Each message of an inner batch has the whole for its record.
+                let messages = if *queue == 3 { body.len() % 4 } else { 1 };
+                model
+                    .bodies
+                    .resize(model.bodies.len() + messages.max(1), body);
             }
         }
         Ok(())
@@ -129,8 +163,12 @@ impl Model {
         let Some(model) = self.queues.get(&queue) else {
             return Ok(());
         };
-        let handle = self.store.queue("t", i32::from(queue)).unwrap();
+        let handle = self.queue(queue);
         let mut offset = usize::from(at) % (model.bodies.len() + 1);
+        if let Some(unit) = self.store.unit(&handle, offset as i64).unwrap() {
+            prop_assert!((unit.queue_offset..unit.end()).contains(&(offset as i64)));
+            offset = unit.queue_offset as usize;
+        }
         while offset < model.bodies.len() {
             let got = self
                 .store
@@ -139,14 +177,20 @@ impl Model {
             prop_assert_eq!(got.status, GetStatus::Found);
             let bytes = got.slices.concat();
             let mut rest = bytes.as_slice();
-            for _ in 0..got.message_count {
+            let first = offset;
+            while !rest.is_empty() {
                 let record = RecordRef::parse(rest).unwrap();
-                prop_assert_eq!(record.body(), model.bodies[offset].as_slice());
                 prop_assert_eq!(record.queue_offset(), offset as i64);
+                let entry = self.store.entry(&handle, offset as i64).unwrap();
+                prop_assert_eq!(entry.unwrap().tags_code, tags_code(record.body()));
+                let messages = inner_messages(&record).max(1);
+                for body in &model.bodies[offset..offset + messages] {
+                    prop_assert_eq!(record.body(), body.as_slice());
+                }
                 rest = &rest[record.total_size()..];
-                offset += 1;
+                offset += messages;
             }
-            prop_assert!(rest.is_empty());
+            prop_assert_eq!(got.message_count, offset - first);
             prop_assert_eq!(got.next_begin_offset, offset as i64);
         }
         Ok(())
@@ -164,12 +208,14 @@ impl Model {
     fn reopen(&mut self) {
         self.setup.disk.clear_faults();
         self.store = self.setup.open();
+        // Its directory is made while nothing fails.
+        self.queue(3);
     }
 
     /// Looks at everything; after a power failure, unflushed messages may be gone from the ends.
     fn check(&mut self, power_failed: bool) -> Result<(), TestCaseError> {
-        for (id, model) in &mut self.queues {
-            let queue = self.store.queue("t", i32::from(*id)).unwrap();
+        let handles: Vec<Arc<Queue>> = self.queues.keys().map(|id| self.queue(*id)).collect();
+        for ((id, model), queue) in self.queues.iter_mut().zip(handles) {
             prop_assert!(power_failed || queue.min_offset() == 0);
             let max = queue.max_offset() as usize;
             if power_failed {
@@ -180,14 +226,24 @@ impl Model {
                     max,
                     model.flushed
                 );
-                prop_assert!(max <= model.bodies.len());
+                prop_assert!(
+                    max <= model.bodies.len(),
+                    "queue {} has {} of {}",
+                    id,
+                    max,
+                    model.bodies.len()
+                );
                 for (offset, body) in model.bodies.iter().enumerate().take(max) {
                     let found = self.store.message_at(&queue, offset as i64).unwrap();
                     match found {
                         Some(bytes) => {
                             let record = RecordRef::parse(&bytes).unwrap();
                             prop_assert_eq!(record.body(), body.as_slice());
-                            prop_assert_eq!(record.queue_offset(), offset as i64);
+                            let entry = self.store.entry(&queue, offset as i64).unwrap();
+                            prop_assert_eq!(entry.unwrap().tags_code, tags_code(body));
+                            let first = record.queue_offset() as usize;
+                            let numbers = first..first + inner_messages(&record).max(1);
+                            prop_assert!(numbers.contains(&offset));
                             record.check_body_crc().unwrap();
                         }
                         None => {
@@ -209,7 +265,7 @@ impl Model {
     /// Whether every message of the model is there: a power failure can leave holes.
     fn has_holes(&self) -> bool {
         self.queues.iter().any(|(id, model)| {
-            let queue = self.store.queue("t", i32::from(*id)).unwrap();
+            let queue = self.queue(*id);
             (0..model.bodies.len()).any(|offset| {
                 self.store
                     .message_at(&queue, offset as i64)
@@ -239,6 +295,7 @@ impl Model {
             Step::Close => {
                 self.setup.disk.clear_faults();
                 self.store.close().unwrap();
+                self.setup.settings.enable_consume_queue_ext ^= true;
                 self.reopen();
                 self.check(false)?;
                 self.flush();
@@ -267,12 +324,26 @@ impl Model {
     }
 }
 
+/// Each body has a tag of its own.
+fn tag(body: &[u8]) -> String {
+    i64::from_be_bytes(*body.first_chunk().unwrap()).to_string()
+}
+
+fn tags_code(body: &[u8]) -> i64 {
+    tags::tags_code(Some(&tag(body)))
+}
+
+fn inner_messages(record: &RecordRef<'_>) -> usize {
+    let text = record.properties();
+    properties::get(&text, property::INNER_NUM).map_or(0, |count| count.parse().unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 5000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_keeps_its_promises(steps in prop::collection::vec(step(), 1..60)) {
-        let mut model = Model::new();
+    fn the_store_keeps_its_promises(ext: bool, steps in prop::collection::vec(step(), 1..60)) {
+        let mut model = Model::new(ext);
         for step in &steps {
             if !model.run(step)? {
                 return Ok(());
