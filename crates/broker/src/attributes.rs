@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use store::QueueKind;
+
 use crate::error::BrokerError;
 
 /// An attribute that a topic or group can have.
@@ -39,12 +41,24 @@ const fn fixed(name: &'static str, values: Values) -> Attribute {
     }
 }
 
+/// The attribute that tells what entries of a topic's queues stand for.
+const QUEUE_TYPE: &str = "queue.type";
+const BATCH_QUEUES: &str = "BatchCQ";
+
+/// The kind of a topic's queues (`QueueTypeUtils`).
+pub(crate) fn queue_kind(attributes: &BTreeMap<String, String>) -> QueueKind {
+    match attributes.get(QUEUE_TYPE) {
+        Some(kind) if kind == BATCH_QUEUES => QueueKind::Batch,
+        _ => QueueKind::Simple,
+    }
+}
+
 /// The attribute that tells which kind of messages a topic is for.
 pub(crate) const MESSAGE_TYPE: &str = "message.type";
 
 /// The attributes of topics.
 pub(crate) const TOPIC: &[Attribute] = &[
-    fixed("queue.type", Values::OneOf(&["SimpleCQ", "BatchCQ"])),
+    fixed(QUEUE_TYPE, Values::OneOf(&["SimpleCQ", BATCH_QUEUES])),
     fixed("cleanup.policy", Values::OneOf(&["DELETE", "COMPACTION"])),
     attribute(
         MESSAGE_TYPE,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use config::Live;
 use parking_lot::Mutex;
 use store::{
-    ArrivalListener, Clock, ConfigFile, DelayLevels, Disk, OsDisk, Store, StoreError, StoreOptions,
-    SystemClock,
+    ArrivalListener, Clock, ConfigFile, DelayLevels, Disk, OsDisk, Queue, QueueKind, Store,
+    StoreError, StoreOptions, SystemClock,
 };
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -20,6 +20,7 @@ use wire::body::version::DataVersion;
 use wire::message::id::UniqueIdGenerator;
 use wire::message::{properties, property};
 
+use crate::attributes;
 use crate::clients::ClientTable;
 use crate::error::BrokerError;
 use crate::groups::GroupTable;
@@ -103,6 +104,18 @@ impl Broker {
     /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<BrokerSettings> {
         self.live.load()
+    }
+
+    /// The queue of a topic, made where there is none.
+    pub(crate) fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, StoreError> {
+        if let Some(queue) = self.store.find_queue(topic, queue_id) {
+            return Ok(queue);
+        }
+        let topic_now = self.topics.get(topic);
+        let kind = topic_now.map_or(QueueKind::Simple, |topic| {
+            attributes::queue_kind(&topic.config.attributes)
+        });
+        self.store.queue_of_kind(topic, queue_id, kind)
     }
 
     /// The time, in milliseconds since 1970.

@@ -144,7 +144,7 @@ fn accept(
         )));
     }
     let filter = filter(broker, &header, group.consume_broadcast_enable)?;
-    let queue = broker.store.queue(&header.topic, header.queue_id)?;
+    let queue = broker.queue(&header.topic, header.queue_id)?;
     if pull_flag::has_commit_offset(header.sys_flag) {
         broker.offsets.commit(
             &header.consumer_group,

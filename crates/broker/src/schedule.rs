@@ -227,7 +227,7 @@ fn deliver(broker: &Broker, records: &[bytes::Bytes]) -> Result<(), StoreError> 
             );
             continue;
         };
-        due.push((record, broker.store.queue(topic, queue_id)?, string));
+        due.push((record, broker.queue(topic, queue_id)?, string));
     }
     let mut appends: Vec<Append<'_>> = due
         .iter()

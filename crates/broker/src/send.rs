@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Append, Appended, FlushDiskType, StoreError, TagsCode};
+use store::{Append, Appended, FlushDiskType, Queue, QueueKind, StoreError, TagsCode};
 use transport::{Connection, Outbox, Refusal, Reply, Responder};
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
@@ -19,7 +19,7 @@ use wire::frame::Frame;
 use wire::header::send::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse};
 use wire::message::body::{Batch, BatchMessage};
 use wire::message::id::OffsetMessageId;
-use wire::message::sys_flag::topic as topic_flag;
+use wire::message::sys_flag::{message as message_flag, topic as topic_flag};
 use wire::message::{names, perm, properties, property, tags};
 
 use self::places::{Place, Places};
@@ -83,7 +83,7 @@ pub(crate) fn send(
     for sending in &accepted {
         let head = &sending.frame.head;
         let stored: Result<Stored, StoreError> = Stored::collect(
-            outcomes.by_ref().take(sending.messages),
+            outcomes.by_ref().take(sending.records),
             broker,
             &mut message_ids,
         );
@@ -94,7 +94,7 @@ pub(crate) fn send(
                 continue;
             }
         };
-        messages += sending.messages as u64;
+        messages += sending.records.max(sending.inner_messages as usize) as u64;
         bytes += stored.bytes;
         let response = sending.response(broker, stored.queue_offset, &message_ids);
         if sync_flush && sending.wait_store {
@@ -126,8 +126,11 @@ struct Sending<'a> {
     /// Whether the answer waits for the disk when the broker flushes synchronously.
     wait_store: bool,
     /// How many records it makes.
-    messages: usize,
+    records: usize,
+    /// Whether these are the messages of the body.
     is_batch: bool,
+    /// How many messages its one record holds, if that is an inner batch; else 0.
+    inner_messages: i16,
 }
 
 /// The message's unique id.
@@ -146,6 +149,7 @@ struct Properties<'a> {
     wait_store: bool,
     has_time: bool,
     is_half: bool,
+    inner_messages: Option<&'a str>,
     /// There are some that only the broker sets.
     has_forged: bool,
 }
@@ -159,6 +163,7 @@ impl<'a> Properties<'a> {
             wait_store: true,
             has_time: false,
             is_half: false,
+            inner_messages: None,
             has_forged: false,
         };
         for (name, value) in properties::iter(string) {
@@ -167,6 +172,7 @@ impl<'a> Properties<'a> {
                 property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => read.unique_id = Some(value),
                 property::DELAY_TIME_LEVEL => read.delay_level = value.parse().unwrap_or(0),
                 property::WAIT_STORE_MSG_OK => read.wait_store = is_true(value),
+                property::INNER_NUM => read.inner_messages = Some(value),
                 property::TRANSACTION_PREPARED => read.is_half = is_true(value),
                 _ => {
                     read.has_time |= TIMES.contains(&name);
@@ -260,19 +266,48 @@ impl<'a> Sending<'a> {
                 "the messages of a batch can be neither delayed nor transactional".into(),
             ));
         }
+        let place = places.queue(broker, &header.topic, queue_id)?;
+        let unique_id = UniqueId::of(sent, read.unique_id);
+        // Clients that can unwrap inner batches give the batch an id.
+        let is_batch_queue = places.get(place).kind() == QueueKind::Batch;
+        let is_inner = is_batch_queue && read.unique_id.is_some();
+        if is_inner {
+            let inner_messages = i16::try_from(messages).map_err(|_| {
+                BrokerError::MessageIllegal(format!(
+                    "the batch has {messages} messages, more than the {} of a record",
+                    i16::MAX
+                ))
+            })?;
+            let forged = read.has_forged;
+            return Ok(Self {
+                frame,
+                place,
+                queue_id,
+                tags_code: TagsCode::Known(tags::tags_code(read.tags)),
+                rewritten: forged.then(|| properties::without(sent, &SET_BY_THE_BROKER)),
+                added: None,
+                unique_id,
+                wait_store: read.wait_store,
+                header,
+                records: 1,
+                is_batch: false,
+                inner_messages,
+            });
+        }
         Ok(Self {
             frame,
-            place: places.queue(broker, &header.topic, queue_id)?,
+            place,
             queue_id,
             tags_code: TagsCode::Known(0),
             rewritten: None,
             // The messages of a batch are stored with the properties that they came with.
             added: Some(String::new()),
-            unique_id: UniqueId::of(sent, read.unique_id),
+            unique_id,
             wait_store: read.wait_store,
             header,
-            messages,
+            records: messages,
             is_batch: true,
+            inner_messages: 0,
         })
     }
 
@@ -340,6 +375,8 @@ impl<'a> Sending<'a> {
         };
         let added = (!added.is_empty()).then(|| added + &broker.own_properties);
         let wait_store = read.wait_store;
+        let inner_messages =
+            inner_messages(header.sys_flag, read.inner_messages, places.get(place))?;
         Ok(Self {
             frame,
             header,
@@ -350,8 +387,9 @@ impl<'a> Sending<'a> {
             added,
             unique_id,
             wait_store,
-            messages: 1,
+            records: 1,
             is_batch: false,
+            inner_messages,
         })
     }
 
@@ -380,6 +418,7 @@ impl<'a> Sending<'a> {
             append.born_timestamp = self.header.born_timestamp;
             append.reconsume_times = self.header.reconsume_times.unwrap_or(0);
             append.more_properties = added;
+            append.inner_messages = self.inner_messages;
             append
         };
         if !self.is_batch {
@@ -419,6 +458,9 @@ impl<'a> Sending<'a> {
             queue_id: self.queue_id,
             queue_offset,
             transaction_id: unique_id.map(Cow::Borrowed),
+            batch_uniq_id: unique_id
+                .filter(|_| self.inner_messages > 0)
+                .map(Cow::Borrowed),
             region_id: Some(Cow::Borrowed(&broker.region_id)),
             trace_on: Some(broker.trace_on),
             ..Default::default()
@@ -546,6 +588,28 @@ fn dead_letter_topic(
         .topics
         .create_on_send_back(&topic, DEAD_LETTER_QUEUES, access, None, 0);
     Ok(Some(topic))
+}
+
+/// How many messages a message sent by itself says that it holds; 0 for an ordinary one
+/// (`HookUtils.checkInnerBatch`).
+fn inner_messages(
+    sys_flag: i32,
+    inner_messages: Option<&str>,
+    queue: &Queue,
+) -> Result<i16, BrokerError> {
+    let is_inner = message_flag::has(sys_flag, message_flag::INNER_BATCH);
+    let count = match (is_inner, inner_messages, queue.kind()) {
+        (false, None, _) => Some(0),
+        (true, Some(count), QueueKind::Batch) => count.parse().ok().filter(|count| *count > 0),
+        _ => None,
+    };
+    count.ok_or_else(|| {
+        BrokerError::MessageIllegal(format!(
+            "only a batch for a topic with queue.type=BatchCQ has the property {} and the flag of \
+             an inner batch",
+            property::INNER_NUM
+        ))
+    })
 }
 
 fn check_size(settings: &BrokerSettings, body: usize) -> Result<(), BrokerError> {

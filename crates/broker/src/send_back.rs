@@ -12,7 +12,7 @@ use transport::Reply;
 use wire::header::send::ConsumerSendMsgBackRequest;
 use wire::message::id::OffsetMessageId;
 use wire::message::record::RecordRef;
-use wire::message::sys_flag::topic as topic_flag;
+use wire::message::sys_flag::{message as message_flag, topic as topic_flag};
 use wire::message::{names, perm, properties, property, tags};
 
 use crate::broker::Broker;
@@ -60,6 +60,12 @@ pub(crate) async fn send_back(
         .ok_or_else(|| BrokerError::System(format!("look message by offset failed, {offset}")))?;
     let record = RecordRef::parse(&message)
         .map_err(|error| BrokerError::System(format!("no message at offset {offset}: {error}")))?;
+    if message_flag::has(record.sys_flag(), message_flag::INNER_BATCH) {
+        // The consumer then sends the one message that it could not consume.
+        return Err(BrokerError::System(format!(
+            "the message at offset {offset} is one of a batch, which cannot be sent back as a whole"
+        )));
+    }
 
     let max_reconsume_times = header
         .max_reconsume_times
@@ -128,10 +134,7 @@ pub(crate) async fn send_back(
             .place(&broker.store, delay_level, &topic, queue_id, &mut string)?
     } else {
         let tags_code = tags::tags_code(properties::get(&sent, property::TAGS));
-        (
-            broker.store.queue(&topic, queue_id)?,
-            TagsCode::Known(tags_code),
-        )
+        (broker.queue(&topic, queue_id)?, TagsCode::Known(tags_code))
     };
     let (body, born_host) = (record.body(), record.born_host());
     let mut copy = Append::new(

@@ -62,11 +62,13 @@ pub(crate) async fn queue_entries(
             .with_body(json::write(&body)));
     }
     let count = i64::from(header.count).clamp(0, MAX_ENTRIES);
-    let end = queue.max_offset().min(header.index.saturating_add(count));
-    for offset in header.index..end {
-        let Some(entry) = broker.store.entry(&queue, offset)? else {
+    let mut next = header.index;
+    for _ in 0..count {
+        let Some(unit) = broker.store.unit(&queue, next)? else {
             break;
         };
+        next = unit.end();
+        let entry = unit.entry;
         let wanted = |subscription: &crate::clients::Subscription| {
             subscription.filter.matches_entry(entry.tags_code)
         };

@@ -56,7 +56,7 @@ impl Places {
         let first = self.queues.len().saturating_sub(RECENT);
         match self.queues[first..].iter().position(known) {
             Some(place) => Ok(Place(first + place)),
-            None => Ok(self.add(broker.store.queue(topic, queue_id)?)),
+            None => Ok(self.add(broker.queue(topic, queue_id)?)),
         }
     }
 

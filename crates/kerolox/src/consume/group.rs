@@ -319,8 +319,10 @@ impl QueueReader {
                 hold: self.follow,
             };
             let pulled = self.client.pull(&self.queue, pull).await;
-            let pulled = pulled
-                .and_then(|pulled| Ok((Message::read_all(&self.queue, &pulled.records)?, pulled)));
+            let pulled = pulled.and_then(|pulled| {
+                let messages = Message::read_all(&self.queue, next, &pulled.records)?;
+                Ok((messages, pulled))
+            });
             let (what, pause) = match pulled {
                 Ok((messages, pulled)) => {
                     let (before, at_end) = (next, pulled.at_end);

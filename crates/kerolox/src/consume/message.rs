@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
-use wire::message::body::{Records, plain_body};
+use wire::message::MessageError;
+use wire::message::body::{Batch, Records, plain_body};
 use wire::message::id::OffsetMessageId;
 use wire::message::record::RecordRef;
+use wire::message::sys_flag::message as sys_flag;
 use wire::message::{properties, property};
 
 use super::time::format_time;
@@ -69,18 +71,37 @@ impl MessageBody {
 }
 
 impl Message {
-    /// The messages of a pull.
-    pub(super) fn read_all(queue: &Queue, records: &[u8]) -> Result<Vec<Self>, ClientError> {
-        let messages = Records::new(records).map(|record| match record {
-            Ok(record) => Self::read(queue, &record),
-            Err(error) => Err(ClientError::Message(error.into())),
-        });
-        messages.collect()
+    /// The messages of a pull from an offset on. Those of a batch that was stored as one record
+    /// come one by one; of one that begins before the offset, only the rest.
+    pub(super) fn read_all(
+        queue: &Queue,
+        offset: i64,
+        records: &[u8],
+    ) -> Result<Vec<Self>, ClientError> {
+        let mut all = Vec::new();
+        for record in Records::new(records) {
+            let record = record.map_err(MessageError::from)?;
+            let body = plain_body(&record, MAX_BODY_SIZE)?;
+            if !sys_flag::has(record.sys_flag(), sys_flag::INNER_BATCH) {
+                all.push(Self::new(queue, &record, &record.properties(), &body));
+                continue;
+            }
+            for (message, queue_offset) in Batch::new(&body).zip(record.queue_offset()..) {
+                let message = message?;
+                let texts = String::from_utf8_lossy(message.properties);
+                let read = Self::new(queue, &record, &texts, message.body);
+                all.push(Self {
+                    queue_offset,
+                    ..read
+                });
+            }
+        }
+        all.retain(|message| message.queue_offset >= offset);
+        Ok(all)
     }
 
-    fn read(queue: &Queue, record: &RecordRef<'_>) -> Result<Self, ClientError> {
-        let texts = record.properties();
-        let properties: BTreeMap<_, _> = properties::iter(&texts)
+    fn new(queue: &Queue, record: &RecordRef<'_>, texts: &str, body: &[u8]) -> Self {
+        let properties: BTreeMap<_, _> = properties::iter(texts)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let property = |name: &str| properties.get(name).cloned();
@@ -88,7 +109,7 @@ impl Message {
             host: record.store_host(),
             offset: record.physical_offset(),
         };
-        Ok(Self {
+        Self {
             topic: property(property::RETRY_TOPIC).unwrap_or_else(|| record.topic().into_owned()),
             broker_name: queue.broker_name.clone(),
             queue_id: record.queue_id(),
@@ -102,9 +123,9 @@ impl Message {
             reconsume_times: record.reconsume_times(),
             tag: property(property::TAGS),
             keys: property(property::KEYS),
-            body: MessageBody::new(&plain_body(record, MAX_BODY_SIZE)?),
+            body: MessageBody::new(body),
             properties,
-        })
+        }
     }
 
     /// The tag.

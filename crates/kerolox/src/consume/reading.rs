@@ -70,7 +70,7 @@ impl Reader {
             let pulled = client
                 .pull(&self.queue, pull(expression, self.next, false))
                 .await?;
-            self.read = Message::read_all(&self.queue, &pulled.records)?.into();
+            self.read = Message::read_all(&self.queue, self.next, &pulled.records)?.into();
             self.read.retain(|message| message.queue_offset < self.end);
             self.next = if pulled.at_end { self.end } else { pulled.next };
         }
@@ -132,8 +132,8 @@ async fn follow(
                     .await;
                 let messages = match pulled {
                     Ok(pulled) => {
-                        next = pulled.next;
-                        Message::read_all(&reader.queue, &pulled.records)
+                        let from = std::mem::replace(&mut next, pulled.next);
+                        Message::read_all(&reader.queue, from, &pulled.records)
                     }
                     Err(error) => Err(error),
                 };
