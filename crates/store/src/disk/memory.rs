@@ -1,9 +1,10 @@
 //! A disk in memory, for tests and simulations: it forgets, tears and fails on demand.
 //!
-//! What a process sees is what it wrote. What a power failure leaves
-//! ([`MemoryDisk::power_failure`]) is what was flushed, plus any subset of the rest in pieces of
-//! 512 bytes, plus any subset of the names that were made, changed or removed since their
-//! directory was flushed.
+//! What a process sees is what it wrote. It can be killed in the middle of an operation
+//! ([`MemoryDisk::die`]). What a power failure leaves ([`MemoryDisk::power_failure`]) is what was
+//! flushed, plus any subset of the rest in pieces of 512 bytes or as
+//! [`MemoryDisk::set_piece`] says, plus any subset of the names that were made, changed or
+//! removed since their directory was flushed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{DirEntry, Disk, File, Lock, OpenMode, Space};
 
-/// Bytes that reach the disk together or not at all.
+/// Bytes that take room together, and that reach the disk together or not at all.
 const SECTOR: usize = 512;
 
 /// Kinds of operations a [`Fault`] can hit.
@@ -28,6 +29,8 @@ pub enum Operation {
     Sync,
     /// Opening a file that is not there yet, or making a directory.
     Create,
+    /// [`File::set_len`], [`Disk::rename`], [`Disk::remove_file`] and [`Disk::remove_dir`].
+    Change,
 }
 
 /// An error to come.
@@ -49,18 +52,49 @@ pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
+/// The end of a process in the middle of what it does.
+#[derive(Clone, Copy)]
+struct Death {
+    after: u32,
+    partial: usize,
+}
+
 struct State {
     names: BTreeMap<PathBuf, Node>,
     /// The names a power failure cannot take away.
     durable: BTreeMap<PathBuf, Node>,
     locked: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
+    death: Option<Death>,
+    /// The process died: nothing works until it is killed for good.
+    dead: bool,
+    /// Bytes that reach the disk together or not at all.
+    piece: usize,
+    /// How many flushes succeeded.
+    syncs: u64,
     /// Bytes that fit; `None`: any number.
     capacity: Option<u64>,
     now_millis: i64,
     /// Raised when the machine or process stops: older handles fail.
     boot: u64,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            names: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            faults: Vec::new(),
+            death: None,
+            dead: false,
+            piece: SECTOR,
+            syncs: 0,
+            capacity: None,
+            now_millis: 0,
+            boot: 0,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -78,6 +112,7 @@ struct Content {
     /// Changes since the flush.
     unflushed: Vec<Change>,
     modified_millis: i64,
+    unreadable: bool,
 }
 
 enum Change {
@@ -106,27 +141,63 @@ impl MemoryDisk {
         self.state.lock().faults.push(fault);
     }
 
-    /// Takes back the faults that have not happened.
+    /// Takes back the faults and the death that have not happened.
     pub fn clear_faults(&self) {
-        self.state.lock().faults.clear();
+        let mut state = self.state.lock();
+        state.faults.clear();
+        state.death = None;
+    }
+
+    /// Lets the process die in the middle of an operation, after so many more that change
+    /// something. The one it dies in has no effect; a write leaves so many of its bytes. From
+    /// then on everything fails, until [`kill`](MemoryDisk::kill) or a power failure.
+    pub fn die(&self, after: u32, partial: usize) {
+        self.state.lock().death = Some(Death { after, partial });
+    }
+
+    /// Whether the process died.
+    pub fn is_dead(&self) -> bool {
+        self.state.lock().dead
+    }
+
+    /// Sets how many bytes of a write reach the disk together or not at all when power fails;
+    /// with 1 a write can be torn at every byte.
+    pub fn set_piece(&self, bytes: usize) {
+        self.state.lock().piece = bytes.max(1);
+    }
+
+    /// Lets all reads of a file fail, or no longer; nothing happens where there is no file.
+    pub fn set_unreadable(&self, path: &Path, unreadable: bool) {
+        if let Some(Node::File(content)) = self.state.lock().names.get(path) {
+            content.lock().unreadable = unreadable;
+        }
+    }
+
+    /// How often something was flushed, a file or a directory.
+    pub fn syncs(&self) -> u64 {
+        self.state.lock().syncs
+    }
+
+    /// All files, in the order of their paths.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.state.lock();
+        let files = state.names.iter();
+        files
+            .filter(|(_, node)| matches!(node, Node::File(_)))
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 
     /// The process is killed: what it wrote stays, its handles and locks are gone.
     pub fn kill(&self) {
-        let mut state = self.state.lock();
-        state.boot += 1;
-        state.locked.clear();
-        state.faults.clear();
+        self.state.lock().restart();
     }
 
     /// The machine loses power. `keep` is asked for each piece that was not flushed whether it
     /// reached the disk all the same.
     pub fn power_failure(&self, mut keep: impl FnMut() -> bool) {
         let mut state = self.state.lock();
-        state.boot += 1;
-        state.locked.clear();
-        state.faults.clear();
-
+        state.restart();
         let mut names = BTreeMap::new();
         let all: BTreeSet<PathBuf> = state
             .names
@@ -152,7 +223,7 @@ impl MemoryDisk {
         }
         for node in names.values() {
             if let Node::File(content) = node {
-                content.lock().lose_power(&mut keep);
+                content.lock().lose_power(state.piece, &mut keep);
             }
         }
         state.durable.clone_from(&names);
@@ -179,7 +250,34 @@ impl MemoryDisk {
 }
 
 impl State {
+    fn restart(&mut self) {
+        self.boot += 1;
+        self.locked.clear();
+        self.faults.clear();
+        self.death = None;
+        self.dead = false;
+    }
+
+    /// Whether an operation fails, and how.
     fn fail(&mut self, operation: Operation) -> Option<Fault> {
+        let dies = match &mut self.death {
+            Some(death) if operation != Operation::Read => {
+                let partial = (death.after == 0).then_some(death.partial);
+                death.after = death.after.saturating_sub(1);
+                partial
+            }
+            _ => None,
+        };
+        if self.dead || dies.is_some() {
+            self.dead = true;
+            self.death = None;
+            return Some(Fault {
+                operation,
+                after: 0,
+                partial: dies.unwrap_or(0),
+                kind: io::ErrorKind::Other,
+            });
+        }
         let hit = self.faults.iter_mut().position(|fault| {
             if fault.operation != operation {
                 return false;
@@ -191,6 +289,15 @@ impl State {
             true
         })?;
         Some(self.faults.remove(hit))
+    }
+
+    /// For operations that fail only with everything else.
+    fn check_alive(&self) -> io::Result<()> {
+        if self.dead {
+            Err(io::Error::other("the process is dead"))
+        } else {
+            Ok(())
+        }
     }
 
     fn check(&mut self, operation: Operation) -> io::Result<()> {
@@ -235,7 +342,7 @@ impl Content {
         self.unflushed.clear();
     }
 
-    fn lose_power(&mut self, keep: &mut impl FnMut() -> bool) {
+    fn lose_power(&mut self, piece: usize, keep: &mut impl FnMut() -> bool) {
         let changes = std::mem::take(&mut self.unflushed);
         self.bytes = std::mem::take(&mut self.flushed);
         for change in changes {
@@ -249,11 +356,11 @@ impl Content {
                     let mut at = at;
                     let mut rest = bytes.as_slice();
                     while !rest.is_empty() {
-                        let (piece, more) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
+                        let (front, more) = rest.split_at(rest.len().min(piece - at % piece));
                         if keep() {
-                            self.write(at, piece);
+                            self.write(at, front);
                         }
-                        at += piece.len();
+                        at += front.len();
                         rest = more;
                     }
                 }
@@ -294,6 +401,7 @@ impl Disk for MemoryDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.state.lock();
+        state.check_alive()?;
         if !matches!(state.names.get(dir), Some(Node::Dir)) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -322,6 +430,7 @@ impl Disk for MemoryDisk {
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
+        state.check_alive()?;
         let content = match state.names.get(path) {
             Some(Node::File(content)) => Arc::clone(content),
             Some(Node::Dir) => return Err(io::ErrorKind::IsADirectory.into()),
@@ -352,6 +461,7 @@ impl Disk for MemoryDisk {
         let mut state = self.state.lock();
         match state.names.get(path) {
             Some(Node::File(_)) => {
+                state.check(Operation::Change)?;
                 state.names.remove(path);
                 Ok(())
             }
@@ -367,12 +477,14 @@ impl Disk for MemoryDisk {
         if state.names.keys().any(|path| path.parent() == Some(dir)) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
+        state.check(Operation::Change)?;
         state.names.remove(dir);
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.check(Operation::Change)?;
         match state.names.remove(from) {
             Some(node) => {
                 state.names.insert(to.to_path_buf(), node);
@@ -393,18 +505,23 @@ impl Disk for MemoryDisk {
             .map(|(path, node)| (path.clone(), node.clone()))
             .collect();
         // A directory made again under an old name does not have what was in the old one.
-        let others = names.iter().filter(|(name, _)| name != dir);
-        let stays = |path: &Path| others.clone().any(|(name, _)| path.starts_with(name));
+        let stays = |path: &Path| {
+            let inside = |name: &Path| name != dir && path.starts_with(name);
+            names.iter().any(|(name, _)| inside(name))
+        };
         let below = |path: &Path| path.starts_with(dir);
         state
             .durable
             .retain(|path, _| !below(path) || (!inside(path) && stays(path)));
         state.durable.extend(names);
+        state.syncs += 1;
         Ok(())
     }
 
     fn modified_millis(&self, path: &Path) -> io::Result<i64> {
-        match self.state.lock().names.get(path) {
+        let state = self.state.lock();
+        state.check_alive()?;
+        match state.names.get(path) {
             Some(Node::File(content)) => Ok(content.lock().modified_millis),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -443,11 +560,10 @@ struct MemoryFile {
 
 impl MemoryFile {
     fn check(&self, state: &State) -> io::Result<()> {
-        if state.boot == self.boot {
-            Ok(())
-        } else {
-            Err(io::Error::other("the process that opened the file is gone"))
+        if state.boot != self.boot {
+            return Err(io::Error::other("the process that opened the file is gone"));
         }
+        state.check_alive()
     }
 }
 
@@ -457,6 +573,9 @@ impl File for MemoryFile {
         self.check(&state)?;
         state.check(Operation::Read)?;
         let content = self.content.lock();
+        if content.unreadable {
+            return Err(io::Error::other("the file cannot be read"));
+        }
         let from = content.bytes.get(at as usize..).unwrap_or_default();
         let count = from.len().min(buffer.len());
         for (target, byte) in buffer.iter_mut().zip(from) {
@@ -498,6 +617,7 @@ impl File for MemoryFile {
         self.check(&state)?;
         state.check(Operation::Sync)?;
         self.content.lock().flush();
+        state.syncs += 1;
         Ok(())
     }
 
@@ -507,8 +627,9 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let state = self.disk.lock();
+        let mut state = self.disk.lock();
         self.check(&state)?;
+        state.check(Operation::Change)?;
         let mut content = self.content.lock();
         content.set_len(len as usize);
         content.modified_millis = state.now_millis;
@@ -517,6 +638,7 @@ impl File for MemoryFile {
     }
 
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        self.check(&self.disk.lock())?;
         let content = self.content.lock();
         let sector = at as usize / SECTOR;
         Ok(content
