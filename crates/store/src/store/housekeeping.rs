@@ -22,8 +22,10 @@ const CHECKPOINT_BYTES: i64 = 256 << 20;
 /// The last checkpoint.
 #[derive(Clone, Copy)]
 pub(super) struct CheckpointState {
-    /// What the file says.
+    /// What the file says, or the later of what it may say.
     saved: Checkpoint,
+    /// Whether it is known what the file says.
+    sure: bool,
     /// End of the log at that time.
     end: i64,
     /// When that was.
@@ -35,6 +37,7 @@ impl CheckpointState {
     pub(super) fn new(saved: Checkpoint, now: i64) -> CheckpointState {
         CheckpointState {
             saved,
+            sure: true,
             end: 0,
             at_millis: now,
         }
@@ -73,9 +76,26 @@ impl Store {
             queues_timestamp: now,
             ..state.saved
         };
-        self.checkpoint_file.save(&checkpoint)?;
-        state.saved = checkpoint;
-        Ok(())
+        self.save_checkpoint(&mut state, checkpoint)
+    }
+
+    fn save_checkpoint(
+        &self,
+        state: &mut CheckpointState,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
+        if state.sure && checkpoint == state.saved {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut state.saved, checkpoint);
+        let saved = self.checkpoint_file.save(&checkpoint);
+        state.sure = saved.is_ok();
+        if !state.sure {
+            let may_say = &mut state.saved;
+            may_say.log_timestamp = may_say.log_timestamp.max(before.log_timestamp);
+            may_say.queues_timestamp = may_say.queues_timestamp.max(before.queues_timestamp);
+        }
+        saved
     }
 
     /// Writes the queues' new entries to their files, where a kill cannot take them. A queue
@@ -116,14 +136,9 @@ impl Store {
             queues_timestamp: timestamp,
             ..state.saved
         };
-        if checkpoint != state.saved {
-            self.checkpoint_file.save(&checkpoint)?;
-        }
-        *state = CheckpointState {
-            saved: checkpoint,
-            end,
-            at_millis: self.clock.now_millis(),
-        };
+        self.save_checkpoint(&mut state, checkpoint)?;
+        state.end = end;
+        state.at_millis = self.clock.now_millis();
         Ok(())
     }
 
