@@ -20,10 +20,13 @@ pub(crate) fn file_name(start: i64) -> String {
     format!("{start:020}")
 }
 
+/// No file begins behind this position, so that sums of positions and lengths are in range.
+const LAST_START: i64 = 1 << 62;
+
 /// The position a name stands for; `None` for any other name.
 pub(crate) fn file_start(name: &str) -> Option<i64> {
     if name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()) {
-        name.parse().ok()
+        name.parse().ok().filter(|start| *start <= LAST_START)
     } else {
         None
     }
@@ -263,6 +266,7 @@ mod tests {
             "1",
             "0000000000107374182x",
             "99999999999999999999",
+            "09223372036854775807",
             "+0000000000000000001",
         ] {
             assert_eq!(file_start(other), None, "{other}");
