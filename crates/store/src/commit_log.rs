@@ -365,6 +365,7 @@ impl CommitLog {
             [first, _, ..] => *first,
             _ => return Ok(None),
         };
+        files::remove(&*self.disk, &self.path(start))?;
         // Readers that come now find it gone; those that have it open can finish.
         let begin = {
             let mut files = self.files.write();
@@ -372,8 +373,10 @@ impl CommitLog {
             files.first().copied()
         };
         self.open.forget((NUMBER, start));
-        files::remove(&*self.disk, &self.path(start))?;
-        self.names_changed.store(true, Ordering::Release);
+        // At once, so that a power failure cannot bring it back without the one behind it.
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|error| StoreError::io("flush the directory", &self.dir, error))?;
         Ok(begin)
     }
 
