@@ -191,10 +191,7 @@ impl CommitLog {
                 self.names_changed.store(true, Ordering::Release);
             }
         }
-        if tail.unclean {
-            self.clear_behind(tail)?;
-        }
-        Ok(())
+        self.clear_behind(tail)
     }
 
     /// Writes the buffer. On an error nothing of it counts as appended.
@@ -242,8 +239,9 @@ impl CommitLog {
         Ok(())
     }
 
-    fn clear_behind(&self, tail: &mut LogTail) -> Result<(), StoreError> {
-        if let Some((start, file)) = &tail.file {
+    /// Removes what a failed write left behind the end, if one did.
+    pub(crate) fn clear_behind(&self, tail: &mut LogTail) -> Result<(), StoreError> {
+        if let (true, Some((start, file))) = (tail.unclean, &tail.file) {
             // Flushed, so that what was refused cannot come back after a power failure.
             file.set_len((tail.end - start) as u64)
                 .and_then(|()| file.set_len(self.file_size as u64))

@@ -70,6 +70,8 @@ pub struct Store {
     listener: OnceLock<Arc<dyn ArrivalListener>>,
     /// Queues with entries to write or files to flush.
     listed: Mutex<Vec<Arc<Queue>>>,
+    /// Deleted queues whose files could not be removed.
+    leftovers: Mutex<Vec<Arc<Queue>>>,
     /// Space in use in percent, once it is too much; else 0.
     too_full: AtomicU32,
     closed: AtomicBool,
@@ -151,6 +153,7 @@ impl Store {
             checkpoint: Mutex::new(CheckpointState::new(saved, clock.now_millis())),
             listener: OnceLock::new(),
             listed: Mutex::default(),
+            leftovers: Mutex::default(),
             too_full: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             keeper: Arc::default(),
@@ -184,9 +187,12 @@ impl Store {
             return Ok(());
         }
         // Whoever appends now has the lock; the next one sees that it is closed.
-        drop(self.log.lock());
+        let cleared = self.log.clear_behind(&mut self.log.lock());
         self.keeper.stop();
-        let closing = self.flush().and_then(|_| self.make_checkpoint());
+        let closing = cleared
+            .and_then(|()| self.flush())
+            .and_then(|_| self.make_checkpoint())
+            .and_then(|()| self.remove_leftovers());
         self.flusher.end(StoreError::Closed);
         let this = std::thread::current().id();
         for thread in std::mem::take(&mut *self.threads.lock()) {
@@ -328,10 +334,26 @@ impl Store {
         let mut result = Ok(());
         for queue in queues {
             queue.mark_deleted();
-            result = result.and(queue.remove_files());
+            let removed = queue.remove_files();
+            if removed.is_err() {
+                self.leftovers.lock().push(queue);
+            }
+            result = result.and(removed);
         }
         self.queues.remove_topic_dirs(topic);
         result
+    }
+
+    /// Removes what is left of deleted queues, which the next start would take for theirs.
+    fn remove_leftovers(&self) -> Result<(), StoreError> {
+        for queue in std::mem::take(&mut *self.leftovers.lock()) {
+            // One of the same name that has messages has removed them before its first write.
+            let anew = self.find_queue(queue.topic(), queue.id());
+            if anew.is_none_or(|anew| anew.max_offset() == 0) {
+                queue.remove_files()?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes that the queue has something to write.
