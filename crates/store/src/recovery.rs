@@ -65,6 +65,7 @@ impl Store {
         if plan.rebuild {
             for queue in &queues {
                 queue.truncate(plan.from)?;
+                self.blank_torn_entries(queue)?;
             }
         }
 
@@ -168,6 +169,51 @@ impl Store {
         })
     }
 
+    /// A power failure can leave entries at the end of a queue of which only a part was
+    /// written. Their places stay, for the messages that are entered again.
+    fn blank_torn_entries(&self, queue: &Arc<Queue>) -> Result<(), StoreError> {
+        let (first, max) = queue.slots();
+        let mut end = max;
+        while end > first && !self.is_true_entry(queue, end - 1)? {
+            end -= 1;
+        }
+        if end < max {
+            tracing::warn!(topic = %queue.topic(), queue = queue.id(), count = max - end, "entries of the queue point to no message of it");
+            queue.cut(end)?;
+            if queue.kind() == QueueKind::Simple {
+                self.push_blanks(queue, max - end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the entry in a slot points to the messages that it says it has, as far as the log
+    /// can tell.
+    fn is_true_entry(&self, queue: &Queue, slot: i64) -> Result<bool, StoreError> {
+        let Some(unit) = queue.unit(slot)?.filter(|unit| !unit.entry.is_blank()) else {
+            return Ok(false);
+        };
+        let entry = unit.entry;
+        if entry.physical_offset < self.log.begin() {
+            let before = queue.unit(slot - 1)?;
+            return Ok(before.is_none_or(|before| before.entry.is_before(&entry)));
+        }
+        let Some(message) = self.message(entry.physical_offset)? else {
+            return Ok(false);
+        };
+        let Ok(record) = RecordRef::parse(&message) else {
+            return Ok(false);
+        };
+        let levels = self.settings().delay_levels();
+        let mut places = dispatches(&record, entry.physical_offset, &levels).into_iter();
+        Ok(places.any(|place| {
+            place.topic == **queue.topic()
+                && place.queue_id == queue.id()
+                && (place.unit.queue_offset, place.unit.count) == (unit.queue_offset, unit.count)
+                && place.unit.entry.size == entry.size
+        }))
+    }
+
     /// Enters a record into a queue, unless it is there.
     fn enter_again(&self, dispatch: &Dispatch) -> Result<(), StoreError> {
         let Dispatch {
@@ -186,19 +232,34 @@ impl Store {
                 return Ok(());
             }
         };
-        let (min, max) = (queue.min_offset(), queue.max_offset());
         let number = unit.queue_offset;
-        if number < max && min < max {
-            let known = queue.unit_of(number)?;
-            if number >= min && known.is_none_or(|known| known.entry.physical_offset != position) {
-                tracing::warn!(
-                    topic,
-                    queue = queue_id,
-                    number,
-                    position,
-                    "another message has the number, this one is left out"
-                );
+        let last = queue.last_entry()?;
+        if number == 0 && last.is_some_and(|last| last.is_before(&unit.entry)) {
+            // The log says that the topic was deleted and made anew since.
+            queue.start_at(0)?;
+        }
+        if (queue.min_offset()..queue.max_offset()).contains(&number) {
+            let known = queue.unit_of(number)?.map(|known| known.entry);
+            match known.filter(|known| !known.is_blank()) {
+                Some(known) if known.physical_offset == position => return Ok(()),
+                // Nothing behind it is known either.
+                None if last.is_none_or(|last| last.is_blank()) => {
+                    queue.cut(queue.slot_of(number)?)?;
+                }
+                _ => {
+                    tracing::warn!(
+                        topic,
+                        queue = queue_id,
+                        number,
+                        position,
+                        "another message has the number, this one is left out"
+                    );
+                    return Ok(());
+                }
             }
+        }
+        let (min, max) = (queue.min_offset(), queue.max_offset());
+        if number < max && min < max {
             return Ok(());
         }
         if min == max && number != max {
@@ -237,7 +298,14 @@ impl Store {
         if missing > most || queue.kind() == QueueKind::Batch {
             return Ok(missing <= most);
         }
-        for queue_offset in max..unit.queue_offset {
+        self.push_blanks(queue, missing)?;
+        Ok(true)
+    }
+
+    /// Fills so many places of a simple queue.
+    fn push_blanks(&self, queue: &Arc<Queue>, count: i64) -> Result<(), StoreError> {
+        let max = queue.max_offset();
+        for queue_offset in max..max + count {
             let blank = QueueUnit {
                 queue_offset,
                 count: 1,
@@ -248,7 +316,7 @@ impl Store {
             }
             queue.relieve()?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Ends a queue where the log ends.

@@ -77,6 +77,11 @@ impl QueueEntry {
         *self == QueueEntry::BLANK
     }
 
+    /// Whether this points to a record in front of the other's.
+    pub(crate) fn is_before(&self, other: &QueueEntry) -> bool {
+        self.physical_offset < other.physical_offset
+    }
+
     /// Reads an entry; `None` where none was written.
     pub fn decode(bytes: &[u8; ENTRY_SIZE]) -> Option<QueueEntry> {
         let (offset, rest) = bytes.split_first_chunk()?;

@@ -96,13 +96,18 @@ impl Queue {
         let (first, end) = self.slots();
         let before = |slot| Ok(self.physical_from(slot)?.is_some_and(|at| at < physical));
         let point = partition_point(first, end, before)?;
-        if point < end {
-            self.end_at(first, point)?;
-            if let Some(ext) = self.ext.get() {
-                ext.end_behind(self.last_entry()?.as_ref())?;
-            }
+        if point < end { self.cut(point) } else { Ok(()) }
+    }
+
+    /// Ends the queue in front of a slot.
+    pub(crate) fn cut(&self, end: i64) -> Result<(), StoreError> {
+        self.write_pending()?;
+        let (first, _) = self.slots();
+        self.end_at(first, end)?;
+        match self.ext.get() {
+            Some(ext) => ext.end_behind(self.last_entry()?.as_ref()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Starts a queue without entries at a number; the messages before it are gone.
