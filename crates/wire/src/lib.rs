@@ -6,6 +6,7 @@
 extern crate self as wire;
 
 pub mod body;
+pub mod calendar;
 pub mod code;
 pub mod command;
 pub mod frame;

@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::MessageError;
+use crate::calendar;
 
 /// Bytes behind the address, in both ids.
 const AFTER_ADDRESS: usize = 12;
@@ -174,21 +175,9 @@ impl UniqueIdGenerator {
 fn month_start(at_ms: i64, utc_offset_ms: i64) -> i64 {
     let local = at_ms.saturating_add(utc_offset_ms);
     let days = local.div_euclid(DAY_MS);
-    (days + 1 - day_of_month(days))
+    (days + 1 - calendar::date(days).2)
         .saturating_mul(DAY_MS)
         .saturating_sub(utc_offset_ms)
-}
-
-/// The day of the month, from 1, of a day counted since 1970-01-01 in the Gregorian calendar.
-fn day_of_month(days: i64) -> i64 {
-    // Days since 0000-03-01 within a cycle of 400 years; years that begin in March have the leap
-    // day at their end.
-    let day_of_era = (days + 719_468).rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    day_of_year - (153 * month + 2) / 5 + 1
 }
 
 fn append_ip(ip: IpAddr, out: &mut String) {

@@ -5,9 +5,24 @@ use super::MessageError;
 
 /// Java's `String.hashCode` of a text: over its UTF-16 units, `h = 31 * h + unit`, wrapping.
 pub fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    })
+    extend_java_hash(0, text)
+}
+
+/// The [`java_hash`] of a text that goes on with `text` behind one with the hash code `hash`.
+pub fn extend_java_hash(hash: i32, text: &str) -> i32 {
+    let next = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+    if !text.is_ascii() {
+        return text.encode_utf16().fold(hash, next);
+    }
+    // Four units at a time, so that they do not wait for each other.
+    let (fours, rest) = text.as_bytes().as_chunks::<4>();
+    let hash = fours.iter().fold(hash, |hash, [a, b, c, d]| {
+        let unit = |byte: &u8, weight: i32| i32::from(*byte) * weight;
+        hash.wrapping_mul(31 * 31 * 31 * 31)
+            .wrapping_add(unit(a, 31 * 31 * 31) + unit(b, 31 * 31) + unit(c, 31) + i32::from(*d))
+    });
+    rest.iter()
+        .fold(hash, |hash, byte| next(hash, u16::from(*byte)))
 }
 
 /// The code of a message's tag in its consume queue entry; 0 without a tag
