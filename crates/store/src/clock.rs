@@ -9,6 +9,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// The local hour of the day, 0 to 23; `deleteWhen` is in local time.
     fn local_hour(&self) -> u32;
+
+    /// Seconds that local time is ahead of UTC now; index files are named after local time.
+    fn utc_offset_seconds(&self) -> i32 {
+        0
+    }
 }
 
 /// The machine's clock.
@@ -25,8 +30,11 @@ impl Clock for SystemClock {
 
     fn local_hour(&self) -> u32 {
         let now = self.now_millis().div_euclid(1000);
-        let offset = crate::time_zone::utc_offset_seconds(now);
-        hour(now + i64::from(offset))
+        hour(now + i64::from(self.utc_offset_seconds()))
+    }
+
+    fn utc_offset_seconds(&self) -> i32 {
+        crate::time_zone::utc_offset_seconds(self.now_millis().div_euclid(1000))
     }
 }
 

@@ -14,14 +14,16 @@
 //! - `commit_log`: the log's files; `files`: what all such files have in common
 //! - `consume_queue`: where the messages of a queue are, simple or in batches; `sequence`: how
 //!   they get into their files
+//! - `index`: where the messages with a key are
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
 //!
-//! Threads: whoever calls does the work. Two threads of the store flush the log (`flush`) and
-//! write queue entries, make checkpoints and remove old files (`retention`); `write_behind` keeps
-//! the system's memory for the log small. Locks are taken in
-//! the order: log's end, a queue's files, a queue's end, anything else.
+//! Threads: whoever calls does the work. Three threads of the store flush the log (`flush`), which
+//! also keeps the system's memory for it small (`write_behind`), enter what was appended into the
+//! index, and write queue entries, make checkpoints and remove old files (`retention`). Locks are
+//! taken in the order: log's end, a queue's files, a queue's end, anything else; the index before
+//! what it reads of the log.
 //!
 //! Time and disk can be replaced: [`Clock`], [`Disk`], and [`MemoryDisk`] for tests.
 
@@ -38,6 +40,7 @@ mod error;
 mod files;
 mod flush;
 mod get_messages;
+mod index;
 mod lookup;
 mod queue_table;
 mod recovery;
@@ -59,6 +62,7 @@ pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operatio
 pub use error::StoreError;
 pub use flush::Flushed;
 pub use get_messages::{AllMessages, GetMessages, GetStatus, MessageFilter};
+pub use index::{Key, Query, QueryResult};
 pub use lookup::Boundary;
 pub use settings::{FlushDiskType, StoreConfig};
 pub use store::{Store, StoreOptions};

@@ -349,8 +349,21 @@ impl Store {
     }
 }
 
+/// Where the log goes on behind damaged bytes at a position, if the record in front of them was
+/// stored at a time; `None` if it does not.
+pub(crate) fn behind_damage(
+    log: &CommitLog,
+    settings: &StoreConfig,
+    at: i64,
+    timestamp: i64,
+) -> Result<Option<i64>, StoreError> {
+    let mut scan = Scan::new(log, settings, at);
+    scan.timestamp = timestamp;
+    scan.resume(at)
+}
+
 /// Whether a record is what was stored, and where it was stored.
-fn is_whole(record: &RecordRef<'_>, at: i64, settings: &StoreConfig) -> bool {
+pub(crate) fn is_whole(record: &RecordRef<'_>, at: i64, settings: &StoreConfig) -> bool {
     if record.physical_offset() != at {
         return false;
     }
@@ -576,8 +589,8 @@ impl Window {
         if !log.contains(at, len) {
             return Ok(false);
         }
-        let file_end = log.file_start(at) + log.file_size();
-        let wanted = len.max(Self::AHEAD).min((file_end - at) as usize);
+        let end = (log.file_start(at) + log.file_size()).min(log.end());
+        let wanted = len.max(Self::AHEAD).min((end - at) as usize);
         match log.read_file(at, wanted)? {
             Some(bytes) => {
                 self.start = at;

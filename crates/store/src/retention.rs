@@ -139,7 +139,7 @@ impl Store {
         if begin <= self.retention.state.lock().queues_begin {
             return Ok(());
         }
-        let mut result = Ok(());
+        let mut result = self.index.forget_before(begin);
         for queue in self.queues.all() {
             result = result.and(queue.forget_before(begin));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE};
 use crate::delay_levels::DelayLevels;
 use crate::error::StoreError;
+use crate::index::Layout;
 
 config::choices! {
     /// When a message counts as stored.
@@ -67,6 +68,16 @@ config::settings! {
         "forceVerifyPropCRC" force_verify_prop_crc: bool = false;
         /// Whether topics longer than 127 bytes may be stored, in records of version 2.
         "autoMessageVersionOnTopicLen" auto_message_version_on_topic_len: bool = true, reloadable;
+        /// Whether messages are entered into the index, by which they are found by key.
+        "messageIndexEnable" message_index_enable: bool = true, important;
+        /// Slots of one index file. If it changes, the index is made anew.
+        "maxHashSlotNum" max_hash_slot_num: usize = 5_000_000, range(1..=500_000_000);
+        /// Most entries of one index file, and one. If it changes, the index is made anew.
+        "maxIndexNum" max_index_num: usize = 5_000_000 * 4, range(2..=100_000_000);
+        /// Most messages found by one question for a key.
+        "maxMsgsNumBatch" max_msgs_num_batch: usize = 64, range(1..=1_000_000), reloadable;
+        /// Most messages found by one question for a unique id.
+        "defaultQueryMaxNum" default_query_max_num: usize = 32, range(1..=1_000_000), reloadable;
         /// Hours of the day, local time, two digits each, at which old files are removed: `04` or `04;16`.
         "deleteWhen" delete_when: String = "04".to_owned(), check(|text| check_hours(text)), reloadable, important;
         /// Hours a commit log file is kept after its last write.
@@ -134,6 +145,14 @@ impl StoreConfig {
         }
     }
 
+    /// How the files of the index are laid out.
+    pub(crate) fn index_layout(&self) -> Layout {
+        Layout {
+            slots: self.max_hash_slot_num,
+            numbers: self.max_index_num as i32,
+        }
+    }
+
     /// The delay levels; none where the text is not valid, which setting the key refuses.
     pub fn delay_levels(&self) -> DelayLevels {
         DelayLevels::parse(&self.message_delay_level).unwrap_or_default()
@@ -178,6 +197,13 @@ impl StoreConfig {
                     reason,
                 });
             }
+        }
+        if self.index_layout().len() > i32::MAX as u64 {
+            return Err(StoreError::Setting {
+                key: "maxIndexNum",
+                value: self.max_index_num.to_string(),
+                reason: "an index file, 4 bytes for each of maxHashSlotNum and 20 for each of maxIndexNum, would be larger than 2 GB",
+            });
         }
         match &self.store_path_commit_log {
             Some(path) if path.contains(',') => Err(StoreError::Setting {

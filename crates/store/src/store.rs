@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
 
-use self::housekeeping::{CheckpointState, Keeper};
+use self::housekeeping::{Alarm, CheckpointState};
 use crate::append::ArrivalListener;
 use crate::checkpoint::CheckpointFile;
 use crate::clock::{Clock, SystemClock};
@@ -19,6 +19,7 @@ use crate::disk::{Disk, Lock, OpenMode, OsDisk};
 use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::flush::{Flushed, Flusher};
+use crate::index::Index;
 use crate::queue_table::QueueTable;
 use crate::retention::Retention;
 use crate::sequence::Place;
@@ -60,6 +61,7 @@ pub struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: CommitLog,
     pub(crate) queues: QueueTable,
+    pub(crate) index: Index,
     pub(crate) retention: Retention,
     /// Bytes of the machine's memory, of which `accessMessageInMemoryMaxRatio` is a part.
     pub(crate) memory: u64,
@@ -75,7 +77,8 @@ pub struct Store {
     /// Space in use in percent, once it is too much; else 0.
     too_full: AtomicU32,
     closed: AtomicBool,
-    keeper: Arc<Keeper>,
+    keeper: Arc<Alarm>,
+    indexer: Arc<Alarm>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -106,6 +109,12 @@ impl Store {
             settings.commit_log_dir(),
             settings.mapped_file_size_commit_log,
             settings.tail_cache_size,
+        );
+        let index = Index::new(
+            Arc::clone(&disk),
+            Arc::clone(&open),
+            Arc::clone(&clock),
+            &settings,
         );
         let place = |dir, key, file_size, filler| {
             Arc::new(Place {
@@ -146,6 +155,7 @@ impl Store {
         let store = Store {
             queues: QueueTable::new(queue_files),
             log,
+            index,
             retention: Retention::default(),
             memory: machine_memory(),
             flusher: Arc::new(Flusher::new()),
@@ -157,6 +167,7 @@ impl Store {
             too_full: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             keeper: Arc::default(),
+            indexer: Arc::default(),
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             settings: RwLock::new(Arc::new(settings)),
@@ -164,6 +175,8 @@ impl Store {
             clock,
         };
         store.recover(saved, was_killed)?;
+        let log = store.log.position();
+        store.index.load(log, saved.index_timestamp, was_killed)?;
         // From here on the directory is not closed cleanly until `close`. The log and the queues
         // are flushed before, so that a reader that trusts the last clean stop can.
         store.flush()?;
@@ -189,10 +202,12 @@ impl Store {
         // Whoever appends now has the lock; the next one sees that it is closed.
         let cleared = self.log.clear_behind(&mut self.log.lock());
         self.keeper.stop();
+        self.indexer.stop();
         let closing = cleared
             .and_then(|()| self.flush())
             .and_then(|_| self.make_checkpoint())
-            .and_then(|()| self.remove_leftovers());
+            .and_then(|()| self.remove_leftovers())
+            .and_then(|()| self.close_index());
         self.flusher.end(StoreError::Closed);
         let this = std::thread::current().id();
         for thread in std::mem::take(&mut *self.threads.lock()) {
@@ -239,6 +254,9 @@ impl Store {
             mapped_file_size_consume_queue: current.mapped_file_size_consume_queue,
             mapper_file_size_batch_consume_queue: current.mapper_file_size_batch_consume_queue,
             mapped_file_size_consume_queue_ext: current.mapped_file_size_consume_queue_ext,
+            message_index_enable: current.message_index_enable,
+            max_hash_slot_num: current.max_hash_slot_num,
+            max_index_num: current.max_index_num,
             ..settings
         });
     }
@@ -429,6 +447,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.keeper.stop();
+        self.indexer.stop();
         self.flusher.end(StoreError::Closed);
     }
 }

@@ -60,6 +60,13 @@ impl TailCache {
         (end <= piece.bytes.len()).then(|| piece.bytes.slice(at..end))
     }
 
+    /// The bytes from a position to the end of the piece they are in.
+    pub(crate) fn rest(&self, start: i64) -> Option<Bytes> {
+        let piece = self.find(start)?;
+        let at = usize::try_from(start - piece.start).ok()?;
+        Some(piece.bytes.slice(at..))
+    }
+
     /// As [`get`](TailCache::get), without sharing them.
     pub(crate) fn peek(&self, start: i64, len: usize) -> Option<&[u8]> {
         let piece = self.find(start)?;

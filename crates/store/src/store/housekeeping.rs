@@ -19,6 +19,12 @@ use crate::write_behind::WriteBehind;
 /// a recovery can read in well under a second.
 const CHECKPOINT_BYTES: i64 = 256 << 20;
 
+/// Steps of 1 MiB of the log that are entered into the index when the store is closed.
+const MOST_STEPS_AT_CLOSE: usize = 64;
+/// Shortest and longest time between two looks for what is to be entered into the index, in
+/// milliseconds. While messages come, they are in memory yet.
+const INDEX_INTERVAL: std::ops::RangeInclusive<u64> = 10..=320;
+
 /// The last checkpoint.
 #[derive(Clone, Copy)]
 pub(super) struct CheckpointState {
@@ -44,15 +50,15 @@ impl CheckpointState {
     }
 }
 
-/// Wakes the thread that writes queue entries and removes old files.
+/// Wakes a thread that has something to do now and then.
 #[derive(Default)]
-pub(super) struct Keeper {
-    state: Mutex<KeeperState>,
+pub(super) struct Alarm {
+    state: Mutex<AlarmState>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct KeeperState {
+struct AlarmState {
     hurry: bool,
     stop: bool,
 }
@@ -65,16 +71,18 @@ impl Store {
         }
         // A recovery takes everything older than the checkpoint for flushed, which messages with
         // a time set back would not be. So the checkpoint goes back, too.
+        self.index.clock_went_back(now);
         let mut state = self.checkpoint.lock();
-        let saved = &state.saved;
-        if now >= saved.log_timestamp.min(saved.queues_timestamp) {
+        let saved = state.saved;
+        if now >= saved.log_timestamp.min(saved.queues_timestamp) && now > saved.index_timestamp {
             return Ok(());
         }
         tracing::warn!(millis = tail.timestamp() - now, "the clock went back");
         let checkpoint = Checkpoint {
-            log_timestamp: now,
-            queues_timestamp: now,
-            ..state.saved
+            log_timestamp: saved.log_timestamp.min(now),
+            queues_timestamp: saved.queues_timestamp.min(now),
+            index_timestamp: saved.index_timestamp.min(now - 1),
+            ..saved
         };
         self.save_checkpoint(&mut state, checkpoint)
     }
@@ -134,6 +142,7 @@ impl Store {
         let checkpoint = Checkpoint {
             log_timestamp: timestamp,
             queues_timestamp: timestamp,
+            index_timestamp: self.index.flushed_timestamp(),
             ..state.saved
         };
         self.save_checkpoint(&mut state, checkpoint)?;
@@ -160,7 +169,37 @@ impl Store {
         if let Err(error) = result {
             tracing::error!(%error, "queue entries could not be written, they stay in memory");
         }
+        self.follow_log();
+        if due && let Err(error) = self.index.flush() {
+            tracing::error!(%error, "the index could not be flushed, it is tried again");
+        }
         self.clean(&settings, now);
+    }
+}
+
+/// The index.
+impl Store {
+    /// Enters the next part of what was appended into the index; `true` if there is more. Errors
+    /// are told there.
+    fn follow_log(&self) -> bool {
+        let stopped = self.indexer.state.lock().stop;
+        !stopped
+            && self
+                .index
+                .follow(&self.log, &self.settings())
+                .unwrap_or(false)
+    }
+
+    /// Enters the rest of the log into the index, if it is not too much, and closes it. The next
+    /// start goes on from there.
+    pub(super) fn close_index(&self) -> Result<(), StoreError> {
+        let settings = self.settings();
+        for _ in 0..MOST_STEPS_AT_CLOSE {
+            if !self.index.follow(&self.log, &settings)? {
+                break;
+            }
+        }
+        self.index.close()
     }
 }
 
@@ -178,10 +217,13 @@ impl Store {
         let flush = spawn("store-flush", move || flush_loop(&flusher, &store));
         let keeper = Arc::clone(&self.keeper);
         let store = Arc::downgrade(self);
-        let keep = spawn("store-keeper", move || keeper.run(&store));
+        let keep = spawn("store-keeper", move || keeper_loop(&keeper, &store));
+        let indexer = Arc::clone(&self.indexer);
+        let store = Arc::downgrade(self);
+        let index = spawn("store-index", move || index_loop(&indexer, &store));
         self.threads
             .lock()
-            .extend([flush, keep].into_iter().flatten());
+            .extend([flush, keep, index].into_iter().flatten());
     }
 }
 
@@ -223,33 +265,49 @@ fn flush_loop(flusher: &Flusher, store: &Weak<Store>) {
     }
 }
 
-impl Keeper {
+/// Does the housekeeping now and then, and when there is a hurry.
+fn keeper_loop(alarm: &Alarm, store: &Weak<Store>) {
+    let interval = || Some(store.upgrade()?.settings().flush_interval_consume_queue);
+    while let Some(interval) = interval() {
+        if !alarm.wait(Duration::from_millis(u64::from(interval))) {
+            return;
+        }
+        if let Some(store) = store.upgrade() {
+            store.housekeeping();
+        }
+    }
+}
+
+/// Keeps the index at the end of the log, with longer pauses when nothing comes.
+fn index_loop(alarm: &Alarm, store: &Weak<Store>) {
+    let (mut interval, mut end) = (*INDEX_INTERVAL.start(), -1);
+    while alarm.wait(Duration::from_millis(interval)) {
+        while let Some(store) = store.upgrade() {
+            if store.log.end() == std::mem::replace(&mut end, store.log.end()) {
+                interval = (2 * interval).min(*INDEX_INTERVAL.end());
+            } else {
+                interval = *INDEX_INTERVAL.start();
+            }
+            if !store.follow_log() {
+                break;
+            }
+        }
+    }
+}
+
+impl Alarm {
     pub(super) fn stop(&self) {
         self.state.lock().stop = true;
         self.wake.notify_all();
     }
 
-    fn run(&self, store: &Weak<Store>) {
-        loop {
-            let interval = match store.upgrade() {
-                Some(store) => store.settings().flush_interval_consume_queue,
-                None => return,
-            };
-            {
-                let mut state = self.state.lock();
-                if !state.hurry && !state.stop {
-                    let interval = Duration::from_millis(u64::from(interval));
-                    self.wake.wait_for(&mut state, interval);
-                }
-                if state.stop {
-                    return;
-                }
-                state.hurry = false;
-            }
-            match store.upgrade() {
-                Some(store) => store.housekeeping(),
-                None => return,
-            }
+    /// Waits until there is a hurry or the interval is over; `false` once it is the end.
+    fn wait(&self, interval: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.hurry && !state.stop {
+            self.wake.wait_for(&mut state, interval);
         }
+        state.hurry = false;
+        !state.stop
     }
 }

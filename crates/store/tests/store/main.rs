@@ -5,4 +5,5 @@
 mod behaviour;
 mod common;
 mod golden;
+mod index;
 mod model;

@@ -2,13 +2,14 @@
 //! any point.
 //!
 //! What was promised is found: after a kill all that was appended, after a power failure all
-//! that was flushed. What is found is what was appended, in its order, each message once.
+//! that was flushed. What is found is what was appended, in its order, each message once; and by
+//! its keys, too.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::common::{Setup, host};
+use crate::common::{Setup, body_of, host};
 use kerolox_store::*;
 use proptest::prelude::*;
 use wire::message::record::RecordRef;
@@ -23,6 +24,8 @@ enum Step {
     Batch(u8, Vec<usize>),
     /// Messages of a queue are read from a place in it.
     Read(u8, u8),
+    /// Messages of a queue are looked for by key.
+    Find(u8),
     Flush,
     Housekeeping,
     /// Time passes, seldom backwards.
@@ -41,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => prop::collection::vec((0_u8..4, size()), 1..8).prop_map(Step::Append),
         3 => (0_u8..4, prop::collection::vec(size(), 1..5)).prop_map(|(queue, sizes)| Step::Batch(queue, sizes)),
         4 => (0_u8..4, any::<u8>()).prop_map(|(queue, at)| Step::Read(queue, at)),
+        3 => (0_u8..4).prop_map(Step::Find),
         3 => Just(Step::Flush),
         3 => Just(Step::Housekeeping),
         4 => prop_oneof![9 => 0_i64..40_000, 1 => -100_000_i64..0].prop_map(Step::Time),
@@ -60,6 +64,12 @@ struct ModelQueue {
     flushed: usize,
 }
 
+/// The key that a message has for itself: its number.
+fn key_of(body: &[u8]) -> String {
+    let number = body.first_chunk().copied().map(u64::from_be_bytes);
+    format!("k{}", number.unwrap())
+}
+
 struct Model {
     setup: Setup,
     store: Arc<Store>,
@@ -76,6 +86,9 @@ impl Model {
         setup.settings.mapper_file_size_batch_consume_queue = 3 * 46;
         setup.settings.enable_consume_queue_ext = ext;
         setup.settings.mapped_file_size_consume_queue_ext = 150;
+        setup.settings.max_hash_slot_num = 7;
+        setup.settings.max_index_num = 12;
+        setup.settings.max_msgs_num_batch = 1000;
         setup.settings.tail_cache_size = 6000;
         setup.settings.flush_consume_queue_thorough_interval = 30_000;
         let mut model = Model {
@@ -116,17 +129,22 @@ impl Model {
             .iter()
             .map(|(queue, _)| self.queue(*queue))
             .collect();
-        let texts: Vec<String> = bodies
+        let properties: Vec<String> = bodies
             .iter()
-            .map(|body| crate::common::properties(&[(property::TAGS, &tag(body))]))
+            .zip(messages)
+            .map(|(body, (queue, _))| {
+                let keys = format!("{} q{queue}", key_of(body));
+                let pairs = [(property::TAGS, &*tag(body)), (property::KEYS, &keys)];
+                crate::common::properties(&pairs)
+            })
             .collect();
         let mut appends: Vec<Append<'_>> = queues
             .iter()
-            .zip(&bodies)
-            .zip(&texts)
+            .zip(bodies.iter().zip(&properties))
             .enumerate()
-            .map(|(index, ((queue, body), text))| {
-                let mut append = Append::new(queue, body, text.as_bytes(), host(1), host(2));
+            .map(|(index, (queue, (body, properties)))| {
+                let properties = properties.as_bytes();
+                let mut append = Append::new(queue, body, properties, host(1), host(2));
                 append.with_previous = batch && index > 0;
                 append.tags_code = TagsCode::Known(tags_code(body));
                 if queue.kind() == QueueKind::Batch {
@@ -196,6 +214,38 @@ impl Model {
         Ok(())
     }
 
+    /// The bodies of the messages with a key.
+    fn find(&self, key: &str) -> Vec<Vec<u8>> {
+        let query = Query {
+            topic: "t",
+            key: Key::Text(key),
+            max_count: 1000,
+            max_bytes: usize::MAX,
+            begin: 0,
+            end: i64::MAX,
+        };
+        let messages = self.store.query(&query).unwrap().messages;
+        messages.iter().map(|bytes| body_of(bytes)).collect()
+    }
+
+    /// Looks for the messages of a queue that are there, by the key that all of them have and by
+    /// the one that each has for itself.
+    fn check_keys(&self, id: u8) -> Result<(), TestCaseError> {
+        let Some(model) = self.queues.get(&id) else {
+            return Ok(());
+        };
+        let queue = self.store.queue("t", i32::from(id)).unwrap();
+        let mut there = Vec::new();
+        for (offset, body) in model.bodies.iter().enumerate() {
+            let message = self.store.message_at(&queue, offset as i64).unwrap();
+            let expected: Vec<Vec<u8>> = message.iter().map(|bytes| body_of(bytes)).collect();
+            prop_assert_eq!(&self.find(&key_of(body)), &expected);
+            there.extend(expected);
+        }
+        prop_assert_eq!(self.find(&format!("q{id}")), there);
+        Ok(())
+    }
+
     fn flush(&mut self) {
         // Without an error, that is a promise.
         if self.store.flush().is_ok() {
@@ -259,7 +309,7 @@ impl Model {
                 prop_assert_eq!(max, model.bodies.len());
             }
         }
-        Ok(())
+        (0..4).try_for_each(|id| self.check_keys(id))
     }
 
     /// Whether every message of the model is there: a power failure can leave holes.
@@ -283,6 +333,10 @@ impl Model {
                 self.append(&messages, true)?;
             }
             Step::Read(queue, at) => self.read(*queue, *at)?,
+            Step::Find(queue) => {
+                self.setup.disk.clear_faults();
+                self.check_keys(*queue)?;
+            }
             Step::Flush => self.flush(),
             Step::Housekeeping => self.store.housekeeping(),
             Step::Time(millis) => self.setup.clock.advance(*millis),

@@ -1,0 +1,165 @@
+//! Entering what was appended to the log.
+
+use bytes::Bytes;
+use wire::message::record::{LogEntry, RecordRef};
+
+use super::{Index, State, keys};
+use crate::commit_log::CommitLog;
+use crate::error::StoreError;
+use crate::recovery;
+use crate::settings::StoreConfig;
+
+/// Bytes read from a file of the log at a time.
+const AHEAD: usize = 1 << 20;
+
+impl Index {
+    /// Bytes of the log that are entered under one lock.
+    pub(super) const STEP: i64 = 1 << 20;
+
+    /// Enters the next records of the log; `true` if there are more. What cannot be written is
+    /// told once, and tried again by the next call.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub(crate) fn follow(
+        &self,
+        log: &CommitLog,
+        settings: &StoreConfig,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state.lock();
+        let followed = self.step(&mut state, log, settings);
+        match (&followed, state.failing) {
+            (Err(error), false) => {
+                tracing::error!(%error, "the index by key cannot go on, messages are stored all the same; it is tried again");
+            }
+            (Ok(_), true) => tracing::info!("the index by key goes on"),
+            _ => {}
+        }
+        state.failing = followed.is_err();
+        followed
+    }
+
+    fn step(
+        &self,
+        state: &mut State,
+        log: &CommitLog,
+        settings: &StoreConfig,
+    ) -> Result<bool, StoreError> {
+        if !state.recovered {
+            self.recover(state, log, settings)?;
+            state.recovered = true;
+        }
+        if !self.enabled {
+            return Ok(false);
+        }
+        // Of an attempt that failed.
+        self.write_entries(state)?;
+        if state.position < log.begin() {
+            state.position = log.begin();
+            state.entered = 0;
+        }
+        let end = log.end();
+        let stop = end.min(state.position + Self::STEP);
+        let mut reader = std::mem::take(&mut state.reader);
+        while state.position < stop {
+            let at = state.position;
+            let (record, next) = reader.next(log, settings, at, end)?;
+            if let Some(record) = record {
+                self.enter(state, &record, at)?;
+            }
+            state.position = next;
+            state.entered = 0;
+        }
+        self.write_entries(state)?;
+        let behind = state.position < end;
+        if behind {
+            state.reader = reader;
+        }
+        Ok(behind)
+    }
+
+    /// Enters the keys of a record, but for those that are entered already.
+    fn enter(&self, state: &mut State, record: &RecordRef<'_>, at: i64) -> Result<(), StoreError> {
+        let timestamp = record.store_timestamp();
+        let mut skip = state.entered;
+        keys::each_hash(record, |hash| {
+            if skip > 0 {
+                skip -= 1;
+                return Ok(());
+            }
+            self.add(state, hash, at, timestamp)?;
+            state.entered += 1;
+            Ok(())
+        })
+    }
+
+    pub(super) fn write_entries(&self, state: &mut State) -> Result<(), StoreError> {
+        match (state.files.last(), &mut state.tail) {
+            (Some(last), Some(tail)) => tail.write_entries(&last.header),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads the log record by record, from memory or from its files.
+#[derive(Default)]
+pub(super) struct Reader {
+    start: i64,
+    bytes: Bytes,
+    /// Store timestamp of the last record.
+    timestamp: i64,
+}
+
+impl Reader {
+    /// The record at a position in front of `end`, if one is there, and where to go on.
+    pub(super) fn next(
+        &mut self,
+        log: &CommitLog,
+        settings: &StoreConfig,
+        at: i64,
+        end: i64,
+    ) -> Result<(Option<RecordRef<'_>>, i64), StoreError> {
+        let next_file = log.file_start(at) + log.file_size();
+        let room = (next_file.min(end) - at) as usize;
+        if self.rest(at).is_empty() {
+            self.fill(log, at, AHEAD.min(room))?;
+        }
+        // The size is the first field of what begins here.
+        let size = self.rest(at).first_chunk().copied().map(i32::from_be_bytes);
+        let size = usize::try_from(size.unwrap_or(0)).unwrap_or(0);
+        if self.rest(at).len() < size.min(room) {
+            self.fill(log, at, size.max(AHEAD).min(room))?;
+        }
+        let (size, timestamp) = match LogEntry::parse(self.rest(at)) {
+            Ok(LogEntry::Record(record)) if record.physical_offset() == at => {
+                (record.total_size(), record.store_timestamp())
+            }
+            Ok(LogEntry::Blank { size }) if i64::from(size) == next_file - at => {
+                return Ok((None, next_file));
+            }
+            _ => {
+                let next = recovery::behind_damage(log, settings, at, self.timestamp)?;
+                return Ok((None, next.unwrap_or(end)));
+            }
+        };
+        self.timestamp = timestamp;
+        Ok((RecordRef::parse(self.rest(at)).ok(), at + size as i64))
+    }
+
+    /// The bytes at hand from a position on.
+    fn rest(&self, at: i64) -> &[u8] {
+        let from = usize::try_from(at - self.start).ok();
+        from.and_then(|from| self.bytes.get(from..))
+            .unwrap_or_default()
+    }
+
+    fn fill(&mut self, log: &CommitLog, at: i64, len: usize) -> Result<(), StoreError> {
+        let piece = log.cache().rest(at);
+        self.bytes = match piece {
+            Some(piece) => piece,
+            None => log.read_file(at, len)?.unwrap_or_default().freeze(),
+        };
+        self.start = at;
+        Ok(())
+    }
+}
