@@ -164,6 +164,7 @@ routes! {
         GetConsumeStats => admin::progress::group_stats;
         GetBrokerConsumeStats => admin::progress::broker_stats;
         QueryConsumeTimeSpan => admin::progress::time_span;
+        QueryMessage => admin::message::query;
         ViewMessageById => admin::message::view;
         QueryConsumeQueue => admin::message::queue_entries;
         GetBrokerConfig => admin::settings::get;

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::MessageFilter;
+use store::{Key, MessageFilter, Query};
 use transport::Reply;
 use wire::body::json;
 use wire::body::queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
-use wire::header::pull::{QueryConsumeQueueRequest, ViewMessageRequest, ViewMessageResponse};
+use wire::frame::MAX_FRAME_SIZE;
+use wire::header::pull::{
+    QueryConsumeQueueRequest, QueryMessageRequest, QueryMessageResponse, ViewMessageRequest,
+    ViewMessageResponse,
+};
+use wire::message::property::INDEX_TAG_TYPE;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
@@ -15,6 +20,47 @@ use crate::routes::Call;
 
 /// Most entries of a queue in one answer.
 const MAX_ENTRIES: i64 = 10_000;
+
+/// Most bytes of messages in one answer; the rest of the frame is for its header.
+const MAX_BYTES: usize = MAX_FRAME_SIZE - (1 << 16);
+
+/// QUERY_MESSAGE: the newest messages with a key, a unique id or a tag.
+pub(crate) async fn query(
+    broker: &Arc<Broker>,
+    _: &Call,
+    header: QueryMessageRequest<'_>,
+    _: Bytes,
+) -> Result<Reply<QueryMessageResponse>, BrokerError> {
+    let unique = header.unique_key_query == Some(true);
+    let is_tag = !unique && header.index_type.as_deref() == Some(INDEX_TAG_TYPE);
+    let max_count = if unique {
+        broker.settings().store.default_query_max_num
+    } else {
+        usize::try_from(header.max_num).unwrap_or(0)
+    };
+    let found = broker.store.query(&Query {
+        topic: &header.topic,
+        key: if is_tag {
+            Key::Tag(&header.key)
+        } else {
+            Key::Text(&header.key)
+        },
+        max_count,
+        max_bytes: MAX_BYTES,
+        begin: header.begin_timestamp,
+        end: header.end_timestamp,
+    })?;
+    if found.messages.is_empty() {
+        return Err(BrokerError::NotFound(
+            "can not find message, maybe time range not correct".into(),
+        ));
+    }
+    let index = QueryMessageResponse {
+        index_last_update_timestamp: found.last_timestamp,
+        index_last_update_phyoffset: found.last_offset,
+    };
+    Ok(Reply::ok(index).with_body(found.messages))
+}
 
 /// VIEW_MESSAGE_BY_ID: the message at a place in the commit log, as it is stored.
 pub(crate) async fn view(

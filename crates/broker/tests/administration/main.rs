@@ -4,6 +4,7 @@
 
 mod broker;
 mod clients;
+mod messages;
 mod offsets;
 mod rig;
 mod topics_and_groups;
