@@ -271,6 +271,8 @@ impl Sequence {
         let _writing = self.writing.lock();
         while let Some((first, last)) = self.span() {
             let next = first + self.place.file_size;
+            // Nor one that bytes still have to be written to.
+            let position = position.min(self.written.load(Ordering::Relaxed));
             if first >= last || next > position {
                 break;
             }
