@@ -4,6 +4,8 @@
 
 mod behaviour;
 mod common;
+mod damage;
+mod faults;
 mod golden;
 mod index;
 mod model;
