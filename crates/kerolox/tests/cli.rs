@@ -289,6 +289,45 @@ fn the_configuration_is_printed() {
 }
 
 #[test]
+fn settings_of_flushing_have_their_meaning_or_are_said_to_have_none() {
+    let meaning = [
+        "flushDiskType=SYNC_FLUSH",
+        "flushIntervalCommitLog=200",
+        "syncFlushTimeout=3000",
+        "flushIntervalConsumeQueue=500",
+        "flushConsumeQueueThoroughInterval=30000",
+        "diskMaxUsedSpaceRatio=99",
+        "diskSpaceCleanForciblyRatio=99",
+        "diskSpaceWarningLevelRatio=99",
+    ];
+    let none = [
+        "flushCommitLogTimed=false",
+        "flushCommitLogLeastPages=2",
+        "flushCommitLogThoroughInterval=5000",
+        "commitIntervalCommitLog=100",
+        "commitCommitLogLeastPages=2",
+        "commitCommitLogThoroughInterval=100",
+        "flushConsumeQueueLeastPages=1",
+        "transientStorePoolEnable=true",
+        "transientStorePoolSize=3",
+    ];
+    let (_dir, conf) = file("broker.conf", &[&meaning[..], &none].concat().join("\n"));
+    let printed = run(&["broker", "-c", &conf, "-p"]);
+    assert!(printed.status.success());
+    for line in meaning {
+        assert!(text(&printed.stdout).lines().any(|printed| printed == line));
+    }
+    let keys = none.map(|line| line.split_once('=').unwrap().0);
+    assert_eq!(
+        text(&printed.stderr),
+        format!(
+            "{conf}: accepted, has no effect in Kerolox: {}\n",
+            keys.join(", ")
+        )
+    );
+}
+
+#[test]
 fn the_option_outweighs_the_file_and_the_file_the_environment() {
     let printed = |conf: &str, more: &[&str]| {
         let (_dir, conf) = file("broker.conf", conf);

@@ -7,6 +7,7 @@
 //! young they are. Over `diskSpaceWarningLevelRatio` messages are refused as well. What points
 //! to removed messages follows.
 
+use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,7 +36,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if the system does not tell.
     pub fn disk_ratio(&self) -> Result<f64, StoreError> {
-        let dir = self.log.dir();
+        self.used_ratio(self.log.dir())
+    }
+
+    /// The same of the disk of the log or that of everything else, whichever is fuller.
+    fn fullest_ratio(&self) -> Result<f64, StoreError> {
+        let root = self.settings().root();
+        Ok(self.disk_ratio()?.max(self.used_ratio(&root)?))
+    }
+
+    fn used_ratio(&self, dir: &Path) -> Result<f64, StoreError> {
         match self.disk.space(dir) {
             Ok(space) => Ok(space.used_ratio()),
             Err(error) => Err(StoreError::io("measure the disk of", dir, error)),
@@ -50,7 +60,7 @@ impl Store {
     pub fn delete_expired_files(&self) -> Result<usize, StoreError> {
         let settings = self.settings();
         let now = self.clock.now_millis();
-        let used = self.disk_ratio()?;
+        let used = self.fullest_ratio()?;
         let removed = self.remove_log_files(&settings, now, used)?;
         self.clean_queues()?;
         Ok(removed)
@@ -72,10 +82,10 @@ impl Store {
     }
 
     fn clean_now(&self, settings: &StoreConfig, now: i64) -> Result<(), StoreError> {
-        let used = self.disk_ratio()?;
+        let used = self.fullest_ratio()?;
         let percent = (used * 100.0) as u32;
         self.set_too_full((used > settings.warning_level()).then_some(percent));
-        let over = used > f64::from(settings.disk_max_used_space_ratio) / 100.0;
+        let over = used > settings.clean_level();
         let due = over
             || used > settings.clean_forcibly_level()
             || settings.deletes_at(self.clock.local_hour());

@@ -82,8 +82,8 @@ config::settings! {
         "deleteWhen" delete_when: String = "04".to_owned(), check(|text| check_hours(text)), reloadable, important;
         /// Hours a commit log file is kept after its last write.
         "fileReservedTime" file_reserved_time: u32 = 72, range(0..=10_000_000), reloadable, important;
-        /// Space in use, in percent, from which on old files are removed at any hour.
-        "diskMaxUsedSpaceRatio" disk_max_used_space_ratio: u32 = 75, range(10..=99), reloadable;
+        /// Space in use, in percent, from which on old files are removed at any hour; counts as 10 to 95.
+        "diskMaxUsedSpaceRatio" disk_max_used_space_ratio: u32 = 75, range(0..=100), reloadable;
         /// Space in use, in percent, from which on files are removed however young; counts as 30 to 85.
         "diskSpaceCleanForciblyRatio" disk_space_clean_forcibly_ratio: u32 = 85, range(0..=100), reloadable;
         /// Space in use, in percent, from which on messages are refused; counts as 35 to 90.
@@ -163,6 +163,12 @@ impl StoreConfig {
         hours(&self.delete_when).is_some_and(|hours| hours.contains(&hour))
     }
 
+    /// From which part of the disk in use on old files are removed at any hour, 0 to 1
+    /// (`getDiskMaxUsedSpaceRatio`).
+    pub(crate) fn clean_level(&self) -> f64 {
+        f64::from(self.disk_max_used_space_ratio.clamp(10, 95)) / 100.0
+    }
+
     /// From which part of the disk in use on messages are refused, 0 to 1.
     pub(crate) fn warning_level(&self) -> f64 {
         f64::from(self.disk_space_warning_level_ratio.clamp(35, 90)) / 100.0
@@ -235,6 +241,8 @@ mod tests {
         let mut settings = StoreConfig::default();
         settings.set("diskSpaceWarningLevelRatio", "99").unwrap();
         settings.set("diskSpaceCleanForciblyRatio", "1").unwrap();
+        settings.set("diskMaxUsedSpaceRatio", "99").unwrap();
+        assert_eq!(settings.clean_level(), 0.95);
         assert_eq!(settings.warning_level(), 0.90);
         assert_eq!(settings.clean_forcibly_level(), 0.30);
     }

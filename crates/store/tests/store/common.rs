@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use kerolox_store::*;
@@ -12,19 +12,26 @@ use wire::message::record::RecordRef;
 
 /// A clock that stands until it is moved.
 #[derive(Clone)]
-pub(crate) struct ManualClock(Arc<AtomicI64>);
+pub(crate) struct ManualClock {
+    now: Arc<AtomicI64>,
+    hour: Arc<AtomicU32>,
+}
 
 impl ManualClock {
     pub(crate) fn now_millis(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, now: i64) {
-        self.0.store(now, Ordering::Relaxed);
+        self.now.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_hour(&self, hour: u32) {
+        self.hour.store(hour, Ordering::Relaxed);
     }
 
     pub(crate) fn advance(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::Relaxed);
+        self.now.fetch_add(millis, Ordering::Relaxed);
     }
 }
 
@@ -34,7 +41,7 @@ impl Clock for ManualClock {
     }
 
     fn local_hour(&self) -> u32 {
-        12
+        self.hour.load(Ordering::Relaxed)
     }
 }
 
@@ -49,7 +56,10 @@ impl Setup {
     pub(crate) fn new() -> Setup {
         let setup = Setup {
             disk: MemoryDisk::new(),
-            clock: ManualClock(Arc::new(AtomicI64::new(1_700_000_000_000))),
+            clock: ManualClock {
+                now: Arc::new(AtomicI64::new(1_700_000_000_000)),
+                hour: Arc::new(AtomicU32::new(12)),
+            },
             settings: StoreConfig {
                 store_path_root_dir: "/store".to_owned(),
                 mapped_file_size_commit_log: 4096,

@@ -9,3 +9,4 @@ mod faults;
 mod golden;
 mod index;
 mod model;
+mod retention;
