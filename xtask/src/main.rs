@@ -4,6 +4,7 @@
 //! crate: `cargo test -p xtask`.
 
 mod bench;
+mod crash;
 mod docs;
 mod fuzz;
 mod golden;
@@ -35,6 +36,8 @@ enum Command {
     Interop(interop::Interop),
     /// Run fuzz targets for a while, starting from the golden data
     Fuzz(fuzz::Fuzz),
+    /// Kill stores until one breaks a promise
+    Crash(crash::Crash),
     /// Measure the null server, the reference and Kerolox side by side
     Bench(bench::Bench),
     /// Write docs/configuration.md from the declarations in the code
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Interop(interop) => interop.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Crash(crash) => crash.run(),
         Command::Bench(bench) => bench.run(),
         Command::Docs => docs::write(),
     };
