@@ -124,6 +124,11 @@ impl Queue {
         self.kind
     }
 
+    /// Distinguishes the queues of a store, in the order they were made.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Number of the first message still there; equal to [`max_offset`](Queue::max_offset)
     /// without any.
     pub fn min_offset(&self) -> i64 {

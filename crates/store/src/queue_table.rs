@@ -125,17 +125,25 @@ impl QueueTable {
             .unwrap_or_default()
     }
 
+    /// All queues, in the order they were made: what is done to each is done the same way by
+    /// every run of a simulation.
     pub(crate) fn all(&self) -> Vec<Arc<Queue>> {
         let topics = self.topics.read();
-        topics
+        let mut all: Vec<Arc<Queue>> = topics
             .values()
             .flat_map(BTreeMap::values)
             .cloned()
-            .collect()
+            .collect();
+        drop(topics);
+        all.sort_unstable_by_key(|queue| queue.number());
+        all
     }
 
+    /// All topics, in order.
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        self.topics.read().keys().cloned().collect()
+        let mut topics: Vec<Arc<str>> = self.topics.read().keys().cloned().collect();
+        topics.sort_unstable();
+        topics
     }
 
     /// Takes a topic's queues out of the table.

@@ -329,12 +329,12 @@ impl Store {
         self.queues.of_topic(topic)
     }
 
-    /// All queues, in no order.
+    /// All queues, in the order they were made.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         self.queues.all()
     }
 
-    /// All topics that have queues, in no order.
+    /// All topics that have queues, in order.
     pub fn topics(&self) -> Vec<Arc<str>> {
         self.queues.topics()
     }
