@@ -11,7 +11,8 @@
 //! bytes, those are left out and the rest is kept: unlike the reference
 //! (`CommitLog.recoverNormally`, `recoverAbnormally`), which drops everything behind the first
 //! damaged byte. A message that is missing leaves its number empty, so that the messages behind
-//! it keep theirs.
+//! it keep theirs. A message with the number 0 behind others of its queue begins the queue anew:
+//! its topic was deleted in between.
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use wire::message::record::{
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit};
+use crate::delay_levels::DelayLevels;
 use crate::disk::File;
 use crate::dispatch::{Dispatch, dispatches};
 use crate::error::StoreError;
@@ -31,8 +33,9 @@ use crate::store::Store;
 /// Where to begin reading, and what to enter into the queues.
 struct Plan {
     from: i64,
-    /// Records stored after this time are entered into the queues.
-    dispatch_after: i64,
+    /// The last record stored at this time or before, and all in front of it, were entered into
+    /// the queues.
+    entered_until: i64,
     /// The queues' entries from `from` on are written again.
     rebuild: bool,
 }
@@ -71,12 +74,14 @@ impl Store {
 
         let levels = settings.delay_levels();
         let mut scan = Scan::new(&self.log, &settings, plan.from);
+        // What stands in front of this position is in the queues, or was taken out of them.
+        let mut entered = plan.from;
         while let Some((record, at)) = scan.next()? {
-            if record.store_timestamp() <= plan.dispatch_after {
-                continue;
+            if plan.rebuild {
+                self.enter(&record, at, &levels)?;
             }
-            for dispatch in dispatches(&record, at, &levels) {
-                self.enter_again(&dispatch)?;
+            if plan.rebuild || record.store_timestamp() <= plan.entered_until {
+                entered = at + record.total_size() as i64;
             }
         }
         let end = scan.end;
@@ -84,6 +89,12 @@ impl Store {
             0 => checkpoint.log_timestamp,
             last => last,
         };
+        if entered < end {
+            let mut rest = Scan::new(&self.log, &settings, entered);
+            while let Some((record, at)) = rest.next()? {
+                self.enter(&record, at, &levels)?;
+            }
+        }
         self.log.truncate(end, timestamp)?;
         self.set_flushed(plan.from.min(end));
         for queue in self.queues.all() {
@@ -134,7 +145,7 @@ impl Store {
         if let Some(from) = rebuild_from {
             return Ok(Plan {
                 from,
-                dispatch_after: i64::MIN,
+                entered_until: i64::MIN,
                 rebuild: true,
             });
         }
@@ -164,7 +175,7 @@ impl Store {
         Ok(Plan {
             from,
             // What is not in the queues then was taken out of them: a deleted topic stays so.
-            dispatch_after: checkpoint.queues_timestamp,
+            entered_until: checkpoint.queues_timestamp,
             rebuild: false,
         })
     }
@@ -212,6 +223,19 @@ impl Store {
                 && (place.unit.queue_offset, place.unit.count) == (unit.queue_offset, unit.count)
                 && place.unit.entry.size == entry.size
         }))
+    }
+
+    /// Enters a record into its queues.
+    fn enter(
+        &self,
+        record: &RecordRef<'_>,
+        at: i64,
+        levels: &DelayLevels,
+    ) -> Result<(), StoreError> {
+        for dispatch in dispatches(record, at, levels) {
+            self.enter_again(&dispatch)?;
+        }
+        Ok(())
     }
 
     /// Enters a record into a queue, unless it is there.
