@@ -126,7 +126,7 @@ impl Queue {
 
     /// Distinguishes the queues of a store, in the order they were made.
     pub(crate) fn number(&self) -> u64 {
-        self.number
+        self.entries.number()
     }
 
     /// Number of the first message still there; equal to [`max_offset`](Queue::max_offset)

@@ -64,6 +64,9 @@ impl Setup {
                 store_path_root_dir: "/store".to_owned(),
                 mapped_file_size_commit_log: 4096,
                 mapped_file_size_consume_queue: 200,
+                // Files that cost little and are full soon.
+                max_hash_slot_num: 7,
+                max_index_num: 100,
                 ..StoreConfig::default()
             },
         };
