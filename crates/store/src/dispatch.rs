@@ -1,5 +1,6 @@
 //! From a record of the log back to its queue entries, as recovery needs them.
 
+use wire::message::names;
 use wire::message::properties;
 use wire::message::property;
 use wire::message::record::RecordRef;
@@ -9,11 +10,6 @@ use wire::message::tags;
 use crate::append::is_queued;
 use crate::consume_queue::{QueueEntry, QueueKind, QueueUnit};
 use crate::delay_levels::DelayLevels;
-
-/// The topic whose queues hold the messages of one delay level each.
-const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-/// Separates the light queues a message is in, too.
-const LIGHT_QUEUE_SEPARATOR: char = ',';
 
 /// One entry of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +54,7 @@ pub(crate) fn dispatches(
         ],
     );
     let level = delay.and_then(|level| level.parse().ok()).unwrap_or(0);
-    let tags_code = if topic == SCHEDULE_TOPIC && level > 0 {
+    let tags_code = if topic == names::SCHEDULE_TOPIC && level > 0 {
         record.store_timestamp() + levels.delay_millis(level)
     } else {
         tags::tags_code(tag.filter(|tag| !tag.is_empty()))
@@ -91,13 +87,17 @@ pub(crate) fn dispatches(
         store_timestamp,
     }];
     if let (Some(queues), Some(offsets)) = (light_queues, light_offsets) {
-        let queues = queues.split(LIGHT_QUEUE_SEPARATOR);
-        let offsets = offsets.split(LIGHT_QUEUE_SEPARATOR);
+        let queues = queues.split(names::LMQ_DISPATCH_SEPARATOR);
+        let offsets = offsets.split(names::LMQ_DISPATCH_SEPARATOR);
         for (queue, offset) in queues.zip(offsets) {
             if let Ok(queue_offset) = offset.parse() {
                 all.push(Dispatch {
                     topic: queue.to_owned(),
-                    queue_id: 0,
+                    queue_id: if names::is_lmq(queue) {
+                        names::LMQ_QUEUE_ID
+                    } else {
+                        record.queue_id()
+                    },
                     kind: QueueKind::Simple,
                     unit: QueueUnit {
                         queue_offset,
@@ -183,9 +183,13 @@ mod tests {
                 .entry
                 .tags_code
         };
-        assert_eq!(code(SCHEDULE_TOPIC, "2"), 5_005_000);
-        assert_eq!(code(SCHEDULE_TOPIC, "99"), 5_005_000, "the highest level");
-        assert_eq!(code(SCHEDULE_TOPIC, "0"), 2_598_919);
+        assert_eq!(code(names::SCHEDULE_TOPIC, "2"), 5_005_000);
+        assert_eq!(
+            code(names::SCHEDULE_TOPIC, "99"),
+            5_005_000,
+            "the highest level"
+        );
+        assert_eq!(code(names::SCHEDULE_TOPIC, "0"), 2_598_919);
         assert_eq!(code("t", "2"), 2_598_919);
     }
 
@@ -194,7 +198,7 @@ mod tests {
         let bytes = record(
             "t",
             0,
-            "INNER_MULTI_DISPATCH\u{1}%LMQ%a,%LMQ%b\u{2}INNER_MULTI_QUEUE_OFFSET\u{1}4,5\u{2}",
+            "INNER_MULTI_DISPATCH\u{1}%LMQ%a,%LMQ%b,other\u{2}INNER_MULTI_QUEUE_OFFSET\u{1}4,5,6\u{2}",
         );
         let places: Vec<_> = of(&bytes)
             .into_iter()
@@ -205,7 +209,8 @@ mod tests {
             [
                 ("t".to_owned(), 3, 7),
                 ("%LMQ%a".to_owned(), 0, 4),
-                ("%LMQ%b".to_owned(), 0, 5)
+                ("%LMQ%b".to_owned(), 0, 5),
+                ("other".to_owned(), 3, 6)
             ]
         );
     }
