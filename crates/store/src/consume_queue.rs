@@ -19,6 +19,7 @@ use self::ext::Ext;
 use crate::error::StoreError;
 use crate::sequence::{Place, Sequence};
 
+pub(crate) use self::entry::MAX_OFFSET;
 pub use self::entry::{BATCH_ENTRY_SIZE, ENTRY_SIZE, QueueEntry, QueueKind, QueueUnit};
 
 /// Bytes of entries that may wait in one queue before whoever appends writes them itself.
@@ -322,8 +323,9 @@ impl Queue {
         let gone = |slot| Ok(self.physical_from(slot)?.is_none_or(|at| at < min_physical));
         let low = partition_point(first, end, gone)?;
         if low > first {
+            let min = self.offset_of(low)?.min(self.max_offset());
             self.first.store(low, Ordering::Release);
-            self.min.store(self.offset_of(low)?, Ordering::Release);
+            self.min.store(min, Ordering::Release);
         }
         self.entries.drop_before(low * self.entry_size())?;
         let Some(ext) = self.ext.get() else {

@@ -22,7 +22,7 @@ use wire::message::record::{
 
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
-use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit};
+use crate::consume_queue::{MAX_OFFSET, Queue, QueueEntry, QueueKind, QueueUnit};
 use crate::delay_levels::DelayLevels;
 use crate::disk::File;
 use crate::dispatch::{Dispatch, dispatches};
@@ -248,6 +248,17 @@ impl Store {
             store_timestamp,
         } = dispatch;
         let position = unit.entry.physical_offset;
+        let number = unit.queue_offset;
+        if !(0..=MAX_OFFSET).contains(&number) {
+            tracing::warn!(
+                topic,
+                queue = queue_id,
+                number,
+                position,
+                "the number of a message is damaged"
+            );
+            return Ok(());
+        }
         let queue = match self.queues.get_or_make(topic, *queue_id, *kind) {
             Ok(queue) => queue,
             Err(error @ StoreError::Io { .. }) => return Err(error),
@@ -256,7 +267,6 @@ impl Store {
                 return Ok(());
             }
         };
-        let number = unit.queue_offset;
         let last = queue.last_entry()?;
         if number == 0 && last.is_some_and(|last| last.is_before(&unit.entry)) {
             // The log says that the topic was deleted and made anew since.
@@ -287,9 +297,6 @@ impl Store {
             return Ok(());
         }
         if min == max && number != max {
-            if number < 0 {
-                return Ok(());
-            }
             queue.start_at(number)?;
         } else if number > max && !self.fill_gap(&queue, unit)? {
             return Ok(());

@@ -34,6 +34,9 @@ pub const ENTRY_SIZE: usize = 20;
 /// Bytes of an entry of a batch queue.
 pub const BATCH_ENTRY_SIZE: usize = 46;
 
+/// The largest number of a message that is taken for one: its entry's place can be computed.
+pub(crate) const MAX_OFFSET: i64 = i64::MAX / 64;
+
 /// What a queue's entries stand for (`CQType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueueKind {
@@ -120,7 +123,7 @@ pub struct QueueUnit {
 impl QueueUnit {
     /// Number of the message behind.
     pub fn end(&self) -> i64 {
-        self.queue_offset.saturating_add(i64::from(self.count))
+        self.queue_offset + i64::from(self.count)
     }
 
     /// Reads the entry in a place of a queue; `None` where none was written.
@@ -136,7 +139,8 @@ impl QueueUnit {
                 (first, i16::from_be_bytes(*rest.first_chunk()?))
             }
         };
-        (queue_offset >= 0 && count > 0).then_some(QueueUnit {
+        let is_one = (0..=MAX_OFFSET).contains(&queue_offset) && count > 0;
+        is_one.then_some(QueueUnit {
             queue_offset,
             count,
             entry,

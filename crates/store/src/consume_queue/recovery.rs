@@ -73,8 +73,8 @@ impl Queue {
             QueueKind::Simple => (first, end),
             QueueKind::Batch if first == end => (self.min_offset(), self.min_offset()),
             QueueKind::Batch => {
-                let last = self.unit(end - 1)?;
-                (self.offset_of(first)?, last.map_or(0, |unit| unit.end()))
+                let max = self.unit(end - 1)?.map_or(0, |unit| unit.end());
+                (self.offset_of(first)?.min(max), max)
             }
         };
         self.set_ends((first, end), (min, max));

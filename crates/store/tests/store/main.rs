@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod batch_queues;
 mod behaviour;
 mod common;
 mod damage;
