@@ -11,20 +11,27 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use server::{Client, Server, TIMEOUT, expect, message, pull};
 use tempfile::TempDir;
 use transport::HandlerTable;
+use wire::body::json;
+use wire::body::queue::QueryConsumeQueueResponseBody;
 use wire::code::ResponseCode;
 use wire::command::{
-    PullMessage, QueryConsumerOffset, SendMessageV2, UpdateAndCreateTopic, UpdateConsumerOffset,
+    ConsumerSendMsgBack, PullMessage, QueryConsumeQueue, QueryConsumerOffset, SendBatchMessage,
+    SendMessageV2, UpdateAndCreateTopic, UpdateConsumerOffset,
 };
 use wire::frame::SerializeType;
 use wire::header::offset::{QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
-use wire::header::send::SendMessageRequestV2;
+use wire::header::pull::{PullMessageResponse, QueryConsumeQueueRequest};
+use wire::header::send::{ConsumerSendMsgBackRequest, SendMessageRequestV2, SendMessageResponse};
 use wire::header::topic::CreateTopicRequest;
+use wire::message::body::BatchMessage;
 use wire::message::compression::CompressionType;
+use wire::message::id::OffsetMessageId;
 use wire::message::names::TOOLS_CONSUMER_GROUP;
 use wire::message::sys_flag;
 
@@ -431,6 +438,114 @@ fn following_ends_when_nobody_reads_on() {
         assert!(Instant::now() < deadline, "it goes on and on");
     };
     assert!(status.success());
+}
+
+/// A batch of messages with keys of their own.
+fn batch(count: usize) -> Bytes {
+    let mut batch = BytesMut::new();
+    for number in 0..count {
+        let body = format!("inner {number}");
+        let properties = format!("KEYS\u{1}key{number}\u{2}");
+        let message = BatchMessage {
+            flag: 0,
+            body: body.as_bytes(),
+            properties: properties.as_bytes(),
+        };
+        message.encode_into(&mut batch).expect("a batch");
+    }
+    batch.freeze()
+}
+
+/// Batches of a topic with batch queues are one record each, and messages to everybody.
+#[tokio::test]
+async fn a_batch_kept_as_one_record_is_shown_message_by_message() {
+    let cluster = Cluster::start();
+    let client = Client::connect(&cluster.server.broker).await;
+    let topic = CreateTopicRequest {
+        topic: Cow::Borrowed("batches"),
+        default_topic: Cow::Borrowed("TBW102"),
+        read_queue_nums: 1,
+        write_queue_nums: 1,
+        perm: 6,
+        topic_filter_type: Cow::Borrowed("SINGLE_TAG"),
+        attributes: Some(Cow::Borrowed("+queue.type=BatchCQ")),
+        ..CreateTopicRequest::default()
+    };
+    let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
+    expect(&created, ResponseCode::Success);
+
+    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
+    let answer = client.ask::<SendBatchMessage>(&with_id, batch(3)).await;
+    expect(&answer, ResponseCode::Success);
+    let stored: SendMessageResponse<'_> = answer.header().expect("a header");
+    assert_eq!(
+        (stored.queue_offset, stored.batch_uniq_id.as_deref()),
+        (0, Some("id"))
+    );
+    let first = OffsetMessageId::decode(&stored.msg_id).expect("one id");
+    assert_eq!(client.send("batches", 0, "alone").await, 3);
+    // Clients that give a batch no id do not unwrap one either.
+    let without_id = message("batches", 0, "");
+    let answer = client.ask::<SendBatchMessage>(&without_id, batch(2)).await;
+    let stored: SendMessageResponse<'_> = answer.header().expect("a header");
+    assert_eq!((stored.queue_offset, &stored.batch_uniq_id), (4, &None));
+    assert_eq!(stored.msg_id.split(',').count(), 2);
+
+    // Only a batch may say that it is one.
+    let forged = message("batches", 0, "INNER_NUM\u{1}9\u{2}");
+    let answer = client.ask::<SendMessageV2>(&forged, "body").await;
+    expect(&answer, ResponseCode::MessageIllegal);
+    let mut flagged = message("elsewhere", 0, "INNER_NUM\u{1}2\u{2}");
+    flagged.sys_flag = sys_flag::message::INNER_BATCH;
+    let answer = client.ask::<SendMessageV2>(&flagged, batch(2)).await;
+    expect(&answer, ResponseCode::MessageIllegal);
+    // One message of a batch does not come back as the whole of it.
+    let back = ConsumerSendMsgBackRequest {
+        offset: first.offset,
+        group: Cow::Borrowed("team"),
+        delay_level: 1,
+        ..ConsumerSendMsgBackRequest::default()
+    };
+    let answer = client.ask::<ConsumerSendMsgBack>(&back, "").await;
+    expect(&answer, ResponseCode::SystemError);
+
+    // Who waits for the next message gets the batch that brings it.
+    let mut next = pull("team", "batches", 0, 6);
+    next.sys_flag |= sys_flag::pull::SUSPEND;
+    next.suspend_timeout_millis = TIMEOUT.as_millis() as i64;
+    let waiting = client
+        .start::<PullMessage>(&next, "")
+        .expect("a connection");
+    let answer = client.ask::<SendBatchMessage>(&with_id, batch(4)).await;
+    expect(&answer, ResponseCode::Success);
+    let got = waiting.wait(TIMEOUT).await.expect("an answer");
+    expect(&got, ResponseCode::Success);
+    let header: PullMessageResponse = got.header().expect("a header");
+    assert_eq!((header.next_begin_offset, header.max_offset), (10, 10));
+
+    let entries = QueryConsumeQueueRequest {
+        topic: Some(Cow::Borrowed("batches")),
+        count: 100,
+        ..QueryConsumeQueueRequest::default()
+    };
+    let answer = client.ask::<QueryConsumeQueue>(&entries, "").await;
+    let answer: QueryConsumeQueueResponseBody = json::read(&answer.body).expect("JSON");
+    assert_eq!((answer.max_queue_index, answer.queue_data.len()), (10, 5));
+
+    let shown = cluster.json(&["consume", "batches"], b"");
+    let shown: Vec<(i64, String)> = shown
+        .iter()
+        .map(|message| {
+            let offset = message["queueOffset"].as_i64().expect("an offset");
+            (offset, string(message, "body"))
+        })
+        .collect();
+    let bodies = [
+        "inner 0", "inner 1", "inner 2", "alone", "inner 0", "inner 1", "inner 0", "inner 1",
+        "inner 2", "inner 3",
+    ];
+    let expected: Vec<(i64, String)> = (0..).zip(bodies.map(str::to_owned)).collect();
+    assert_eq!(shown, expected);
 }
 
 /// Two members get messages; when one leaves the other one gets them all; none is lost.
