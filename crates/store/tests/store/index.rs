@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::common::{Setup, body_of, host, properties};
 use kerolox_store::*;
+use proptest::prelude::*;
 
 const EVERYTHING: Query<'static> = Query {
     topic: "t",
@@ -232,4 +233,39 @@ fn the_thread_follows_the_log() {
     let found = Arc::clone(&store);
     assert_eq!(find(&found, &EVERYTHING), ["m"]);
     store.close().unwrap();
+}
+
+/// Bytes that are somewhat like a file: small numbers, seldom others.
+fn file_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![6 => Just(0_u8), 3 => 0_u8..12, 1 => any::<u8>()];
+    prop::collection::vec(byte, 0..300)
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_in_an_index_file_hide_a_message_after_a_kill(bytes in file_bytes(), killed in any::<bool>()) {
+        let setup = setup();
+        let store = setup.open();
+        for body in [b"1", b"2", b"3"] {
+            send(&store, body);
+        }
+        store.close().unwrap();
+        drop(store);
+        let dir = Path::new("/store/index");
+        let len = 40 + 4 * 5 + 20 * 10;
+        for name in files(&setup) {
+            setup.disk.remove_file(&dir.join(name)).unwrap();
+        }
+        let file = setup.disk.open(&dir.join("20260101000000000"), OpenMode::Create).unwrap();
+        file.write_at(&bytes, 0).unwrap();
+        file.set_len(len).unwrap();
+        if killed {
+            setup.disk.open(Path::new("/store/abort"), OpenMode::Create).unwrap();
+        }
+        let store = setup.open();
+        let found = find(&store, &EVERYTHING);
+        prop_assert!(found.is_sorted_by(|a, b| a < b));
+        prop_assert!(found == ["1", "2", "3"] || !killed, "{:?}", found);
+        store.close().unwrap();
+    }
 }
