@@ -34,6 +34,12 @@ impl Random {
 
     /// So many random bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.below(256) as u8).collect()
+        let mut bytes = Vec::with_capacity(count + 4);
+        while bytes.len() < count {
+            let four = self.below(1 << 32) as u32;
+            bytes.extend_from_slice(&four.to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
     }
 }
