@@ -1,4 +1,6 @@
-//! `cargo xtask interop`: black-box scenarios with published clients.
+//! `cargo xtask interop`: black-box scenarios with published clients, and with the reference.
+
+mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ fn clients() -> PossibleValuesParser {
 pub(crate) enum Interop {
     /// The Java client, with JUnit; needs Maven and a JDK 17 or later
     Java(Java),
+    /// One store directory under the reference and Kerolox in turn; needs Maven and a JDK 17 or
+    /// later
+    Store(store::Store),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +52,7 @@ impl Interop {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Interop::Java(java) => java.run(),
+            Interop::Store(store) => store.run(),
         }
     }
 }

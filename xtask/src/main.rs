@@ -9,6 +9,7 @@ mod docs;
 mod fuzz;
 mod golden;
 mod interop;
+mod network;
 mod process;
 #[cfg(test)]
 mod tidy;

@@ -1,20 +1,17 @@
 //! The servers that are measured, each started with an empty store.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::network::{answers, free_ports};
 use crate::process::Result;
 
 /// How long a server may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// `GET_BROKER_RUNTIME_INFO`, as JSON.
-const QUESTION: &str = r#"{"code":28,"flag":0,"language":"JAVA","opaque":1,"serializeTypeCurrentRPC":"JSON","version":513}"#;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,35 +220,6 @@ impl Drop for Server {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Whether a server answers a question at this address now.
-fn answers(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else {
-        return false;
-    };
-    let length = QUESTION.len() as u32;
-    let mut frame = (length + 4).to_be_bytes().to_vec();
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(QUESTION.as_bytes());
-    let limit = stream.set_read_timeout(Some(PATIENCE));
-    limit.is_ok() && stream.write_all(&frame).is_ok() && stream.read_exact(&mut [0; 8]).is_ok()
-}
-
-/// The first of so many free ports in a row.
-fn free_ports(count: u16) -> Result<u16> {
-    for _ in 0..100 {
-        let first =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|bound| bound.local_addr());
-        let first = first
-            .map_err(|error| format!("no port is free: {error}"))?
-            .port();
-        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-        if first < u16::MAX - count && (first..first + count).all(free) {
-            return Ok(first);
-        }
-    }
-    Err(format!("no {count} free ports in a row were found"))
 }
 
 fn told(path: &Path, error: &std::io::Error) -> String {

@@ -1,0 +1,310 @@
+//! The brokers of the legs, and the Java programs that drive and read them.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::dump::{Dump, Line, parse};
+use crate::network::{answers, free_ports};
+use crate::process::{self, Result};
+
+/// How long a broker may take to start, to end, or to do what it does by itself.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at something that is waited for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Who runs a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Apache RocketMQ 5.5.0.
+    Reference,
+    Kerolox,
+}
+
+/// How a leg ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// SIGTERM, and the broker takes its time.
+    Stop,
+    /// SIGKILL, amid sends.
+    Kill,
+}
+
+/// What is needed to run legs.
+#[derive(Debug)]
+pub(super) struct Programs {
+    kerolox: PathBuf,
+    class_path: String,
+    /// Where everything here lies.
+    pub(super) folder: PathBuf,
+}
+
+impl Programs {
+    /// Builds Kerolox, fetches the reference and compiles the Java programs.
+    pub(super) fn prepare() -> Result<Self> {
+        let kerolox = super::super::release_binary()?;
+        let reference = super::super::reference_class_path()?;
+        let folder = process::target_dir()?.join("interop-store");
+        // What a run that failed has left.
+        let _ = fs::remove_dir_all(&folder);
+        let classes = folder.join("classes");
+        fs::create_dir_all(&classes).map_err(|error| told(&classes, &error))?;
+        let sources = process::root().join("tests/interop/java/store");
+        let mut compiler = Command::new("javac");
+        compiler.args(["--release", "17", "-Xlint:all,-processing,-classfile"]);
+        compiler.args(["-cp", &reference, "-d"]).arg(&classes);
+        for entry in fs::read_dir(&sources).map_err(|error| told(&sources, &error))? {
+            compiler.arg(entry.map_err(|error| told(&sources, &error))?.path());
+        }
+        process::run(&mut compiler)?;
+        let class_path = format!("{}:{reference}", classes.display());
+        Ok(Self {
+            kerolox,
+            class_path,
+            folder,
+        })
+    }
+
+    /// A JVM whose logs go below `home`.
+    fn java(&self, home: &Path, heap: &str, class: &str) -> Command {
+        let mut java = Command::new("java");
+        java.env("ROCKETMQ_HOME", home);
+        // Most of its life is its start.
+        java.args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.arg(format!("-Duser.home={}", home.display()));
+        java.args(["-cp", &self.class_path, class]);
+        java
+    }
+
+    /// What the reference's own store finds in a directory, which it recovers.
+    pub(super) fn read_store(&self, home: &Path, store: &Path) -> Result<Dump> {
+        let mut java = self.java(home, "-Xmx512m", "kerolox.store.ReadStore");
+        Dump::read(Teller::run(
+            java.arg(store).arg(home.join("broker.conf")),
+            home,
+        )?)
+    }
+
+    /// What a broker answers.
+    pub(super) fn read_broker(&self, home: &Path, broker: &Broker) -> Result<Dump> {
+        let mut java = self.java(home, "-Xmx512m", "kerolox.store.ReadBroker");
+        Dump::read(Teller::run(java.arg(broker.address.to_string()), home)?)
+    }
+
+    /// Has clients work with a broker; `sends` of 0 are endless.
+    pub(super) fn traffic(
+        &self,
+        home: &Path,
+        broker: &Broker,
+        leg: usize,
+        seed: u64,
+        sends: u32,
+        extras: &[&str],
+    ) -> Result<Teller> {
+        let mut java = self.java(home, "-Xmx512m", "kerolox.store.Traffic");
+        java.arg(broker.name_server.to_string())
+            .arg(broker.address.to_string());
+        java.args([leg.to_string(), seed.to_string(), sends.to_string()]);
+        Teller::run(java.args(extras), home)
+    }
+}
+
+/// A process that does not outlive its value.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let process = command.stdin(Stdio::null()).spawn();
+        let cannot = |error| format!("cannot run {:?}: {error}", command.get_program());
+        process.map(Self).map_err(cannot)
+    }
+
+    /// Starts one whose output goes behind that of earlier ones in a file.
+    fn spawn_logged(command: &mut Command, path: &Path) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(path);
+        let log = log.map_err(|error| told(path, &error))?;
+        let too = log.try_clone().map_err(|error| told(path, &error))?;
+        Self::spawn(command.stdout(log).stderr(too))
+    }
+
+    fn has_ended(&mut self) -> Result<bool> {
+        let ended = self.0.try_wait();
+        ended
+            .map(|status| status.is_some())
+            .map_err(|error| format!("a process is lost: {error}"))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        let killed = self.0.kill().and_then(|()| self.0.wait());
+        killed
+            .map(drop)
+            .map_err(|error| format!("a process cannot be killed: {error}"))
+    }
+
+    fn terminate(&self) -> Result<()> {
+        let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        let id = id.ok_or("a process has no number")?;
+        kill_process(id, Signal::TERM)
+            .map_err(|error| format!("a process cannot be ended: {error}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.kill();
+    }
+}
+
+/// A running Java program that tells what it does and finds.
+#[derive(Debug)]
+pub(super) struct Teller {
+    process: Process,
+    lines: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+impl Teller {
+    fn run(program: &mut Command, home: &Path) -> Result<Self> {
+        let log = home.join("java.log");
+        let file = File::options().create(true).append(true).open(&log);
+        let file = file.map_err(|error| told(&log, &error))?;
+        let mut process = Process::spawn(program.stdout(Stdio::piped()).stderr(file))?;
+        let output = process.0.stdout.take().ok_or("java has no output")?;
+        Ok(Self {
+            process,
+            lines: BufReader::new(output),
+            log,
+        })
+    }
+
+    /// What comes next; `None` when all is told and went well.
+    pub(super) fn next(&mut self) -> Result<Option<Line>> {
+        let mut line = String::new();
+        let failed = |what: String| format!("{what}; see {}", self.log.display());
+        match self.lines.read_line(&mut line) {
+            Ok(0) => {}
+            Ok(_) => return parse(&line).map(Some),
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        match self.process.0.wait() {
+            Ok(status) if status.success() => Ok(None),
+            Ok(status) => Err(failed(format!("a Java program ended with {status}"))),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+/// A running broker with a name server.
+#[derive(Debug)]
+pub(super) struct Broker {
+    process: Process,
+    name_server: SocketAddr,
+    address: SocketAddr,
+    _name_server: Process,
+}
+
+impl Broker {
+    /// Starts both on the store in `home`, and waits until the broker answers.
+    pub(super) fn start(
+        kind: Kind,
+        programs: &Programs,
+        home: &Path,
+        settings: &[&str],
+    ) -> Result<Self> {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let name_server = at(free_ports(1)?);
+        // The reference uses the ports two below and one above its broker's too.
+        let address = at(free_ports(4)? + 2);
+        let write = |name: &str, lines: &[String]| {
+            let path = home.join(name);
+            let written = fs::write(&path, lines.join("\n"));
+            written.map_err(|error| told(&path, &error)).map(|()| path)
+        };
+        let store = home.join("store");
+        let mut lines = vec![
+            "brokerName=broker-a".to_owned(),
+            "brokerIP1=127.0.0.1".to_owned(),
+            format!("namesrvAddr={name_server}"),
+            format!("listenPort={}", address.port()),
+            format!("haListenPort={}", address.port() + 1),
+            format!("storePathRootDir={}", store.display()),
+            format!("storePathCommitLog={}", store.join("commitlog").display()),
+        ];
+        lines.extend(settings.iter().map(|&line| line.to_owned()));
+        let broker_conf = write("broker.conf", &lines)?;
+        let lines = [
+            format!("listenPort={}", name_server.port()),
+            format!("kvConfigPath={}", home.join("kvConfig.json").display()),
+        ];
+        let name_server_conf = write("namesrv.conf", &lines)?;
+        let java =
+            |heap, class: &str| programs.java(home, heap, &format!("org.apache.rocketmq.{class}"));
+        let kerolox = |role: &str| {
+            let mut program = Command::new(&programs.kerolox);
+            program.arg(role);
+            program
+        };
+        let [mut for_names, mut for_messages] = match kind {
+            Kind::Kerolox => ["nameserver", "broker"].map(kerolox),
+            Kind::Reference => [
+                java("-Xmx256m", "namesrv.NamesrvStartup"),
+                java("-Xmx1g", "broker.BrokerStartup"),
+            ],
+        };
+        let run = |program: &mut Command, conf, log| {
+            Process::spawn_logged(program.arg("-c").arg(conf), &home.join(log))
+        };
+        let _name_server = run(&mut for_names, name_server_conf, "namesrv.log")?;
+        // A broker that does not find its name server tries again only after ten seconds.
+        until("the name server answers", || Ok(answers(name_server)))?;
+        let mut process = run(&mut for_messages, broker_conf, "broker.log")?;
+        until("the broker answers", || {
+            if process.has_ended()? {
+                return Err("the broker ends at its start".to_owned());
+            }
+            Ok(answers(address))
+        })?;
+        Ok(Self {
+            process,
+            name_server,
+            address,
+            _name_server,
+        })
+    }
+
+    /// Ends the broker at once; its name server ends with this value.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Asks the broker to end, and waits until it has.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.process.terminate()?;
+        until("the broker has ended", || self.process.has_ended())
+    }
+}
+
+/// Looks again and again until something is so.
+pub(super) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !so()? {
+        if started.elapsed() > PATIENCE {
+            return Err(format!("after {} s not: {what}", PATIENCE.as_secs()));
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+pub(super) fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
