@@ -1,9 +1,9 @@
 //! How far each group has come in each queue (`ConsumerOffsetManager`).
 //!
 //! Kept in `config/consumerOffset.json`, a `ConsumerOffsetSerializeWrapper`: the table's data
-//! version, and the offsets by `topic@group` and queue. A broker of the reference that has light
-//! message queues switched on keeps them in `lmqConsumerOffset.json` instead; that file is read
-//! where the other one is missing.
+//! version, and the offsets by `topic@group` and queue. With `enableLmq` they are kept in
+//! `lmqConsumerOffset.json` instead, where the groups of light queues have a table of their own
+//! (`LmqConsumerOffsetManager`). Where the one file is missing, the other one is read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use store::{Clock, Disk};
 use wire::body::json;
 use wire::body::offset::ConsumerOffsetSerializeWrapper;
 use wire::body::version::DataVersion;
+use wire::message::names;
 
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
@@ -65,16 +66,26 @@ impl OffsetTable {
     ) -> Result<Self, BrokerError> {
         type Content = ConsumerOffsetSerializeWrapper;
         let dir = live.load().store.config_dir();
-        let path = dir.join("consumerOffset.json");
-        let (file, content) = TableFile::open::<Content>(Arc::clone(&disk), &path)?;
-        let content = match content {
-            Some(content) => content,
-            None => TableFile::open::<Content>(disk, &dir.join("lmqConsumerOffset.json"))?
-                .1
-                .unwrap_or_default(),
-        };
+        let mut files = ["consumerOffset.json", "lmqConsumerOffset.json"];
+        if live.load().broker.enable_lmq {
+            files.reverse();
+        }
+        let [path, other] = files.map(|name| dir.join(name));
+        let (file, mut content) = TableFile::open::<Content>(Arc::clone(&disk), &path)?;
+        if content.is_none() {
+            content = TableFile::open(disk, &other)?.1;
+            if content.is_some() {
+                let (path, other) = (path.display(), other.display());
+                tracing::info!("offsets are taken over from {other} into {path}");
+                file.touch();
+            }
+        }
+        let content = content.unwrap_or_default();
+        let light = content.lmq_offset_table.into_iter();
+        let light =
+            light.map(|(key, offset)| (key, QueueOffsets::from([(names::LMQ_QUEUE_ID, offset)])));
         let mut groups = Groups::new();
-        for (key, committed) in content.offset_table {
+        for (key, committed) in content.offset_table.into_iter().chain(light) {
             // Neither topics nor groups can have the separator in their names.
             let Some((topic, group)) = key.split_once(TOPIC_GROUP_SEPARATOR) else {
                 tracing::warn!(key, "offsets that are of no topic and group are dropped");
@@ -233,12 +244,17 @@ impl OffsetTable {
 
     /// The table as the file has it; also what a replica is given.
     pub(crate) fn encode(&self) -> Bytes {
+        let has_light = self.live.load().broker.enable_lmq;
         let mut offset_table = BTreeMap::new();
+        let mut lmq_offset_table = BTreeMap::new();
         for (group, topics) in &*self.groups.read() {
             for (topic, offsets) in topics {
                 let committed = &offsets.lock().committed;
-                if !committed.is_empty() {
-                    let key = format!("{topic}{TOPIC_GROUP_SEPARATOR}{group}");
+                let key = format!("{topic}{TOPIC_GROUP_SEPARATOR}{group}");
+                if has_light && names::is_lmq(group) {
+                    let offset = committed.get(&names::LMQ_QUEUE_ID);
+                    lmq_offset_table.extend(offset.map(|offset| (key, *offset)));
+                } else if !committed.is_empty() {
                     offset_table.insert(key, committed.clone());
                 }
             }
@@ -246,6 +262,7 @@ impl OffsetTable {
         let data_version = Some(*self.data_version.lock());
         json::write_pretty(&ConsumerOffsetSerializeWrapper {
             data_version,
+            lmq_offset_table,
             offset_table,
         })
     }
@@ -284,7 +301,10 @@ mod tests {
     use store::{MemoryDisk, OpenMode, SystemClock};
 
     fn open(disk: &MemoryDisk) -> OffsetTable {
-        let mut settings = BrokerSettings::default();
+        open_with(disk, BrokerSettings::default())
+    }
+
+    fn open_with(disk: &MemoryDisk, mut settings: BrokerSettings) -> OffsetTable {
         settings.store.store_path_root_dir = "/store".into();
         OffsetTable::open(
             Arc::new(disk.clone()),
@@ -382,6 +402,40 @@ mod tests {
         let offsets = open(&disk);
         assert_eq!(offsets.query("fx-g-order", "fx-order", 0), Some(120));
         assert_eq!(offsets.query("fx-g-retry", "%RETRY%fx-g-retry", 0), Some(3));
+    }
+
+    #[test]
+    fn with_light_queues_the_other_file_is_kept() {
+        let disk = MemoryDisk::new();
+        let golden = br#"{"lmqOffsetTable":{"%LMQ%a@%LMQ%g":7},"offsetTable":{"orders@g":{1:5}}}"#;
+        put(&disk, "lmqConsumerOffset.json", golden);
+        put(
+            &disk,
+            "consumerOffset.json",
+            br#"{"offsetTable":{"orders@g":{1:2}}}"#,
+        );
+        let light = || {
+            let mut settings = BrokerSettings::default();
+            settings.broker.enable_lmq = true;
+            open_with(&disk, settings)
+        };
+        let offsets = light();
+        assert_eq!(offsets.query("%LMQ%g", "%LMQ%a", 0), Some(7));
+        assert_eq!(offsets.query("g", "orders", 1), Some(5));
+        offsets.commit("%LMQ%g", "%LMQ%a", 0, 8);
+        offsets.persist().unwrap();
+
+        let written: ConsumerOffsetSerializeWrapper = json::read(&light().encode()).unwrap();
+        assert_eq!(written.lmq_offset_table["%LMQ%a@%LMQ%g"], 8);
+        assert_eq!(
+            written.offset_table["orders@g"],
+            QueueOffsets::from([(1, 5)])
+        );
+        assert_eq!(
+            open(&disk).query("g", "orders", 1),
+            Some(2),
+            "the plain file is as it was"
+        );
     }
 
     proptest! {

@@ -34,6 +34,9 @@ config::settings! {
         "traceTopicEnable" trace_topic_enable: bool = false;
         /// Whether clients are asked to trace.
         "traceOn" trace_on: bool = true, reloadable;
+        /// Whether the offsets of groups are in `lmqConsumerOffset.json` and not in
+        /// `consumerOffset.json`, as in a store of the reference with light queues.
+        "enableLmq" enable_lmq: bool = false;
         /// Region that is written into every message.
         "regionId" region_id: String = "DefaultRegion".into();
         /// Time before which nothing may be sent here, in milliseconds since 1970.

@@ -13,6 +13,10 @@ use super::version::DataVersion;
 pub struct ConsumerOffsetSerializeWrapper {
     /// Version of the table.
     pub data_version: Option<DataVersion>,
+    /// Offsets of the groups of light queues, by `topic@group`; only in `lmqConsumerOffset.json`
+    /// (`LmqConsumerOffsetManager`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lmq_offset_table: BTreeMap<String, i64>,
     /// Offsets by `topic@group` and queue.
     pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
 }

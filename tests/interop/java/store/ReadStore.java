@@ -129,20 +129,26 @@ public final class ReadStore {
         int id = queue.getQueueId();
         Lines.print("queue", "topic", topic, "queue", id, "min", queue.getMinOffsetInQueue(), "max", queue.getMaxOffsetInQueue());
         List<MessageExt> messages = new ArrayList<>();
-        ReferredIterator<CqUnit> entries = queue.iterateFrom(queue.getMinOffsetInQueue());
-        while (entries != null && entries.hasNext()) {
-            CqUnit entry = entries.next();
-            byte[] record = record(entry);
-            MessageExt message = Lines.decode(record);
-            Map<String, Object> line = Lines.message(message, record);
-            line.put("inQueue", topic);
-            line.put("tagsCode", entry.getTagsCode());
-            line.put("at", entry.getQueueOffset());
-            line.put("count", entry.getBatchNum());
-            Lines.print(line);
-            messages.add(message);
-        }
-        if (entries != null) {
+        long next = queue.getMinOffsetInQueue();
+        while (next < queue.getMaxOffsetInQueue()) {
+            // Ends where a file of the queue does.
+            ReferredIterator<CqUnit> entries = queue.iterateFrom(next);
+            if (entries == null) {
+                throw new IllegalStateException(topic + " " + id + " has no entry " + next + ", before its end");
+            }
+            while (entries.hasNext()) {
+                CqUnit entry = entries.next();
+                byte[] record = record(entry);
+                MessageExt message = Lines.decode(record);
+                Map<String, Object> line = Lines.message(message, record);
+                line.put("inQueue", topic);
+                line.put("tagsCode", entry.getTagsCode());
+                line.put("at", entry.getQueueOffset());
+                line.put("count", entry.getBatchNum());
+                Lines.print(line);
+                messages.add(message);
+                next = entry.getQueueOffset() + entry.getBatchNum();
+            }
             entries.release();
         }
         Set<Long> times = new TreeSet<>();

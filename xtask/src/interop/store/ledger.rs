@@ -175,12 +175,14 @@ impl Ledger {
                 "{id} is not where it was acknowledged: {promise:?}, but at {places:?}"
             ));
         }
-        for (_, _, content) in places {
+        for (place, _, content) in places {
             let wanted = &promise.content;
             let differs = wanted.body != content.body || wanted.flag != content.flag;
             let missing = wanted
                 .properties
                 .iter()
+                // Not what a message says, but how it shall be stored; no copy has to wait.
+                .filter(|(name, _)| *place == promise.place || *name != "WAIT")
                 .find(|&(name, value)| content.properties.get(name) != Some(value));
             if differs || missing.is_some() {
                 faults.add(format!(
