@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use store::{
-    Append, Disk, File, Key, MemoryDisk, OpenMode, Query, Store, StoreConfig, StoreOptions,
+    Append, Disk, Key, MemoryDisk, OpenMode, Query, Store, StoreConfig, StoreOptions,
 };
 
 /// Bytes of a file with 8 slots and room for 19 entries.
