@@ -442,9 +442,11 @@ impl CommitLog {
                 tracing::warn!(file = %self.path(last).display(), position = end, "clearing what stands behind the end of the log");
                 file.set_len(at)
                     .and_then(|()| file.set_len(self.file_size as u64))
-                    .and_then(|()| file.sync_data())
                     .map_err(failed)?;
             }
+            // Also if it is clear already: whoever cleared it may have been killed before that
+            // was on the disk.
+            file.sync_data().map_err(failed)?;
         }
         let mut tail = self.tail.lock();
         tail.file = None;
