@@ -29,8 +29,6 @@ const SCHEDULE_QUEUES: i32 = 18;
 const REVIVE_QUEUES: i32 = 8;
 /// Queues of the topic for benchmarks.
 const BENCHMARK_QUEUES: i32 = 1024;
-/// Topic of messages that wait for a time.
-const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 
 /// A topic as it is now; a change replaces it.
 #[derive(Debug)]
@@ -395,7 +393,7 @@ fn system_topics(settings: &BrokerSettings) -> Vec<TopicConfig> {
         with_perm(topic(&member_group, 1), perm::INHERIT),
         topic(names::TRANS_HALF_TOPIC, 1),
         topic(names::TRANS_OP_HALF_TOPIC, 1),
-        topic(TIMER_TOPIC, 1),
+        topic(names::TIMER_TOPIC, 1),
     ];
     if broker.auto_create_topic_enable {
         let model = topic(

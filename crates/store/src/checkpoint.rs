@@ -9,7 +9,8 @@
 //! | 16 | 8 | index: store timestamp of the last record whose index entries are flushed |
 //! | 24 | 8 | master's flushed offset, for replication |
 //! | 32 | 8 | confirmed physical offset |
-//! | 40 | 4056 | zero |
+//! | 40 | 8 | physical offset up to which queue entries were made; left as it is |
+//! | 48 | 4048 | zero |
 //!
 //! After a kill, recovery starts in the newest log file whose first record was stored 3 seconds
 //! or more before both the log's and the queues' time, for the reference as for us. So the

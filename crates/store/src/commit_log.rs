@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use wire::message::record::{BLANK_HEAD_SIZE, encode_blank};
+use wire::message::record::{BLANK_HEAD_SIZE, PHYSICAL_OFFSET_POSITION, RecordRef, encode_blank};
 
 use crate::disk::{Disk, File};
 use crate::error::StoreError;
@@ -289,6 +289,23 @@ impl CommitLog {
         Ok((count == len).then_some(bytes))
     }
 
+    /// The record that begins at a position; `None` where none does or it is gone.
+    pub(crate) fn message(&self, position: i64) -> Result<Option<Bytes>, StoreError> {
+        let Some(head) = self.read(position, PHYSICAL_OFFSET_POSITION + 8)? else {
+            return Ok(None);
+        };
+        // Before so many bytes are read, the record has to say that it is here.
+        let (Some(size), Some(says)) = (head.first_chunk(), head.last_chunk()) else {
+            return Ok(None);
+        };
+        let size = usize::try_from(i32::from_be_bytes(*size)).unwrap_or(0);
+        if i64::from_be_bytes(*says) != position {
+            return Ok(None);
+        }
+        let bytes = self.read(position, size)?;
+        Ok(bytes.filter(|bytes| RecordRef::parse(bytes).is_ok()))
+    }
+
     /// Whether the log has these bytes in one file.
     pub(crate) fn contains(&self, position: i64, len: usize) -> bool {
         let Some(end) = i64::try_from(len)
@@ -400,6 +417,13 @@ impl CommitLog {
         // Whoever made them may have been killed before they were flushed.
         self.names_changed.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Knows the files that begin at these positions, however long they are, and lets readers see
+    /// all of them: for a log that is not to be changed.
+    pub(crate) fn look_at(&self, starts: Vec<i64>) {
+        *self.files.write() = starts;
+        self.set_end_behind_files();
     }
 
     /// Lets readers see everything up to the end of the last file, while recovery looks for the

@@ -9,7 +9,7 @@
 //! loses at most those, and recovery takes them from the commit log again.
 
 mod entry;
-mod ext;
+pub(crate) mod ext;
 mod recovery;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -68,7 +68,7 @@ pub trait Disk: Send + Sync + 'static {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Gives a file another name, replacing a file that had it.
+    /// Gives a file another name, replacing a file that had it; or a directory one that is free.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a directory survive a power failure.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -79,6 +79,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Takes the exclusive lock of a file, which is made where it is missing. `None`: another
     /// holds it. Dropping the lock releases it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+    /// Whether somebody holds the lock of a file; that there is no such file means no. Nothing is
+    /// made or taken.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file. Reads and writes may come from several threads.

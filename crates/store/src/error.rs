@@ -28,6 +28,18 @@ pub enum StoreError {
         /// The data directory.
         root: PathBuf,
     },
+    /// There is no store in a directory.
+    #[error(
+        "{} is no store directory: give the one that storePathRootDir names, with `commitlog` in it{}",
+        root.display(),
+        if *inside { ", here its directory `store`" } else { "" }
+    )]
+    NotAStore {
+        /// The directory.
+        root: PathBuf,
+        /// Whether there is one in its directory `store`.
+        inside: bool,
+    },
     /// A file of the log or of a queue has a length its settings do not allow.
     #[error(
         "{} is {len} bytes long, but {key} is {expected}: set {key} to the value the directory was written with",
@@ -143,7 +155,7 @@ fn advice(error: &io::Error) -> &'static str {
             "free some space, writing goes on by itself"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "let the broker's user write there"
+            "give the user of this process access to it"
         }
         io::ErrorKind::NotFound => "see whether somebody removed it",
         _ => "check the disk",

@@ -62,6 +62,17 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, StoreError
     Ok(found)
 }
 
+/// The length that most of the files have, the greatest of several; `None` without files that
+/// have one.
+pub(crate) fn usual_len(files: &[Found]) -> Option<u64> {
+    let mut counts = HashMap::new();
+    for file in files.iter().filter(|file| file.len > 0) {
+        *counts.entry(file.len).or_insert(0) += 1;
+    }
+    let usual = counts.into_iter().max_by_key(|(len, count)| (*count, *len));
+    usual.map(|(len, _)| len)
+}
+
 /// Finds the files of a sequence and brings them to their full length. A file that is too short
 /// is extended if a power failure may have cut it, or if its neighbours show that the length is
 /// right; any other wrong length is refused, since it cannot change.
@@ -96,6 +107,24 @@ pub(crate) fn load(
         }
     }
     Ok(found.iter().map(|file| file.start).collect())
+}
+
+/// Where the last byte of a file that is not zero ends; `None` where all are.
+pub(crate) fn data_end(file: &dyn File) -> io::Result<Option<u64>> {
+    let (mut at, mut end) = (0, None);
+    let mut bytes = vec![0; 1 << 16];
+    while let Some(next) = file.next_data(at)? {
+        let count = file.read_at(&mut bytes, next)?;
+        let read = bytes.get(..count).unwrap_or_default();
+        if let Some(last) = read.iter().rposition(|byte| *byte != 0) {
+            end = Some(next + last as u64 + 1);
+        }
+        if count == 0 {
+            break;
+        }
+        at = next + count as u64;
+    }
+    Ok(end)
 }
 
 /// Makes a directory, so that it survives a power failure from now on.

@@ -17,6 +17,7 @@
 //! - `index`: where the messages with a key are
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
+//! - `timer_wheel`, `timer_log`, `timer_checkpoint`: messages with a time of their own
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
 //!
 //! Threads: whoever calls does the work. Three threads of the store flush the log (`flush`), which
@@ -41,7 +42,9 @@ mod files;
 mod flush;
 mod get_messages;
 mod index;
+mod log_scan;
 mod lookup;
+mod offline;
 mod queue_table;
 mod recovery;
 mod retention;
@@ -50,6 +53,9 @@ mod settings;
 mod store;
 mod tail_cache;
 mod time_zone;
+mod timer_checkpoint;
+mod timer_log;
+mod timer_wheel;
 mod write_behind;
 
 pub use append::{Append, Appended, Arrival, ArrivalListener, TagsCode};
@@ -63,6 +69,14 @@ pub use error::StoreError;
 pub use flush::Flushed;
 pub use get_messages::{AllMessages, GetMessages, GetStatus, MessageFilter};
 pub use index::{Key, Query, QueryResult};
+pub use log_scan::{LogFault, LogItem, LogScan};
 pub use lookup::Boundary;
+pub use offline::{
+    Finding, OfflineQueue, OfflineStore, Place, Repaired, Report, Severity, TimerChain, Verified,
+    layout, repair,
+};
 pub use settings::{FlushDiskType, StoreConfig};
 pub use store::{Store, StoreOptions};
+pub use timer_checkpoint::{TIMER_CHECKPOINT_SIZE, TimerCheckpoint};
+pub use timer_log::{TIMER_ENTRY_SIZE, TimerEntry};
+pub use timer_wheel::{TIMER_SLOT_SIZE, TimerSlot};

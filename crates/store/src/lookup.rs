@@ -45,24 +45,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if the disk fails.
     pub fn message(&self, physical_offset: i64) -> Result<Option<Bytes>, StoreError> {
-        // Enough for the size and the record's own idea of where it is.
-        const HEAD: usize = 36;
-        let Some(head) = self.log.read(physical_offset, HEAD)? else {
-            return Ok(None);
-        };
-        let size = match head.first_chunk() {
-            Some(size) => i32::from_be_bytes(*size),
-            None => return Ok(None),
-        };
-        let Some(bytes) = self
-            .log
-            .read(physical_offset, usize::try_from(size).unwrap_or(0))?
-        else {
-            return Ok(None);
-        };
-        let begins_here = RecordRef::parse(&bytes)
-            .is_ok_and(|record| record.physical_offset() == physical_offset);
-        Ok(begins_here.then_some(bytes))
+        self.log.message(physical_offset)
     }
 
     /// The record of a queue's message; `None` where there is none or it is gone.

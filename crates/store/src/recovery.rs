@@ -6,29 +6,49 @@
 //! the queues' files behind that is replaced. So the time this takes depends on what was not
 //! flushed, not on how much is stored.
 //!
-//! A record is taken if its lengths agree, its body has its CRC (or the whole of it, if it carries
-//! one) and it says itself that it is where it is. The log ends where no record follows. Where records do follow behind damaged
-//! bytes, those are left out and the rest is kept: unlike the reference
-//! (`CommitLog.recoverNormally`, `recoverAbnormally`), which drops everything behind the first
-//! damaged byte. A message that is missing leaves its number empty, so that the messages behind
-//! it keep theirs. A message with the number 0 behind others of its queue begins the queue anew:
-//! its topic was deleted in between.
+//! Where records follow behind damaged bytes, those are left out and the rest is kept
+//! ([`LogScan`]): unlike the reference (`CommitLog.recoverNormally`, `recoverAbnormally`), which
+//! drops everything behind the first damaged byte. A message that is missing leaves its number
+//! empty, so that the messages behind it keep theirs. A message with the number 0 behind others of
+//! its queue begins the queue anew: its topic was deleted in between.
 
 use std::sync::Arc;
 
-use wire::message::record::{
-    BLANK_MAGIC, LogEntry, MIN_RECORD_SIZE, PHYSICAL_OFFSET_POSITION, RecordRef, RecordVersion,
-};
+use wire::message::record::{MIN_RECORD_SIZE, RecordRef};
 
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::consume_queue::{MAX_OFFSET, Queue, QueueEntry, QueueKind, QueueUnit};
 use crate::delay_levels::DelayLevels;
-use crate::disk::File;
 use crate::dispatch::{Dispatch, dispatches};
 use crate::error::StoreError;
+use crate::log_scan::{self, LogItem, LogScan};
 use crate::settings::StoreConfig;
 use crate::store::Store;
+
+impl CommitLog {
+    /// Where the newest file begins before which everything was flushed.
+    pub(crate) fn rebuild_from(
+        &self,
+        settings: &StoreConfig,
+        checkpoint: Checkpoint,
+    ) -> Result<i64, StoreError> {
+        let flushed = 1..=checkpoint.recovery_timestamp();
+        let files = self.files().clone();
+        for start in files.into_iter().rev() {
+            let first = self.message(start)?;
+            let stored = first.as_deref().and_then(|bytes| {
+                let record = RecordRef::parse(bytes).ok()?;
+                log_scan::check(&record, start, settings).ok()?;
+                Some(record.store_timestamp())
+            });
+            if stored.is_some_and(|stored| flushed.contains(&stored)) {
+                return Ok(start);
+            }
+        }
+        Ok(self.begin())
+    }
+}
 
 /// Where to begin reading, and what to enter into the queues.
 struct Plan {
@@ -51,7 +71,7 @@ impl Store {
         self.log.load(was_killed)?;
         self.log.set_end_behind_files();
         let killed_at = if was_killed {
-            Some(self.rebuild_from(&settings, checkpoint)?)
+            Some(self.log.rebuild_from(&settings, checkpoint)?)
         } else {
             None
         };
@@ -73,10 +93,17 @@ impl Store {
         }
 
         let levels = settings.delay_levels();
-        let mut scan = Scan::new(&self.log, &settings, plan.from);
+        let mut scan = LogScan::new(&self.log, &settings, plan.from);
         // What stands in front of this position is in the queues, or was taken out of them.
         let mut entered = plan.from;
-        while let Some((record, at)) = scan.next()? {
+        while let Some(item) = scan.next()? {
+            let (record, at) = match item {
+                LogItem::Record(record, at) => (record, at),
+                LogItem::Damage { from, to, fault } => {
+                    tracing::warn!(from, to, %fault, "damaged bytes in the commit log are left out");
+                    continue;
+                }
+            };
             if plan.rebuild {
                 self.enter(&record, at, &levels)?;
             }
@@ -84,15 +111,17 @@ impl Store {
                 entered = at + record.total_size() as i64;
             }
         }
-        let end = scan.end;
-        let timestamp = match scan.timestamp {
+        let end = scan.end();
+        let timestamp = match scan.timestamp() {
             0 => checkpoint.log_timestamp,
             last => last,
         };
         if entered < end {
-            let mut rest = Scan::new(&self.log, &settings, entered);
-            while let Some((record, at)) = rest.next()? {
-                self.enter(&record, at, &levels)?;
+            let mut rest = LogScan::new(&self.log, &settings, entered);
+            while let Some(item) = rest.next()? {
+                if let LogItem::Record(record, at) = item {
+                    self.enter(&record, at, &levels)?;
+                }
             }
         }
         self.log.truncate(end, timestamp)?;
@@ -105,27 +134,6 @@ impl Store {
         }
         tracing::info!(begin = self.log.begin(), end, "the commit log is ready");
         Ok(())
-    }
-
-    /// Where the newest file begins before which everything was flushed.
-    fn rebuild_from(
-        &self,
-        settings: &StoreConfig,
-        checkpoint: Checkpoint,
-    ) -> Result<i64, StoreError> {
-        let flushed = 1..=checkpoint.recovery_timestamp();
-        let files = self.log.files().clone();
-        for start in files.into_iter().rev() {
-            let first = self.message(start)?;
-            let stored = first.as_deref().and_then(|bytes| {
-                let record = RecordRef::parse(bytes).ok()?;
-                is_whole(&record, start, settings).then(|| record.store_timestamp())
-            });
-            if stored.is_some_and(|stored| flushed.contains(&stored)) {
-                return Ok(start);
-            }
-        }
-        Ok(self.log.begin())
     }
 
     fn plan(
@@ -377,263 +385,5 @@ impl Store {
             self.queues.remove_topic_dirs(&topic);
         }
         self.log.truncate(0, 0)
-    }
-}
-
-/// Where the log goes on behind damaged bytes at a position, if the record in front of them was
-/// stored at a time; `None` if it does not.
-pub(crate) fn behind_damage(
-    log: &CommitLog,
-    settings: &StoreConfig,
-    at: i64,
-    timestamp: i64,
-) -> Result<Option<i64>, StoreError> {
-    let mut scan = Scan::new(log, settings, at);
-    scan.timestamp = timestamp;
-    scan.resume(at)
-}
-
-/// Whether a record is what was stored, and where it was stored.
-pub(crate) fn is_whole(record: &RecordRef<'_>, at: i64, settings: &StoreConfig) -> bool {
-    if record.physical_offset() != at {
-        return false;
-    }
-    if !settings.check_crc_on_recover {
-        return true;
-    }
-    if settings.force_verify_prop_crc || record.record_crc().is_some() {
-        return record.check_record_crc().is_ok();
-    }
-    // No CRC covers the properties. Where a power failure lost the record's end it is zero,
-    // which no property ends in.
-    record.check_body_crc().is_ok() && record.properties_bytes().last() != Some(&0)
-}
-
-/// Reads the records of the log one by one until it ends.
-struct Scan<'a> {
-    log: &'a CommitLog,
-    settings: &'a StoreConfig,
-    window: Window,
-    /// Position behind the last record taken.
-    end: i64,
-    /// Store timestamp of that record.
-    timestamp: i64,
-}
-
-/// What stands at a position.
-enum At {
-    Record(usize),
-    /// The rest of the file is blank.
-    Blank,
-    /// Neither.
-    Nothing,
-}
-
-impl<'a> Scan<'a> {
-    fn new(log: &'a CommitLog, settings: &'a StoreConfig, from: i64) -> Scan<'a> {
-        Scan {
-            log,
-            settings,
-            window: Window::default(),
-            end: from,
-            timestamp: 0,
-        }
-    }
-
-    /// The next record and its position.
-    fn next(&mut self) -> Result<Option<(RecordRef<'_>, i64)>, StoreError> {
-        let (at, size) = loop {
-            let at = self.end;
-            match self.look(at)? {
-                At::Record(size) => break (at, size),
-                At::Blank => self.end = self.next_file(at),
-                At::Nothing => match self.resume(at)? {
-                    Some(position) => {
-                        tracing::warn!(
-                            from = at,
-                            to = position,
-                            "damaged bytes in the commit log are left out"
-                        );
-                        self.end = position;
-                    }
-                    None => return Ok(None),
-                },
-            }
-        };
-        let record = self
-            .window
-            .get(at, size)
-            .and_then(|bytes| RecordRef::parse(bytes).ok());
-        if let Some(record) = &record {
-            self.end = at + size as i64;
-            self.timestamp = record.store_timestamp();
-        }
-        Ok(record.map(|record| (record, at)))
-    }
-
-    fn next_file(&self, at: i64) -> i64 {
-        self.log.file_start(at) + self.log.file_size()
-    }
-
-    /// Looks at what stands at a position; of a record, all bytes are in the window then.
-    fn look(&mut self, at: i64) -> Result<At, StoreError> {
-        const HEAD: usize = PHYSICAL_OFFSET_POSITION + 8;
-        let rest = (self.next_file(at) - at) as usize;
-        if !self.window.load(self.log, at, HEAD.min(rest))? {
-            return Ok(At::Nothing);
-        }
-        let head = self.window.get(at, HEAD.min(rest)).unwrap_or_default();
-        if let Ok(LogEntry::Blank { size }) = LogEntry::parse(head) {
-            return Ok(if size as usize == rest {
-                At::Blank
-            } else {
-                At::Nothing
-            });
-        }
-        let size = i32_at(head, 0).and_then(|size| usize::try_from(size).ok());
-        let is_record = i32_at(head, 4).and_then(RecordVersion::of_magic).is_some();
-        // Before so many bytes are read, the record has to say that it is here.
-        let position = head
-            .get(PHYSICAL_OFFSET_POSITION..)
-            .and_then(<[u8]>::first_chunk)
-            .map(|bytes| i64::from_be_bytes(*bytes));
-        let Some(size) = size.filter(|size| is_record && *size <= rest && position == Some(at))
-        else {
-            return Ok(At::Nothing);
-        };
-        if !self.window.load(self.log, at, size)? {
-            return Ok(At::Nothing);
-        }
-        let bytes = self.window.get(at, size).unwrap_or_default();
-        match RecordRef::parse(bytes) {
-            Ok(record) if is_whole(&record, at, self.settings) => Ok(At::Record(size)),
-            _ => Ok(At::Nothing),
-        }
-    }
-
-    /// Where the log goes on behind damaged bytes; `None` if this is its end.
-    ///
-    /// Something that looks like a record may be left from before the log was cut here, so it
-    /// has to be younger than the last one taken.
-    fn resume(&mut self, at: i64) -> Result<Option<i64>, StoreError> {
-        let file_end = self.next_file(at);
-        let Some(file) = self.log.file(self.log.file_start(at))? else {
-            return self.resume_in_next_file(file_end);
-        };
-        let mut from = at + 1;
-        while let Some(found) = self.find_magic(&*file, from, file_end)? {
-            match self.look(found)? {
-                At::Record(size) if self.is_younger(found, size) => return Ok(Some(found)),
-                // Nothing of this file follows, but whether it ends here tells the next one.
-                At::Blank => {
-                    return Ok(self.resume_in_next_file(file_end)?.map(|_| found));
-                }
-                _ => from = found + 1,
-            }
-        }
-        self.resume_in_next_file(file_end)
-    }
-
-    fn resume_in_next_file(&mut self, start: i64) -> Result<Option<i64>, StoreError> {
-        let next = self.log.files().iter().copied().find(|file| *file >= start);
-        let Some(next) = next else {
-            return Ok(None);
-        };
-        match self.look(next)? {
-            At::Record(size) if self.is_younger(next, size) => Ok(Some(next)),
-            _ => Ok(None),
-        }
-    }
-
-    fn is_younger(&self, at: i64, size: usize) -> bool {
-        let bytes = self.window.get(at, size).unwrap_or_default();
-        RecordRef::parse(bytes).is_ok_and(|record| record.store_timestamp() >= self.timestamp)
-    }
-
-    /// The next position in the file whose fifth to eighth byte are the magic of a record or a
-    /// blank.
-    fn find_magic(
-        &self,
-        file: &dyn File,
-        from: i64,
-        file_end: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        const CHUNK: usize = 1 << 18;
-        let start = self.log.file_start(from.min(file_end - 1));
-        let failed = |error| StoreError::io("read", self.log.path(start), error);
-        let mut bytes = vec![0; CHUNK];
-        let mut at = from + 4;
-        while at < file_end {
-            let Some(data) = file.next_data((at - start) as u64).map_err(failed)? else {
-                return Ok(None);
-            };
-            // The magic's first bytes may be in front of the data's beginning only if they are
-            // zero, which they are not.
-            at = at.max(start + data as i64);
-            let count = file
-                .read_at(&mut bytes, (at - start) as u64)
-                .map_err(failed)?;
-            let read = bytes.get(..count).unwrap_or_default();
-            let found = read.windows(4).position(|magic| {
-                // One comparison rules out nearly everything.
-                (magic.starts_with(&[0xDA]) || magic.starts_with(&[0xCB])) && is_magic(magic)
-            });
-            if let Some(found) = found {
-                let position = at + found as i64 - 4;
-                return Ok((position >= from).then_some(position));
-            }
-            if count < 4 {
-                return Ok(None);
-            }
-            at += count as i64 - 3;
-        }
-        Ok(None)
-    }
-}
-
-fn is_magic(bytes: &[u8]) -> bool {
-    i32_at(bytes, 0)
-        .is_some_and(|magic| magic == BLANK_MAGIC || RecordVersion::of_magic(magic).is_some())
-}
-
-fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(i32::from_be_bytes(*bytes))
-}
-
-/// A stretch of the log in memory.
-#[derive(Default)]
-struct Window {
-    start: i64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    /// Bytes read ahead at least.
-    const AHEAD: usize = 1 << 20;
-
-    /// Brings bytes of one file into the window; `false` where the log does not have them.
-    fn load(&mut self, log: &CommitLog, at: i64, len: usize) -> Result<bool, StoreError> {
-        if self.get(at, len).is_some() {
-            return Ok(true);
-        }
-        if !log.contains(at, len) {
-            return Ok(false);
-        }
-        let end = (log.file_start(at) + log.file_size()).min(log.end());
-        let wanted = len.max(Self::AHEAD).min((end - at) as usize);
-        match log.read_file(at, wanted)? {
-            Some(bytes) => {
-                self.start = at;
-                self.bytes = bytes.to_vec();
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
-
-    fn get(&self, at: i64, len: usize) -> Option<&[u8]> {
-        let from = usize::try_from(at - self.start).ok()?;
-        self.bytes.get(from..from.checked_add(len)?)
     }
 }

@@ -98,6 +98,8 @@ config::settings! {
         "deleteFileBatchMax" delete_file_batch_max: usize = 10, range(1..=1_000_000), reloadable;
         /// Delay of each level, the first for level 1: numbers with a unit of `s`, `m`, `h` or `d`.
         "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| check_delays(text));
+        /// Milliseconds of one moment of the timer wheel, as `kerolox store` reads it. Cannot change once there is a wheel.
+        "timerPrecisionMs" timer_precision_ms: u32 = 1000, range(1..=60_000);
         /// Bytes of the youngest messages kept in memory, so that consumers at the end of the log need no disk.
         "kerolox.tailCacheSize" tail_cache_size: usize = 32 << 20, range(0..=1 << 40), ours;
         /// Bytes of the youngest messages that the system may keep in its page cache; older ones leave it once they are on the disk. 0 leaves all to the system.

@@ -453,7 +453,7 @@ impl Drop for Store {
 }
 
 /// Takes the data directory (`DefaultMessageStore.start`).
-fn lock(disk: &dyn Disk, root: &std::path::Path) -> Result<Box<dyn Lock>, StoreError> {
+pub(crate) fn lock(disk: &dyn Disk, root: &std::path::Path) -> Result<Box<dyn Lock>, StoreError> {
     let path = root.join("lock");
     let failed = |error| StoreError::io("lock", &path, error);
     let Some(lock) = disk.lock(&path).map_err(failed)? else {

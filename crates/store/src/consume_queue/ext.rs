@@ -26,7 +26,7 @@ use crate::error::StoreError;
 use crate::sequence::{Place, Sequence};
 
 /// Bytes of a unit without a bit map.
-const UNIT_SIZE: usize = 20;
+pub(crate) const UNIT_SIZE: usize = 20;
 /// Bytes that stay free at the end of a file (`END_BLANK_DATA_LENGTH`).
 const FREE: i64 = 4;
 /// The largest address (`MAX_ADDR`).
@@ -35,6 +35,14 @@ const MAX_ADDRESS: i64 = i32::MIN as i64 - 1;
 /// Where an address points; `None` for any other tags code.
 pub(crate) fn position(tags_code: i64) -> Option<i64> {
     (tags_code <= MAX_ADDRESS).then(|| tags_code.wrapping_sub(i64::MIN))
+}
+
+/// Size and tags code of the unit at the front of bytes; `None` where there is none.
+pub(crate) fn decode(bytes: &[u8]) -> Option<(i64, i64)> {
+    let (size, rest) = bytes.split_first_chunk()?;
+    let size = i16::from_be_bytes(*size);
+    let tags_code = i64::from_be_bytes(*rest.first_chunk()?);
+    (size >= UNIT_SIZE as i16).then_some((i64::from(size), tags_code))
 }
 
 /// One queue's units.
@@ -98,11 +106,7 @@ impl Ext {
     fn unit(&self, position: i64) -> Result<Option<(i64, i64)>, StoreError> {
         let mut bytes = Vec::with_capacity(UNIT_SIZE);
         self.units.read(position, UNIT_SIZE, &mut bytes)?;
-        Ok(bytes.split_first_chunk().and_then(|(size, rest)| {
-            let size = i16::from_be_bytes(*size);
-            let tags_code = i64::from_be_bytes(*rest.first_chunk()?);
-            (size >= UNIT_SIZE as i16).then_some((i64::from(size), tags_code))
-        }))
+        Ok(decode(&bytes))
     }
 
     /// Finds the files after a stop or a kill.

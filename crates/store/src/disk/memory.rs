@@ -485,13 +485,21 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.check(Operation::Change)?;
-        match state.names.remove(from) {
-            Some(node) => {
-                state.names.insert(to.to_path_buf(), node);
-                Ok(())
-            }
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+        let Some(node) = state.names.remove(from) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        state.names.insert(to.to_path_buf(), node);
+        // What is in a directory goes with it.
+        let names = std::mem::take(&mut state.names);
+        let renamed = |path: PathBuf| match path.strip_prefix(from) {
+            Ok(rest) => to.join(rest),
+            Err(_) => path,
+        };
+        state.names = names
+            .into_iter()
+            .map(|(path, node)| (renamed(path), node))
+            .collect();
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -549,6 +557,10 @@ impl Disk for MemoryDisk {
             boot: state.boot,
             file,
         })))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.state.lock().locked.contains(path))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, SeekFrom};
+use rustix::process::{Flock, FlockType};
 
 use super::{DirEntry, Disk, File, Lock, OpenMode, Space};
 
@@ -89,8 +90,7 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let name = fs::canonicalize(crate::files::parent(path))?;
-        let name = name.join(path.file_name().unwrap_or_default());
+        let name = lock_name(path)?;
         // The system's record locks belong to the process: it would grant them again to
         // another store in this one, and closing a second handle would release them. So this
         // is asked before the file is opened.
@@ -110,6 +110,26 @@ impl Disk for OsDisk {
             Err(error) => Err(error.into()),
         }
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        // Before the file is opened: closing it would release the lock.
+        if HELD.lock().contains(&lock_name(path)?) {
+            return Ok(true);
+        }
+        let file = match open(path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let whole = Flock::from(FlockType::WriteLock);
+        Ok(rustix::process::fcntl_getlk(&file, &whole)?.is_some())
+    }
+}
+
+/// The name by which this process knows a lock.
+fn lock_name(path: &Path) -> io::Result<PathBuf> {
+    let dir = fs::canonicalize(crate::files::parent(path))?;
+    Ok(dir.join(path.file_name().unwrap_or_default()))
 }
 
 fn open(path: &Path, mode: OpenMode) -> io::Result<fs::File> {
@@ -212,7 +232,9 @@ mod tests {
         let first = OsDisk.lock(&path).unwrap();
         assert!(first.is_some());
         assert!(OsDisk.lock(&path).unwrap().is_none());
+        assert!(OsDisk.is_locked(&path).unwrap());
         drop(first);
+        assert!(!OsDisk.is_locked(&path).unwrap());
         assert!(OsDisk.lock(&path).unwrap().is_some());
     }
 

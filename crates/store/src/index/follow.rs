@@ -6,7 +6,7 @@ use wire::message::record::{LogEntry, RecordRef};
 use super::{Index, State, keys};
 use crate::commit_log::CommitLog;
 use crate::error::StoreError;
-use crate::recovery;
+use crate::log_scan;
 use crate::settings::StoreConfig;
 
 /// Bytes read from a file of the log at a time.
@@ -138,7 +138,7 @@ impl Reader {
                 return Ok((None, next_file));
             }
             _ => {
-                let next = recovery::behind_damage(log, settings, at, self.timestamp)?;
+                let next = log_scan::behind_damage(log, settings, at, self.timestamp)?;
                 return Ok((None, next.unwrap_or(end)));
             }
         };

@@ -10,7 +10,7 @@ use super::keys::Key;
 use super::{Index, IndexFile, IndexFiles, State};
 use crate::disk::File;
 use crate::error::StoreError;
-use crate::recovery::is_whole;
+use crate::log_scan;
 use crate::settings::StoreConfig;
 use crate::store::Store;
 
@@ -94,7 +94,7 @@ impl Store {
             };
             let matches = RecordRef::parse(&message).is_ok_and(|record| {
                 record.topic() == query.topic
-                    && is_whole(&record, offset, settings)
+                    && log_scan::check(&record, offset, settings).is_ok()
                     && (query.begin..=query.end).contains(&record.store_timestamp())
                     && query.key.is_of(&record)
             });

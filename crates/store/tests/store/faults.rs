@@ -201,6 +201,10 @@ impl Disk for SlowRemoval {
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)
     }
+    fn is_locked(&self, path: &Path) -> std::io::Result<bool> {
+        self.0.is_locked(path)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         self.disk.lock(path)
     }

@@ -16,7 +16,7 @@ use wire::message::record::RecordRef;
 use wire::message::{body, properties};
 
 /// A directory written by the reference and what is expected of it.
-struct Golden {
+pub(crate) struct Golden {
     dir: tempfile::TempDir,
     packed: &'static Packed,
 }
@@ -47,8 +47,7 @@ impl Packed {
         for entry in tar::Archive::new(unpacked).entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().into_owned();
-            // 37 MB of another module.
-            if entry.header().entry_type().is_file() && !path.ends_with("timerwheel") {
+            if entry.header().entry_type().is_file() {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).unwrap();
                 files.push((path, bytes));
@@ -66,8 +65,20 @@ impl Packed {
     }
 }
 
+/// Writes a file without the pages that hold nothing but zeros: one has 37 MB of them.
+fn write_sparse(path: &Path, bytes: &[u8]) {
+    const PAGE: usize = 4096;
+    let file = OsDisk::shared().open(path, OpenMode::Create).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    for (page, at) in bytes.chunks(PAGE).zip((0..).step_by(PAGE)) {
+        if page != &[0; PAGE][..page.len()] {
+            file.write_at(page, at).unwrap();
+        }
+    }
+}
+
 impl Golden {
-    fn unpack(name: &str) -> Golden {
+    pub(crate) fn unpack(name: &str) -> Golden {
         let golden = Golden {
             dir: tempfile::tempdir().unwrap(),
             packed: packed(name),
@@ -75,16 +86,16 @@ impl Golden {
         for (path, bytes) in &golden.packed.files {
             let path = golden.dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
+            write_sparse(&path, bytes);
         }
         golden
     }
 
-    fn root(&self) -> std::path::PathBuf {
+    pub(crate) fn root(&self) -> std::path::PathBuf {
         self.dir.path().join("store")
     }
 
-    fn options(&self) -> StoreOptions {
+    pub(crate) fn options(&self) -> StoreOptions {
         let mut options = StoreOptions::new(StoreConfig {
             store_path_root_dir: self.root().to_str().unwrap().to_owned(),
             mapped_file_size_commit_log: 1 << 20,
@@ -99,7 +110,7 @@ impl Golden {
         options
     }
 
-    fn open(&self) -> Arc<Store> {
+    pub(crate) fn open(&self) -> Arc<Store> {
         Store::open(self.options()).unwrap()
     }
 
@@ -124,23 +135,23 @@ impl Golden {
         }
     }
 
-    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.packed
             .expected
             .iter()
             .filter(move |line| line["kind"] == kind)
     }
 
-    fn one<'a>(&'a self, kind: &'a str) -> &'a Value {
+    pub(crate) fn one<'a>(&'a self, kind: &'a str) -> &'a Value {
         self.of_kind(kind).next().unwrap()
     }
 }
 
-fn text<'a>(line: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(line: &'a Value, name: &str) -> &'a str {
     line[name].as_str().unwrap()
 }
 
-fn number(line: &Value, name: &str) -> i64 {
+pub(crate) fn number(line: &Value, name: &str) -> i64 {
     line[name]
         .as_i64()
         .unwrap_or_else(|| panic!("{name} in {line}"))
@@ -563,7 +574,7 @@ fn a_lost_extension_costs_the_filter_and_nothing_else() {
 }
 
 /// Damages a directory as a variant of the expected data says.
-fn patch(golden: &Golden, variant: &Value) {
+pub(crate) fn patch(golden: &Golden, variant: &Value) {
     for patch in variant["patch"].as_array().unwrap() {
         let path = |name: &str| golden.root().join(text(patch, name));
         if patch.get("delete").is_some() {

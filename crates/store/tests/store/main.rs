@@ -10,4 +10,5 @@ mod faults;
 mod golden;
 mod index;
 mod model;
+mod offline;
 mod retention;

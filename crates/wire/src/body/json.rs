@@ -11,6 +11,7 @@ mod read;
 mod write;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use self::read::Reader;
@@ -27,6 +28,14 @@ pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, BodyError> {
     let value = T::deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
+}
+
+/// Checks that a JSON body can be read, whatever is in it.
+///
+/// # Errors
+/// The bytes are not UTF-8 or not JSON even in this dialect.
+pub fn check(body: &[u8]) -> Result<(), BodyError> {
+    read::<IgnoredAny>(body).map(drop)
 }
 
 /// Writes a JSON body as the reference does by default.

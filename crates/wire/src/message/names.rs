@@ -43,6 +43,8 @@ pub const SYNC_BROKER_MEMBER_GROUP_PREFIX: &str = "rmq_sys_SYNC_BROKER_MEMBER_";
 pub const AUTO_CREATE_TOPIC_KEY_TOPIC: &str = "TBW102";
 /// Topic of delayed messages by level.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Topic of messages that wait for a time of their own (`TimerMessageStore.TIMER_TOPIC`).
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Topic of benchmarks.
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Topic of half messages.
