@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{bench, consume, send};
+use crate::{bench, consume, send, store_dir};
 
 /// RocketMQ in one small binary.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Consume(consume::Args),
     /// Put load on a broker and measure it
     Bench(bench::Args),
+    /// Look into a store directory, verify it, repair it
+    Store(store_dir::Args),
     /// Print every configuration key with its default and its bounds, as Markdown
     ConfigKeys,
 }

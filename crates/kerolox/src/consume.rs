@@ -4,9 +4,9 @@
 //! other client ([`group`]).
 
 mod group;
-mod message;
+pub(crate) mod message;
 mod reading;
-mod time;
+pub(crate) mod time;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

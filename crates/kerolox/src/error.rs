@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use config::ConfigError;
+use store::StoreError;
 
 use crate::client::ClientError;
 
@@ -16,6 +17,21 @@ pub(crate) enum CliError {
     /// A command that talks to a cluster failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A store directory cannot be read or mended.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something is wrong with a store directory.
+    #[error(
+        "{damage} findings of damage; `kerolox store repair {}` makes queues anew and passes over what is damaged in the log",
+        path.display()
+    )]
+    DamagedStore { path: PathBuf, damage: u64 },
+    /// A store directory has no such queue.
+    #[error("there is no queue {id} of {topic}: `kerolox store dump` without it lists all")]
+    NoQueue { topic: String, id: i32 },
+    /// A command that changes much was not confirmed.
+    #[error("nobody is there to confirm it: add --yes")]
+    Unconfirmed,
     /// A port is taken; `option` names what to change.
     #[error(
         "{address} is in use by another program: stop that program, or choose another port with {option}"
@@ -76,7 +92,9 @@ impl CliError {
     /// option, else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            CliError::Config(_) | CliError::Client(ClientError::Argument(_)) => 2,
+            CliError::Config(_)
+            | CliError::Client(ClientError::Argument(_))
+            | CliError::Unconfirmed => 2,
             _ => 1,
         }
     }

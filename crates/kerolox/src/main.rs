@@ -16,6 +16,7 @@ mod output;
 mod send;
 mod signals;
 mod start;
+mod store_dir;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -45,6 +46,7 @@ fn run(cli: Cli, begun: Instant) -> Result<(), CliError> {
         Command::Send(args) => start::client(send::run(args), &cli.log),
         Command::Consume(args) => start::client(consume::run(args), &cli.log),
         Command::Bench(args) => start::client(bench::run(args), &cli.log),
+        Command::Store(args) => store_dir::run(args, &cli.log),
         Command::ConfigKeys => output::print(&keys::page()),
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn kerolox(arguments: &[&str]) -> Command {
@@ -396,4 +397,129 @@ fn the_page_of_keys_is_current() {
         text(&page.stdout) == committed,
         "docs/configuration.md is not what the declarations say: run `cargo xtask docs`"
     );
+}
+
+/// Runs a command that must succeed; what it prints.
+fn lines(arguments: &[&str]) -> Vec<String> {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// The same with JSON lines.
+fn json(arguments: &[&str]) -> Vec<Value> {
+    let lines = lines(&[arguments, &["--output", "json"]].concat());
+    let parse = |line: String| serde_json::from_str(&line).expect("JSON");
+    lines.into_iter().map(parse).collect()
+}
+
+/// What a command that must fail says.
+fn refusal(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(!output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stderr).to_owned()
+}
+
+/// A topic of one queue.
+const TOPIC: &str = "letters";
+
+fn send(server: &Server, body: &str) {
+    let address = server.address("name server");
+    lines(&["send", TOPIC, body, "--name-server", address]);
+}
+
+fn bodies(server: &Server) -> Vec<String> {
+    let address = server.address("name server");
+    let messages = json(&["consume", TOPIC, "--name-server", address]);
+    let body = |message: &Value| message["body"].as_str().expect("a text").to_owned();
+    messages.iter().map(body).collect()
+}
+
+/// Changes one bit of the first place where a text stands.
+fn flip(path: &Path, text: &str) -> usize {
+    let mut bytes = fs::read(path).expect("a file");
+    let found = bytes
+        .windows(text.len())
+        .position(|part| part == text.as_bytes());
+    let at = found.expect("the text");
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("a file");
+    at
+}
+
+#[test]
+fn a_damaged_message_is_named_and_a_repair_keeps_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Small files: they are read and written as a whole here.
+    let (_conf, conf) = file(
+        "broker.conf",
+        "mappedFileSizeCommitLog=65536\ndefaultTopicQueueNums=1\n",
+    );
+    let server = Server::cluster(dir.path(), &["-c", &conf]);
+    let root = dir.path().join("store");
+    let store = root.to_str().expect("UTF-8");
+    for body in ["alpha-letter", "beta-letter", "gamma-letter"] {
+        send(&server, body);
+    }
+    assert!(refusal(&["store", "verify", store]).contains("in use by another process"));
+    assert!(refusal(&["store", "repair", store, "--yes"]).contains("in use by another process"));
+    let looked = run(&["store", "dump", store]);
+    assert!(looked.status.success());
+    assert!(text(&looked.stderr).contains("a broker has"), "{looked:?}");
+    assert_eq!(server.end(Signal::TERM).0, Some(0));
+
+    let verified = json(&["store", "verify", store]);
+    assert_eq!(verified.len(), 1, "{verified:?}");
+    assert_eq!(verified[0]["records"], 3);
+    assert_eq!(verified[0]["queueEntries"], 3);
+    let dumped = json(&[
+        "store", "dump", store, "messages", "--topic", TOPIC, "--queue", "0", "--body",
+    ]);
+    let shown: Vec<&Value> = dumped.iter().map(|message| &message["body"]).collect();
+    assert_eq!(shown, ["alpha-letter", "beta-letter", "gamma-letter"]);
+    let position = dumped[1]["position"].as_u64().expect("a position");
+
+    let log = root.join("commitlog/00000000000000000000");
+    flip(&log, "beta-letter");
+    let output = run(&["store", "verify", store]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = text(&output.stdout);
+    let place = format!("damage  commitlog/00000000000000000000 at byte {position}: ");
+    assert!(found.contains(&place), "{found}");
+    assert!(found.contains("letters:0 offset 1: "), "{found}");
+    assert!(text(&output.stderr).contains("kerolox store repair"));
+
+    assert!(refusal(&["store", "repair", store]).contains("--yes"));
+    let repaired = json(&["store", "repair", store, "--yes"]);
+    assert_eq!(repaired[0]["damagedStretches"], 1);
+    let verified = json(&["store", "verify", store]);
+    assert_eq!(
+        verified.last().expect("a line")["damage"],
+        0,
+        "{verified:?}"
+    );
+
+    let server = Server::cluster(dir.path(), &["-c", &conf]);
+    assert_eq!(bodies(&server), ["alpha-letter", "gamma-letter"]);
+    send(&server, "delta-letter");
+    assert_eq!(
+        bodies(&server),
+        ["alpha-letter", "gamma-letter", "delta-letter"]
+    );
+    assert_eq!(server.end(Signal::TERM).0, Some(0));
+}
+
+#[test]
+fn a_directory_that_is_none_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("UTF-8");
+    for command in ["dump", "verify", "repair"] {
+        let error = refusal(&["store", command, path]);
+        assert!(error.contains("is no store directory"), "{error}");
+        let error = refusal(&["store", command, &format!("{path}/none")]);
+        assert!(error.contains("cannot list"), "{error}");
+    }
+    fs::create_dir_all(dir.path().join("store/commitlog")).expect("a directory");
+    let error = refusal(&["store", "verify", path]);
+    assert!(error.contains("here its directory `store`"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! A message as it is shown.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +18,7 @@ use crate::client::queue::Queue;
 use crate::client::{ClientError, OutputFormat};
 
 /// Largest body that a compressed one may become, in bytes.
-const MAX_BODY_SIZE: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_BODY_SIZE: usize = 64 * 1024 * 1024;
 
 /// A message that was read.
 #[derive(Debug, Clone, Serialize)]
@@ -51,7 +52,7 @@ pub(super) struct Message {
 
 /// The body, decompressed.
 #[derive(Debug, Clone, Serialize)]
-enum MessageBody {
+pub(crate) enum MessageBody {
     /// Text that can be shown.
     #[serde(rename = "body")]
     Text(String),
@@ -61,11 +62,20 @@ enum MessageBody {
 }
 
 impl MessageBody {
-    fn new(body: &[u8]) -> Self {
+    pub(crate) fn new(body: &[u8]) -> Self {
         let shown = |character: char| !character.is_control() || "\n\r\t".contains(character);
         match str::from_utf8(body) {
             Ok(text) if text.chars().all(shown) => Self::Text(text.to_owned()),
             _ => Self::Binary(BASE64_STANDARD.encode(body)),
+        }
+    }
+}
+
+impl Display for MessageBody {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Binary(base64) => write!(f, "base64:{base64}"),
         }
     }
 }
@@ -151,11 +161,7 @@ impl Message {
                 line.push_str(&format!("  {name} {value}"));
             }
         }
-        line.push_str("  ");
-        match &self.body {
-            MessageBody::Text(text) => line.push_str(text),
-            MessageBody::Binary(base64) => line.push_str(&format!("base64:{base64}")),
-        }
+        line.push_str(&format!("  {}", self.body));
         line
     }
 }

@@ -6,7 +6,7 @@ use wire::calendar::date;
 const DAY: i64 = 86_400_000;
 
 /// A time in milliseconds since 1970 as `2026-01-31T12:00:00.123Z`.
-pub(super) fn format_time(milliseconds: i64) -> String {
+pub(crate) fn format_time(milliseconds: i64) -> String {
     let (year, month, day) = date(milliseconds.div_euclid(DAY));
     let rest = milliseconds.rem_euclid(DAY);
     let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);

@@ -201,8 +201,8 @@ impl Disk for SlowRemoval {
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)
     }
-    fn is_locked(&self, path: &Path) -> std::io::Result<bool> {
-        self.0.is_locked(path)
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
