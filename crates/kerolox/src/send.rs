@@ -328,7 +328,7 @@ impl<'a> Sender<'a> {
             properties::put(
                 &mut all,
                 property::KEYS,
-                &self.args.keys.join(property::KEY_SEPARATOR),
+                &self.args.keys.join(&property::KEY_SEPARATOR.to_string()),
             );
         }
         for (name, value) in &self.args.properties {

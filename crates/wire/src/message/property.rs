@@ -118,7 +118,7 @@ pub const TRANSIENT_TOPIC_CONFIG: &str = "__RMQ.TRANSIENT.TOPIC_SYS_FLAG";
 /// System flag of the group, for the time of processing.
 pub const TRANSIENT_GROUP_CONFIG: &str = "__RMQ.TRANSIENT.GROUP_SYS_FLAG";
 /// Separates the keys of [`KEYS`] and the parts of POP's texts.
-pub const KEY_SEPARATOR: &str = " ";
+pub const KEY_SEPARATOR: char = ' ';
 /// Index by key.
 pub const INDEX_KEY_TYPE: &str = "K";
 /// Index by unique id.
