@@ -84,7 +84,7 @@ async fn a_full_disk_refuses_answers_pulls_and_recovers_by_itself() {
     let start = || {
         // What is there is kept: nothing but the ballast makes room.
         let keep = "mappedFileSizeCommitLog = 1048576\ncleanFileForciblyEnable = false\n\
-                    cleanResourceInterval = 100\n";
+                    cleanResourceInterval = 100\nmaxHashSlotNum = 1000\nmaxIndexNum = 4000\n";
         Server::cluster(root, keep)
     };
     let server = start();

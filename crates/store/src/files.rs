@@ -20,8 +20,9 @@ pub(crate) fn file_name(start: i64) -> String {
     format!("{start:020}")
 }
 
-/// No file begins behind this position, so that sums of positions and lengths are in range.
-const LAST_START: i64 = 1 << 62;
+/// No file begins behind this position, so that sums of positions and lengths are in range, and
+/// so are the positions of queue entries whose numbers are no larger.
+const LAST_START: i64 = 1 << 58;
 
 /// The position a name stands for; `None` for any other name.
 pub(crate) fn file_start(name: &str) -> Option<i64> {

@@ -127,7 +127,7 @@ impl Store {
         self.log.truncate(end, timestamp)?;
         self.set_flushed(plan.from.min(end));
         for queue in self.queues.all() {
-            self.end_queue(&queue, end, plan.rebuild)?;
+            self.end_queue(&queue, end, plan.rebuild || entered < end)?;
         }
         if self.log.begin() > 0 {
             self.clean_queues()?;
@@ -275,17 +275,23 @@ impl Store {
                 return Ok(());
             }
         };
+        let begin = self.log.begin();
         let last = queue.last_entry()?;
-        if number == 0 && last.is_some_and(|last| last.is_before(&unit.entry)) {
+        let all_gone = last.is_some_and(|last| !last.is_blank() && last.physical_offset < begin);
+        if last.is_some_and(|last| last.is_before(&unit.entry))
+            && (number == 0 || number < queue.min_offset() && all_gone)
+        {
             // The log says that the topic was deleted and made anew since.
-            queue.start_at(0)?;
+            queue.start_at(number)?;
         }
         if (queue.min_offset()..queue.max_offset()).contains(&number) {
+            let points_nowhere =
+                |entry: &QueueEntry| entry.is_blank() || entry.physical_offset < begin;
             let known = queue.unit_of(number)?.map(|known| known.entry);
-            match known.filter(|known| !known.is_blank()) {
+            match known.filter(|known| !points_nowhere(known)) {
                 Some(known) if known.physical_offset == position => return Ok(()),
                 // Nothing behind it is known either.
-                None if last.is_none_or(|last| last.is_blank()) => {
+                None if last.as_ref().is_none_or(points_nowhere) => {
                     queue.cut(queue.slot_of(number)?)?;
                 }
                 _ => {
@@ -359,7 +365,7 @@ impl Store {
     }
 
     /// Ends a queue where the log ends.
-    fn end_queue(&self, queue: &Queue, end: i64, rebuilt: bool) -> Result<(), StoreError> {
+    fn end_queue(&self, queue: &Queue, end: i64, entered_again: bool) -> Result<(), StoreError> {
         queue.write_pending()?;
         let beyond = queue
             .last_entry()?
@@ -368,7 +374,7 @@ impl Store {
             tracing::warn!(topic = %queue.topic(), queue = queue.id(), "the queue goes beyond the end of the log, ending it there");
             queue.truncate(end)?;
         }
-        if beyond || rebuilt {
+        if beyond || entered_again {
             queue.clear_behind_end()?;
             queue.flush()?;
         }
