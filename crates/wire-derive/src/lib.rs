@@ -19,9 +19,9 @@
 //! fields of another header.
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::{Span, TokenStream as Tokens};
 use quote::quote;
-use syn::{Data, DeriveInput, Error, Fields, LitStr, Result, parse_macro_input};
+use syn::{Data, DeriveInput, Error, Fields, LitByteStr, LitStr, Result, parse_macro_input};
 
 /// Implements `Header` and `EncodeHeader` of `kerolox-wire` for a struct; see the crate's page.
 #[proc_macro_derive(Header, attributes(header))]
@@ -118,8 +118,9 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
         let wire = attributes
             .name
             .unwrap_or_else(|| camel_case(&ident.to_string()));
+        let name = LitByteStr::new(wire.as_bytes(), Span::call_site());
         arms.push(quote! {
-            #wire => {
+            #name => {
                 self.#ident = match <#ty as ::wire::header::FieldValue>::parse(value) {
                     Ok(value) => value,
                     Err(value) => return Err(::wire::header::HeaderError::invalid(
@@ -171,7 +172,7 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
 
             fn set(
                 &mut self,
-                name: &str,
+                name: &[u8],
                 value: ::std::borrow::Cow<#frame, str>,
             ) -> ::std::result::Result<u64, ::wire::header::HeaderError> {
                 match name {

@@ -245,6 +245,30 @@ impl ExtFields {
         }
     }
 
+    /// Hands over the fields that have a value, as [`iter`](ExtFields::iter) has them, but for the
+    /// names, which are not looked at as text: a header is read for every request.
+    pub(crate) fn try_each<'a, E>(
+        &'a self,
+        mut take: impl FnMut(&[u8], Cow<'a, str>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.serialize == SerializeType::Json {
+            let mut fields = self.iter();
+            return fields.try_for_each(|(name, value)| match value {
+                Some(value) => take(name.as_bytes(), value),
+                None => Ok(()),
+            });
+        }
+        let mut rest = &self.bytes[..];
+        while let Some(name) = take_sized::<2>(&mut rest)
+            && let Some(value) = take_text::<4>(&mut rest)
+        {
+            if !value.is_empty() {
+                take(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The value of one field.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.iter()

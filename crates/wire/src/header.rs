@@ -112,18 +112,17 @@ pub trait Header<'a>: Default {
     fn fields() -> Vec<Field>;
 
     /// Takes one field. Returns the field's bit, or 0 for an unknown or an embedded field.
-    fn set(&mut self, name: &str, value: Cow<'a, str>) -> Result<u64, HeaderError>;
+    fn set(&mut self, name: &[u8], value: Cow<'a, str>) -> Result<u64, HeaderError>;
 
     /// Reads the header out of `ext`. Unknown fields and nulls are passed over; of a name that
     /// stands twice the last value counts.
     fn decode(ext: &'a ExtFields) -> Result<Self, HeaderError> {
         let mut header = Self::default();
         let mut seen = 0;
-        for (name, value) in ext.iter() {
-            if let Some(value) = value {
-                seen |= header.set(&name, value)?;
-            }
-        }
+        ext.try_each(|name, value| {
+            seen |= header.set(name, value)?;
+            Ok(())
+        })?;
         let missing = Self::REQUIRED & !seen;
         if missing == 0 {
             return Ok(header);
@@ -166,7 +165,7 @@ impl Header<'_> for NoHeader {
         Vec::new()
     }
 
-    fn set(&mut self, _: &str, _: Cow<'_, str>) -> Result<u64, HeaderError> {
+    fn set(&mut self, _: &[u8], _: Cow<'_, str>) -> Result<u64, HeaderError> {
         Ok(0)
     }
 }
