@@ -1,5 +1,13 @@
 //! `cargo xtask bench`: null server, reference and Kerolox side by side.
+//!
+//! Below it stand the measurements of scale, each a command of its own: how long a start takes
+//! on a large store, what a long history costs in memory, and what many queues cost.
 
+mod flush;
+mod history;
+mod memory;
+mod queues;
+mod recovery;
 mod server;
 mod table;
 
@@ -10,12 +18,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::server::{Kind, Programs, Server};
-use crate::interop;
+use self::server::{Home, Kind, Programs, Server, Settings};
 use crate::process::{self, Result};
 
 /// Time between a server's start and the look at its idle memory.
@@ -25,7 +32,10 @@ const BALLAST: u64 = 6 << 30;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    scale: Option<Scale>,
     /// Rounds; in each all servers run one after the other
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -46,6 +56,17 @@ pub(crate) struct Bench {
     write: bool,
 }
 
+/// What grows: a measurement of its own.
+#[derive(Debug, Subcommand)]
+enum Scale {
+    /// Measure the start on large stores, after a clean stop and after a kill
+    Recovery(recovery::Recovery),
+    /// Measure what a long history costs in memory
+    Memory(memory::Memory),
+    /// Measure sending, pulling and starting with many queues
+    Queues(queues::Queues),
+}
+
 /// An entry of bench/workloads.json.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,9 +79,26 @@ struct Workload {
     shows: Vec<Metric>,
     /// Most seconds of a measurement, where much is stored in each.
     seconds: Option<u32>,
-    /// Whether the null server has nothing to say to it.
+    /// What bounds it.
     #[serde(default)]
-    no_floor: bool,
+    floor: Floor,
+    /// Settings of the broker, which then is started for this workload.
+    #[serde(default)]
+    server: Settings,
+}
+
+/// What bounds a workload's rate.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Floor {
+    /// What the null server reaches.
+    #[default]
+    Null,
+    /// What the null server reaches, and what the disk allows if one flush serves a message of
+    /// each connection.
+    Fdatasync,
+    /// Nothing that could be measured.
+    None,
 }
 
 /// A number of a measurement.
@@ -140,16 +178,17 @@ struct Samples {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
+        match self.scale {
+            None => self.side_by_side(),
+            Some(Scale::Recovery(recovery)) => recovery.run(),
+            Some(Scale::Memory(memory)) => memory.run(),
+            Some(Scale::Queues(queues)) => queues.run(),
+        }
+    }
+
+    fn side_by_side(self) -> Result<()> {
         let workloads = self.workloads()?;
-        let folder = process::target_dir()?.join("bench");
-        let programs = Programs {
-            kerolox: interop::release_binary()?,
-            reference: match self.without_reference {
-                true => None,
-                false => Some(interop::reference_class_path()?),
-            },
-            folder: folder.clone(),
-        };
+        let programs = Programs::ready(!self.without_reference)?;
         let mut samples = Samples::default();
         for round in 1..=self.rounds() {
             for kind in [Kind::Null, Kind::Reference, Kind::Kerolox] {
@@ -163,12 +202,12 @@ impl Bench {
         let results = self.results(samples);
         let table = table::markdown(&workloads, &results);
         println!("{table}");
-        let path = folder.join("results.json");
+        let path = programs.folder.join("results.json");
         let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
         fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
         eprintln!("also as JSON in {}", path.display());
         if self.write {
-            table::write_page(&table)
+            table::write_page("bench", &table)
         } else {
             Ok(())
         }
@@ -196,7 +235,8 @@ impl Bench {
         Ok(all)
     }
 
-    /// Starts a server and puts all workloads on it.
+    /// Starts a server and puts all workloads on it; those that want other settings get a server
+    /// of their own.
     fn measure(
         &self,
         kind: Kind,
@@ -204,7 +244,38 @@ impl Bench {
         programs: &Programs,
         samples: &mut Samples,
     ) -> Result<()> {
-        let server = Server::start(kind, programs)?;
+        let (common, own): (Vec<_>, Vec<_>) = workloads
+            .iter()
+            .filter(|workload| kind != Kind::Null || workload.floor != Floor::None)
+            .partition(|workload| workload.server.is_empty());
+        for workload in own {
+            self.measure_on(kind, &[workload], programs, samples)?;
+        }
+        if common.is_empty() {
+            return Ok(());
+        }
+        let process = self.measure_on(kind, &common, programs, samples)?;
+        samples.processes.entry(kind).or_default().push(process);
+        Ok(())
+    }
+
+    /// Starts a server as the first workload wants it.
+    fn measure_on(
+        &self,
+        kind: Kind,
+        workloads: &[&Workload],
+        programs: &Programs,
+        samples: &mut Samples,
+    ) -> Result<Process> {
+        let home = Home::new(kind, programs)?;
+        let settings = workloads.first().map(|first| &first.server);
+        let settings = settings.filter(|_| kind != Kind::Null);
+        let server = Server::start(
+            kind,
+            programs,
+            &home,
+            &settings.cloned().unwrap_or_default(),
+        )?;
         thread::sleep(IDLE);
         let idle = server.memory().unwrap_or_default();
         if kind == Kind::Reference {
@@ -218,15 +289,22 @@ impl Bench {
             self.bench(programs, &server, &warm_up, seconds)?;
         }
         for workload in workloads {
-            if kind == Kind::Null && workload.no_floor {
-                continue;
-            }
             let seconds = if self.quick { 2 } else { self.seconds };
             let seconds = workload.seconds.map_or(seconds, |most| most.min(seconds));
             let run = self.bench(programs, &server, &workload.options, seconds)?;
             let mut shown = format!("   {}:", workload.name);
+            let limit = match (kind, workload.floor) {
+                (Kind::Null, Floor::Fdatasync) => flush::limit(&programs.folder)?,
+                _ => f64::INFINITY,
+            };
+            if limit.is_finite() {
+                shown.push_str(&format!(" the disk allows {limit:.0} msg/s;"));
+            }
             for metric in Metric::ALL {
-                if let Some(number) = metric.of(&run) {
+                if let Some(mut number) = metric.of(&run) {
+                    if metric == Metric::Rate {
+                        number = number.min(limit);
+                    }
                     let key = (workload.name.clone(), kind, metric);
                     samples.workloads.entry(key).or_default().push(number);
                     shown.push_str(&format!(" {}", table::number(metric, number)));
@@ -242,13 +320,12 @@ impl Bench {
             }
         }
         let [loaded_resident, loaded_private] = server.memory().unwrap_or_default();
-        samples.processes.entry(kind).or_default().push(Process {
+        Ok(Process {
             start_seconds: server.start.as_secs_f64(),
             idle_resident: idle[0] as f64,
             loaded_resident: loaded_resident as f64,
             loaded_private: loaded_private as f64,
-        });
-        Ok(())
+        })
     }
 
     /// Runs `kerolox bench` and returns its one run.
@@ -260,27 +337,20 @@ impl Bench {
         seconds: u32,
     ) -> Result<Value> {
         touch_memory();
-        let mut command = Command::new(&programs.kerolox);
-        command
-            .arg("bench")
-            .args(options)
-            .args(["--output", "json"]);
-        command.args(["--broker", &server.address.to_string()]);
+        let mut command = programs.bench(server);
+        command.args(options);
         command.args(["--duration", &format!("{seconds}s")]);
         command.args(["--warm-up", if self.quick { "1s" } else { "2s" }]);
         if cfg!(target_os = "linux") {
             command.args(["--server-pid", &server.process().to_string()]);
         }
-        let output = process::output(&mut command)?;
-        let mut report: Value = serde_json::from_slice(&output)
-            .map_err(|error| format!("kerolox bench has a strange output: {error}"))?;
-        Ok(report["median"].take())
+        Ok(report(&mut command)?["median"].take())
     }
 
     fn results(&self, samples: Samples) -> Results {
         let mut results = Results {
             machine: machine(),
-            command: self.command(),
+            command: command_line(),
             failures: samples.failures,
             ..Results::default()
         };
@@ -301,14 +371,32 @@ impl Bench {
         }
         results
     }
+}
 
-    /// The command line that brings these results.
-    fn command(&self) -> String {
-        let options: Vec<String> = env::args()
-            .skip(1)
-            .filter(|option| option != "--write")
-            .collect();
-        format!("cargo xtask {}", options.join(" "))
+/// The command line that brings these results.
+fn command_line() -> String {
+    let options: Vec<String> = env::args()
+        .skip(1)
+        .filter(|option| option != "--write")
+        .collect();
+    format!("cargo xtask {}", options.join(" "))
+}
+
+/// Runs a `kerolox bench` to its end; its report.
+fn report(command: &mut Command) -> Result<Value> {
+    let output = process::output(command)?;
+    serde_json::from_slice(&output)
+        .map_err(|error| format!("kerolox bench has a strange output: {error}"))
+}
+
+/// Prints a measurement of scale, and puts it into docs/benchmarks.md if that is wanted.
+fn publish(command: &str, table: &str, write: bool) -> Result<()> {
+    let table = format!("`{}` on {}:\n\n{table}", command_line(), machine());
+    println!("{table}");
+    if write {
+        table::write_page(command, &table)
+    } else {
+        Ok(())
     }
 }
 
@@ -366,6 +454,7 @@ mod tests {
     #[test]
     fn the_list_of_workloads_is_good() {
         let bench = Bench {
+            scale: None,
             rounds: 1,
             seconds: 1,
             quick: false,

@@ -13,6 +13,7 @@ mod frames;
 mod load;
 mod null_server;
 mod pulling;
+mod queues;
 mod report;
 mod sending;
 mod server_process;
@@ -28,7 +29,7 @@ use wire::frame::SerializeType;
 
 use self::engine::Outcome;
 use self::load::Load;
-use self::report::{Report, RunReport};
+use self::report::{Fill, Report, RunReport};
 use self::setup::Target;
 use self::tally::Tally;
 use crate::client::{ClientError, ClusterArgs, OutputFormat, print_line};
@@ -51,7 +52,10 @@ pub(crate) struct Args {
     /// Consumer group that pulls
     #[arg(long, default_value = "kerolox_bench")]
     group: String,
-    /// Queues of the topic
+    /// Spread over so many topics, and send each request to the next queue
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    topics: Option<u32>,
+    /// Queues of the topic, or of each topic
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     queues: u32,
     /// Connections; of each kind with e2e [default: 8; pull: 4; e2e: 1]
@@ -183,8 +187,11 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         Some(address) => Target::at(address),
         None => Target::find(&args.cluster.name_server).await?,
     };
-    target.create_topic(&load.topic, load.queues).await?;
-    let stored = target.stored(&load.topic, load.queues).await?;
+    target.create_topics(&load.queues).await?;
+    let stored = match load.mode {
+        Mode::Send => Vec::new(),
+        Mode::Pull | Mode::E2e => target.stored(&load.queues).await?,
+    };
     target.close().await;
 
     let address = target.address().to_owned();
@@ -192,8 +199,8 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         let (load, address) = (load.clone(), address.clone());
         tokio::task::spawn_blocking(move || load.run(&address, &stored))
     };
-    let outcome = with_progress(&load, work).await?;
-    let report = report(&load, address, outcome);
+    let (fill, outcome) = with_progress(&load, work).await?;
+    let report = report(&load, address, fill, outcome);
     let text = match args.output {
         OutputFormat::Table => report.table(),
         OutputFormat::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
@@ -205,8 +212,8 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
 /// Waits for the load, telling on a terminal how far it has come.
 async fn with_progress(
     load: &Load,
-    work: tokio::task::JoinHandle<Result<Outcome, ClientError>>,
-) -> Result<Outcome, ClientError> {
+    work: tokio::task::JoinHandle<Result<(Option<Fill>, Outcome), ClientError>>,
+) -> Result<(Option<Fill>, Outcome), ClientError> {
     let shown = std::io::stderr().is_terminal();
     let total = load.warm_up + load.duration * load.runs;
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -227,14 +234,15 @@ async fn with_progress(
     outcome.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
-fn report(load: &Load, broker: String, (tallies, remarks): Outcome) -> Report {
+fn report(load: &Load, broker: String, fill: Option<Fill>, (tallies, remarks): Outcome) -> Report {
     let seconds = load.duration.as_secs_f64();
     let run = |tally: &Tally| RunReport::new(tally, seconds);
     Report {
         mode: load.mode.name(),
         broker,
-        topic: load.topic.clone(),
-        queues: load.queues,
+        topic: load.queues.topic.clone(),
+        queues: load.queues.count(),
+        fill,
         connections: load.connections,
         in_flight: load.in_flight,
         threads: load.threads,
@@ -279,7 +287,7 @@ mod tests {
         let pull = load("pull --body-size 1024");
         assert_eq!((pull.connections, pull.in_flight), (4, 1));
         // Bodies of another size are not taken for those that are wanted.
-        assert_eq!(pull.topic, "kerolox_bench_pull_1024");
+        assert_eq!(pull.queues.topic, "kerolox_bench_pull_1024");
         let e2e = load("e2e");
         assert_eq!((e2e.connections, e2e.rate), (1, Some(1000.0)));
     }
@@ -297,6 +305,7 @@ mod tests {
             ("--rate NaN", "--rate"),
             ("e2e --body-size 15", "--body-size"),
             ("e2e --batch 2", "--batch"),
+            ("e2e --topics 2", "--topics"),
             ("--duration 0s", "--duration"),
             ("--duration ten", "--duration"),
             ("--warm-up 5h", "--warm-up"),

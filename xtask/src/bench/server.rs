@@ -1,5 +1,6 @@
-//! The servers that are measured, each started with an empty store.
+//! The servers that are measured, and the folders that they keep their stores in.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::interop;
 use crate::network::{answers, free_ports};
-use crate::process::Result;
+use crate::process::{self, Result};
 
 /// How long a server may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +33,14 @@ impl Kind {
             Self::Kerolox => "kerolox",
         }
     }
+
+    /// Its name in a table.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Kerolox => "Kerolox",
+            Self::Null | Self::Reference => self.name(),
+        }
+    }
 }
 
 /// What is needed to start servers.
@@ -44,7 +54,74 @@ pub(super) struct Programs {
     pub(super) folder: PathBuf,
 }
 
-/// A server that answers. Dropped, it is killed and its store removed.
+impl Programs {
+    /// Builds Kerolox, and fetches the reference if it is to run.
+    pub(super) fn ready(with_reference: bool) -> Result<Self> {
+        Ok(Self {
+            kerolox: interop::release_binary()?,
+            reference: match with_reference {
+                true => Some(interop::reference_class_path()?),
+                false => None,
+            },
+            folder: process::target_dir()?.join("bench"),
+        })
+    }
+
+    /// Reference and Kerolox, as far as they are to run.
+    pub(super) fn brokers(&self) -> Vec<Kind> {
+        let reference = self.reference.as_ref().map(|_| Kind::Reference);
+        reference.into_iter().chain([Kind::Kerolox]).collect()
+    }
+
+    /// A `kerolox bench` for a server, with a report in JSON.
+    pub(super) fn bench(&self, server: &Server) -> Command {
+        let mut command = Command::new(&self.kerolox);
+        command.args(["bench", "--output", "json"]);
+        command.args(["--broker", &server.address.to_string()]);
+        command
+    }
+}
+
+/// Settings of a broker, by key.
+pub(super) type Settings = BTreeMap<String, String>;
+
+/// A folder for a server's store, settings and logs. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Home(PathBuf);
+
+impl Home {
+    /// An empty one.
+    pub(super) fn new(kind: Kind, programs: &Programs) -> Result<Self> {
+        let folder = programs.folder.join(kind.name());
+        // What an interrupted run has left.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|error| told(&folder, &error))?;
+        Ok(Self(folder))
+    }
+
+    /// The broker's data directory.
+    pub(super) fn store(&self) -> PathBuf {
+        // Where Kerolox has it below its own.
+        self.0.join("data/store")
+    }
+
+    fn write(&self, name: &str, settings: &Settings) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        let lines = settings
+            .iter()
+            .map(|(key, value)| format!("{key}={value}\n"));
+        let written = fs::write(&path, lines.collect::<String>());
+        written.map_err(|error| told(&path, &error)).map(|()| path)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server that answers. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct Server {
     /// The broker last.
@@ -57,15 +134,16 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it answers.
-    pub(super) fn start(kind: Kind, programs: &Programs) -> Result<Self> {
-        let folder = programs.folder.join(kind.name());
-        // What an interrupted run has left.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).map_err(|error| told(&folder, &error))?;
+    /// Starts a server on what is in its folder, and waits until it answers.
+    pub(super) fn start(
+        kind: Kind,
+        programs: &Programs,
+        home: &Home,
+        settings: &Settings,
+    ) -> Result<Self> {
         let mut server = Self {
             processes: Vec::new(),
-            folder,
+            folder: home.0.clone(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             start: Duration::ZERO,
         };
@@ -85,43 +163,49 @@ impl Server {
                 let (name_server, broker) = (name_server.to_string(), broker.to_string());
                 let ports = ["--nameserver-port", &name_server, "--broker-port", &broker];
                 let mut start = kerolox();
-                start
-                    .args(["start", "--data"])
-                    .arg(server.folder.join("data"));
+                start.args(["start", "--data"]).arg(home.0.join("data"));
+                start.arg("-c").arg(home.write("broker.conf", settings)?);
                 server.run_until_answer(start.args(ports), server.address)?;
             }
             (Kind::Reference, Some(class_path)) => {
-                server.start_reference(class_path, name_server, broker)?;
+                server.start_reference(home, settings, class_path, name_server, broker)?;
             }
             (Kind::Reference, None) => return Err("the reference is left out".to_owned()),
         }
         Ok(server)
     }
 
-    fn start_reference(&mut self, class_path: &str, name_server: u16, broker: u16) -> Result<()> {
-        let home = self.folder.clone();
-        let write = |name: &str, lines: &[String]| {
-            let path = home.join(name);
-            let written = fs::write(&path, lines.join("\n"));
-            written.map_err(|error| told(&path, &error)).map(|()| path)
-        };
-        let name_server_file = write("namesrv.conf", &[format!("listenPort={name_server}")])?;
-        let store = home.join("store");
-        let broker_file = write(
-            "broker.conf",
-            &[
-                "brokerIP1=127.0.0.1".to_owned(),
-                format!("namesrvAddr=127.0.0.1:{name_server}"),
-                format!("listenPort={broker}"),
-                format!("haListenPort={}", broker + 1),
-                "flushDiskType=ASYNC_FLUSH".to_owned(),
-                format!("storePathRootDir={}", store.display()),
-                format!("storePathCommitLog={}", store.join("commitlog").display()),
-            ],
-        )?;
+    fn start_reference(
+        &mut self,
+        home: &Home,
+        settings: &Settings,
+        class_path: &str,
+        name_server: u16,
+        broker: u16,
+    ) -> Result<()> {
+        let port = [("listenPort".to_owned(), name_server.to_string())];
+        let name_server_file = home.write("namesrv.conf", &port.into())?;
+        let store = home.store();
+        let mut all = settings.clone();
+        all.extend(
+            [
+                ("brokerIP1", "127.0.0.1".to_owned()),
+                ("namesrvAddr", format!("127.0.0.1:{name_server}")),
+                ("listenPort", broker.to_string()),
+                ("haListenPort", (broker + 1).to_string()),
+                ("storePathRootDir", store.display().to_string()),
+                (
+                    "storePathCommitLog",
+                    store.join("commitlog").display().to_string(),
+                ),
+            ]
+            .map(|(key, value)| (key.to_owned(), value)),
+        );
+        let broker_file = home.write("broker.conf", &all)?;
+        let home = &home.0;
         let java = |options: &str, class: &str, file: &Path| {
             let mut java = Command::new("java");
-            java.env("ROCKETMQ_HOME", &home)
+            java.env("ROCKETMQ_HOME", home)
                 .args(options.split_whitespace());
             java.arg(format!("-Duser.home={}", home.display()));
             java.args(["-cp", class_path, class, "-c"]).arg(file);
@@ -200,15 +284,49 @@ impl Server {
     pub(super) fn memory(&self) -> Option<[u64; 2]> {
         let mut sum = [0, 0];
         for process in &self.processes {
-            let status = fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
             for (sum, name) in sum.iter_mut().zip(["VmRSS:", "RssAnon:"]) {
-                let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-                let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-                *sum += kilobytes * 1024;
+                *sum += status(process.id(), name)?;
             }
         }
         Some(sum)
     }
+
+    /// A size of the broker's process in bytes, by its name in `/proc/PID/status`.
+    pub(super) fn status(&self, name: &str) -> Option<u64> {
+        status(self.process(), name)
+    }
+
+    /// How many files the broker's process has open.
+    pub(super) fn open_files(&self) -> Option<u64> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process())).ok()?;
+        Some(open.count() as u64)
+    }
+
+    /// Has the broker stop by itself, and ends the rest.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let id = self.process().to_string();
+        process::run(Command::new("kill").args(["-TERM", &id]))?;
+        let Some(mut broker) = self.processes.pop() else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        while broker.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if begun.elapsed() > PATIENCE {
+                let _ = broker.kill();
+                return Err("a server does not stop".to_owned());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// A size in `/proc/PID/status`, in bytes.
+fn status(process: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 impl Drop for Server {
@@ -218,10 +336,9 @@ impl Drop for Server {
             let _ = process.kill();
             let _ = process.wait();
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-fn told(path: &Path, error: &std::io::Error) -> String {
+pub(super) fn told(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
 }

@@ -7,8 +7,7 @@ use super::server::Kind;
 use super::{Metric, Process, Results, Workload};
 use crate::process::{self, Result};
 
-/// The table stands between these lines.
-const BEGIN: &str = "<!-- written by cargo xtask bench --write -->";
+/// What a command writes stands behind a line with its name, and before this one.
 const END: &str = "<!-- end of what is written -->";
 
 /// The results as Markdown.
@@ -104,7 +103,7 @@ fn processes(results: &Results, out: &mut String) {
     }
 }
 
-fn or_dash(text: String) -> String {
+pub(super) fn or_dash(text: String) -> String {
     if text.is_empty() {
         "–".to_owned()
     } else {
@@ -135,7 +134,7 @@ fn compared(metric: Metric, reference: f64, kerolox: f64) -> Option<String> {
 }
 
 /// How much less: one part of so many.
-fn less(times: f64) -> String {
+pub(super) fn less(times: f64) -> String {
     match times {
         times if times >= 20.0 => format!("1/{times:.0}"),
         times if times >= 1.0 => format!("1/{times:.1}"),
@@ -144,7 +143,7 @@ fn less(times: f64) -> String {
 }
 
 /// Two to three digits, with commas between thousands.
-fn grouped(number: f64) -> String {
+pub(super) fn grouped(number: f64) -> String {
     let step = 10f64.powf((number.max(1.0).log10().floor() - 2.0).max(0.0));
     let digits = format!("{:.0}", (number / step).round() * step);
     let mut out = String::new();
@@ -167,21 +166,30 @@ fn time(microseconds: f64) -> String {
     }
 }
 
-/// Puts the table into docs/benchmarks.md.
-pub(super) fn write_page(table: &str) -> Result<()> {
+/// Puts the table of a command into docs/benchmarks.md.
+pub(super) fn write_page(command: &str, table: &str) -> Result<()> {
     let path = process::root().join("docs/benchmarks.md");
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let page = fs::read_to_string(&path).map_err(told)?;
-    let page = replaced(&page, table)
-        .ok_or_else(|| format!("{} has lost the lines around the table", path.display()))?;
+    let page = replaced(&page, command, table).ok_or_else(|| {
+        format!(
+            "{} has lost the lines around the table of {command}",
+            path.display()
+        )
+    })?;
     fs::write(&path, page).map_err(told)
 }
 
-fn replaced(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
+fn begin(command: &str) -> String {
+    format!("<!-- written by cargo xtask {command} --write -->")
+}
+
+fn replaced(page: &str, command: &str, table: &str) -> Option<String> {
+    let begin = begin(command);
+    let (before, rest) = page.split_once(&begin)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!(
-        "{before}{BEGIN}\n\n{}\n\n{END}{after}",
+        "{before}{begin}\n\n{}\n\n{END}{after}",
         table.trim()
     ))
 }
@@ -216,11 +224,14 @@ mod tests {
 
     #[test]
     fn the_table_goes_between_its_lines() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let [first, second] = ["bench", "bench memory"].map(begin);
+        let page = format!("{first}\nold\n{END}\n{second}\nold\n{END}\nb\n");
         assert_eq!(
-            replaced(&page, "new").as_deref(),
-            Some(&*format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"))
+            replaced(&page, "bench memory", "new").as_deref(),
+            Some(&*format!(
+                "{first}\nold\n{END}\n{second}\n\nnew\n\n{END}\nb\n"
+            ))
         );
-        assert_eq!(replaced("nothing", "new"), None);
+        assert_eq!(replaced("nothing", "bench", "new"), None);
     }
 }

@@ -5,9 +5,13 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use wire::code::ResponseCode;
+
 use super::engine::{Clock, Lane, Outcome, Pace, Work, drive};
 use super::frames::Frames;
 use super::pulling::{Following, Pulls};
+use super::queues::Queues;
+use super::report::Fill;
 use super::sending::{STAMP_SIZE, Sending, Sends};
 use super::server_process::ServerProcess;
 use super::setup::Stored;
@@ -17,6 +21,10 @@ use crate::client::ClientError;
 
 /// How long messages of the last run may take to come, end to end.
 const LAST_RECEIPTS: Duration = Duration::from_secs(2);
+/// Messages in flight while queues are filled, at most.
+const FILL_IN_FLIGHT: usize = 1024;
+/// Rest of a server that was too busy.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// Requests in flight on each connection of an open loop, at most.
 const OPEN_LOOP_IN_FLIGHT: usize = 1024;
 
@@ -24,8 +32,7 @@ const OPEN_LOOP_IN_FLIGHT: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Load {
     pub(super) mode: Mode,
-    pub(super) topic: String,
-    pub(super) queues: u32,
+    pub(super) queues: Queues,
     pub(super) connections: usize,
     pub(super) in_flight: usize,
     pub(super) threads: usize,
@@ -91,6 +98,9 @@ impl Load {
         if args.body_size == 0 || request_size > wire::frame::MAX_FRAME_SIZE / 2 {
             return wrong("--body-size must be at least 1, and times --batch at most 8 MB");
         }
+        if mode == Mode::E2e && args.topics.is_some() {
+            return wrong("--topics goes with send and pull, not with e2e");
+        }
         if args.duration.is_zero() {
             return wrong("--duration must be more than 0");
         }
@@ -98,9 +108,14 @@ impl Load {
             Mode::Pull => format!("kerolox_bench_pull_{}", args.body_size),
             _ => format!("kerolox_bench_{}", mode.name()),
         });
+        let queues = Queues {
+            topic,
+            topics: args.topics,
+            of_topic: args.queues,
+        };
         Ok(Self {
             mode,
-            queues: args.queues,
+            queues: queues.clone(),
             connections,
             in_flight,
             threads,
@@ -113,24 +128,31 @@ impl Load {
             fill: args.fill,
             pulls: Pulls {
                 serialize: args.serialize.into(),
-                topic: topic.clone(),
+                queues,
                 group: args.group.clone(),
                 max_messages: args.max_messages,
                 hold: mode == Mode::E2e,
             },
-            topic,
             mark: RandomState::new().build_hasher().finish(),
             server: args.server_pid.map(ServerProcess::new).transpose()?,
         })
     }
 
     /// Puts the load on a broker. Takes as long as the warm-up and all runs.
-    pub(super) fn run(&self, address: &str, stored: &[Stored]) -> Result<Outcome, ClientError> {
-        match self.mode {
-            Mode::Send => send(self, address),
-            Mode::Pull => pull(self, address, stored),
-            Mode::E2e => end_to_end(self, address, stored),
-        }
+    pub(super) fn run(
+        &self,
+        address: &str,
+        stored: &[Stored],
+    ) -> Result<(Option<Fill>, Outcome), ClientError> {
+        Ok(match self.mode {
+            Mode::Send => (None, send(self, address)?),
+            Mode::Pull => {
+                let messages = |queue: &Stored| queue.end.saturating_sub(queue.begin);
+                let fill = fill(self, address, stored.iter().map(messages).sum())?;
+                (fill, pull(self, address, stored)?)
+            }
+            Mode::E2e => (None, end_to_end(self, address, stored)?),
+        })
     }
 
     /// Does the work while the server's process is watched, if that is wanted.
@@ -155,8 +177,7 @@ impl Load {
     fn sends(&self, batch: u32) -> Sends {
         Sends {
             serialize: self.pulls.serialize,
-            topic: self.topic.clone(),
-            queues: self.queues,
+            queues: self.queues.clone(),
             body_size: self.body_size,
             batch,
             mark: self.mark,
@@ -193,7 +214,7 @@ fn connect<W: Work>(address: &str, frames: Frames, work: W) -> Result<Lane<W>, C
 fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
     let sends = load.sends(load.batch);
     let lanes = (0..load.connections).map(|lane| {
-        let (frames, work) = sends.lane(lane, load.in_flight);
+        let (frames, work) = sends.lane(lane, load.connections, load.in_flight);
         connect(address, frames, work)
     });
     let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
@@ -207,16 +228,23 @@ fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
 }
 
 fn pull(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, ClientError> {
-    let messages = |queue: &Stored| queue.end.saturating_sub(queue.begin);
-    fill(load, address, stored.iter().map(messages).sum())?;
     let queue = |number: usize| {
         let stored = stored[number % stored.len()];
         (stored.queue, stored.begin)
     };
     let lanes = (0..load.connections).map(|lane| {
-        let first = lane * load.in_flight;
-        let queues: Vec<_> = (first..first + load.in_flight).map(queue).collect();
-        let (frames, work) = load.pulls.reading(&queues);
+        let queues: Vec<_> = match load.queues.topics {
+            None => {
+                let first = lane * load.in_flight;
+                (first..first + load.in_flight).map(queue).collect()
+            }
+            // Each connection has its share of the queues.
+            Some(_) => (lane..stored.len().max(lane + 1))
+                .step_by(load.connections)
+                .map(queue)
+                .collect(),
+        };
+        let (frames, work) = load.pulls.reading(&queues, load.in_flight);
         connect(address, frames, work)
     });
     let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
@@ -227,32 +255,55 @@ fn pull(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, Client
     })
 }
 
-/// Sends what is missing in the topic.
-fn fill(load: &Load, address: &str, stored: u64) -> Result<(), ClientError> {
+/// Sends what is missing in the queues. A server that is too busy gets the rest more slowly.
+fn fill(load: &Load, address: &str, stored: u64) -> Result<Option<Fill>, ClientError> {
     let missing = load.fill.saturating_sub(stored);
-    // Requests of up to about 256 KB.
-    let batch = (262_144 / (load.body_size + 100)).clamp(1, 32) as u64;
-    let requests = missing.div_ceil(batch);
-    if requests == 0 {
-        return Ok(());
+    if missing == 0 {
+        return Ok(None);
     }
-    let (frames, work) = load.sends(batch as u32).lane(0, load.queues as usize * 4);
-    let lane = connect(address, frames, work)?;
-    let whole = Runs {
-        start: 0,
-        length: u64::MAX / 2,
-        count: 1,
+    // Requests of up to about 256 KB; where there are many queues, neighbours in a queue shall
+    // not be neighbours in the log.
+    let batch = match load.queues.topics {
+        None => (262_144 / (load.body_size + 100)).clamp(1, 32),
+        Some(_) => 1,
     };
-    let (tallies, remarks) = drive(vec![lane], Clock::start(), whole, Pace::Count(requests))?;
-    match tallies[0].errors.first_key_value() {
-        None => Ok(()),
-        Some((code, _)) => Err(ClientError::Refused {
-            address: address.to_owned(),
-            command: "to be filled with messages",
-            code: *code,
-            remark: remarks.get(code).cloned().unwrap_or_default(),
-        }),
+    let sends = load.sends(batch as u32);
+    let mut slots = (load.queues.count() * 4).min(FILL_IN_FLIGHT / batch);
+    let clock = Clock::start();
+    let mut fill = Fill {
+        seconds: 0.0,
+        messages: 0,
+        refused: 0,
+    };
+    while fill.messages < missing {
+        let (frames, work) = sends.lane(0, 1, slots);
+        let lane = connect(address, frames, work)?;
+        let whole = Runs {
+            start: 0,
+            length: u64::MAX / 2,
+            count: 1,
+        };
+        let requests = (missing - fill.messages).div_ceil(batch as u64);
+        let (tallies, remarks) = drive(vec![lane], Clock::start(), whole, Pace::Count(requests))?;
+        for tally in tallies {
+            fill.messages += tally.messages;
+            for (code, count) in tally.errors {
+                if code != ResponseCode::SystemBusy as i32 {
+                    return Err(ClientError::Refused {
+                        address: address.to_owned(),
+                        command: "to be filled with messages",
+                        code,
+                        remark: remarks.get(&code).cloned().unwrap_or_default(),
+                    });
+                }
+                fill.refused += count;
+                slots = (slots / 2).max(1);
+                thread::sleep(BUSY_PAUSE);
+            }
+        }
     }
+    fill.seconds = clock.now() as f64 / 1e9;
+    Ok(Some(fill))
 }
 
 fn end_to_end(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, ClientError> {
@@ -266,7 +317,7 @@ fn end_to_end(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, 
     let sends = load.sends(1);
     let mut senders = Vec::new();
     for lane in 0..load.connections {
-        let (frames, work) = sends.lane(lane, load.in_flight);
+        let (frames, work) = sends.lane(lane, load.connections, load.in_flight);
         senders.push(connect(address, frames, work)?);
     }
     let clock = Clock::start();

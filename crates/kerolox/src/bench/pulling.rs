@@ -11,6 +11,7 @@ use wire::message::sys_flag;
 
 use super::engine::Work;
 use super::frames::{Answer, Frames, write_decimal};
+use super::queues::{Places, Queues};
 use super::sending::STAMP_SIZE;
 use super::tally::Recorder;
 
@@ -25,7 +26,7 @@ const HOLD_MILLIS: i64 = 15_000;
 #[derive(Debug, Clone)]
 pub(super) struct Pulls {
     pub(super) serialize: SerializeType,
-    pub(super) topic: String,
+    pub(super) queues: Queues,
     pub(super) group: String,
     /// Messages wanted a request.
     pub(super) max_messages: u32,
@@ -34,7 +35,8 @@ pub(super) struct Pulls {
 }
 
 impl Pulls {
-    fn frames(&self, queues: &[u32]) -> (Frames, Vec<usize>) {
+    /// The frames of the queues, and where each has its offset.
+    fn frames(&self, queues: &[usize]) -> (Frames, Vec<usize>) {
         let hold = if self.hold {
             sys_flag::pull::SUSPEND
         } else {
@@ -42,10 +44,11 @@ impl Pulls {
         };
         let mut frames = Frames::default();
         for queue in queues {
+            let (topic, queue_id) = self.queues.header(*queue);
             let header = PullMessageRequest {
                 consumer_group: Cow::Borrowed(&self.group),
-                topic: Cow::Borrowed(&self.topic),
-                queue_id: *queue as i32,
+                topic: Cow::Owned(topic),
+                queue_id,
                 queue_offset: OFFSET_MARK,
                 max_msg_nums: self.max_messages as i32,
                 sys_flag: sys_flag::pull::SUBSCRIPTION | hold,
@@ -63,25 +66,36 @@ impl Pulls {
         (frames, places)
     }
 
-    /// A connection that reads the given queues, each between the given offsets, again and again.
-    pub(super) fn reading(&self, queues: &[(u32, u64)]) -> (Frames, Pulling) {
-        let (frames, places) =
-            self.frames(&queues.iter().map(|(queue, _)| *queue).collect::<Vec<_>>());
-        let positions = places
-            .into_iter()
-            .zip(queues)
-            .map(|(place, (_, begin))| Position {
-                place,
-                begin: *begin,
-                next: *begin,
-            })
+    /// A connection with so many slots that reads the given queues, each from the given offset,
+    /// again and again. Each slot has a queue of its own, or all take all queues in turn.
+    pub(super) fn reading(&self, queues: &[(usize, u64)], slots: usize) -> (Frames, Pulling) {
+        let of_slots: Vec<usize> = queues
+            .iter()
+            .map(|(queue, _)| *queue)
+            .cycle()
+            .take(slots)
             .collect();
-        (frames, Pulling { positions })
+        let (frames, offsets) = self.frames(&of_slots);
+        let position = |(queue, begin): &(usize, u64)| Position {
+            queue: *queue,
+            begin: *begin,
+            next: *begin,
+        };
+        let pulling = Pulling {
+            positions: queues.iter().map(position).collect(),
+            offsets,
+            turn: self
+                .queues
+                .places(&frames)
+                .map(|places| Turn { places, next: 0 }),
+            reads: (0..slots).collect(),
+        };
+        (frames, pulling)
     }
 
     /// A connection that waits for messages behind the given offsets; their stamps have `mark`.
-    pub(super) fn following(&self, queues: &[(u32, u64)], mark: u64) -> (Frames, Following) {
-        let (frames, pulling) = self.reading(queues);
+    pub(super) fn following(&self, queues: &[(usize, u64)], mark: u64) -> (Frames, Following) {
+        let (frames, pulling) = self.reading(queues, queues.len());
         (
             frames,
             Following {
@@ -92,38 +106,54 @@ impl Pulls {
     }
 }
 
-/// Where a slot's queue is read.
+/// Where a queue is read.
 struct Position {
-    /// Place of the offset in the frame.
-    place: usize,
+    queue: usize,
     /// First offset of the queue.
     begin: u64,
     /// Next offset to ask for.
     next: u64,
 }
 
-impl Position {
-    fn write(&self, frame: &mut [u8]) {
-        write_decimal(
-            &mut frame[self.place..self.place + OFFSET_DIGITS],
-            self.next,
-        );
-    }
-}
-
 /// The pulls of one connection through a filled topic.
 pub(super) struct Pulling {
-    /// By slot.
     positions: Vec<Position>,
+    /// Place of the offset in the frame, by slot.
+    offsets: Vec<usize>,
+    /// Where the queues are taken in turn.
+    turn: Option<Turn>,
+    /// Which position each slot reads at.
+    reads: Vec<usize>,
+}
+
+/// Whose turn it is.
+struct Turn {
+    places: Places,
+    next: usize,
+}
+
+impl Pulling {
+    fn position(&mut self, slot: usize) -> &mut Position {
+        let at = self.reads[slot];
+        &mut self.positions[at]
+    }
 }
 
 impl Work for Pulling {
     fn prepare(&mut self, slot: usize, frame: &mut [u8], _: u64) {
-        self.positions[slot].write(frame);
+        if let Some(turn) = &mut self.turn {
+            self.reads[slot] = turn.next;
+            turn.places
+                .write(slot, frame, self.positions[turn.next].queue);
+            turn.next = (turn.next + 1) % self.positions.len();
+        }
+        let at = self.offsets[slot];
+        let next = self.position(slot).next;
+        write_decimal(&mut frame[at..at + OFFSET_DIGITS], next);
     }
 
     fn answered(&mut self, answer: &Answer<'_>, started: u64, now: u64, recorder: &mut Recorder) {
-        let position = &mut self.positions[answer.slot];
+        let position = self.position(answer.slot);
         match ResponseCode::try_from(answer.code) {
             Ok(ResponseCode::Success) => {
                 let messages = count_records(answer.body);
@@ -167,7 +197,7 @@ impl Work for Following {
     }
 
     fn answered(&mut self, answer: &Answer<'_>, _: u64, now: u64, recorder: &mut Recorder) {
-        let position = &mut self.pulling.positions[answer.slot];
+        let position = self.pulling.position(answer.slot);
         match ResponseCode::try_from(answer.code) {
             Ok(ResponseCode::Success) => {
                 for record in Records::new(answer.body).flatten() {

@@ -15,7 +15,10 @@ pub(super) struct Report {
     pub(super) mode: &'static str,
     pub(super) broker: String,
     pub(super) topic: String,
-    pub(super) queues: u32,
+    /// Of all topics.
+    pub(super) queues: usize,
+    /// What had to be sent before pulling, if anything.
+    pub(super) fill: Option<Fill>,
     pub(super) connections: usize,
     pub(super) in_flight: usize,
     pub(super) threads: usize,
@@ -33,6 +36,15 @@ pub(super) struct Report {
     pub(super) median: Option<RunReport>,
     /// What the server said with the first refusal of each code.
     pub(super) remarks: BTreeMap<i32, String>,
+}
+
+/// How the queues were filled.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Fill {
+    pub(super) seconds: f64,
+    pub(super) messages: u64,
+    /// Requests that the server was too busy for; they were sent again later.
+    pub(super) refused: u64,
 }
 
 /// One run.
@@ -169,6 +181,15 @@ impl Report {
             "{:>6} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
             "run", "msg/s", "MB/s", "p50", "p90", "p99", "p99.9", "max", "failed"
         );
+        if let Some(fill) = &self.fill {
+            let _ = writeln!(
+                out,
+                "filled before with {} messages in {:.1} s, {} requests refused",
+                grouped(fill.messages),
+                fill.seconds,
+                grouped(fill.refused)
+            );
+        }
         for (number, run) in self.runs.iter().enumerate() {
             run.row(&(number + 1).to_string(), &mut out);
         }

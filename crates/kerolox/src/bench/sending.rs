@@ -12,6 +12,7 @@ use wire::message::{properties, property};
 
 use super::engine::Work;
 use super::frames::{Answer, Frames, write_hex};
+use super::queues::{Places, Queues};
 use super::tally::Recorder;
 
 /// Stands where a message's running number is written in eight hexadecimal digits.
@@ -24,8 +25,7 @@ pub(super) const STAMP_SIZE: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Sends {
     pub(super) serialize: SerializeType,
-    pub(super) topic: String,
-    pub(super) queues: u32,
+    pub(super) queues: Queues,
     pub(super) body_size: usize,
     /// Messages a request.
     pub(super) batch: u32,
@@ -36,9 +36,9 @@ pub(super) struct Sends {
 }
 
 impl Sends {
-    /// The frames of connection number `lane` with so many slots. The slots take the queues in
-    /// turn.
-    pub(super) fn lane(&self, lane: usize, slots: usize) -> (Frames, Sending) {
+    /// The frames of connection number `lane` of `lanes` with so many slots. The slots take the
+    /// queues in turn.
+    pub(super) fn lane(&self, lane: usize, lanes: usize, slots: usize) -> (Frames, Sending) {
         let unique_key = format!("{:016X}{lane:08X}{NUMBER_MARK}", self.mark);
         let mut own = String::new();
         properties::put(
@@ -69,12 +69,13 @@ impl Sends {
             .unwrap_or_default();
         let mut frames = Frames::default();
         for slot in 0..slots {
+            let (topic, queue_id) = self.queues.header(lane * slots + slot);
             let header = SendMessageRequestV2 {
                 producer_group: Cow::Borrowed("kerolox_bench"),
-                topic: Cow::Borrowed(&self.topic),
+                topic: Cow::Owned(topic),
                 default_topic: Cow::Borrowed("TBW102"),
                 default_topic_queue_nums: 4,
-                queue_id: ((lane * slots + slot) % self.queues as usize) as i32,
+                queue_id,
                 born_timestamp: born.as_millis() as i64,
                 properties: Some(Cow::Borrowed(&own)),
                 reconsume_times: Some(0),
@@ -101,6 +102,10 @@ impl Sends {
                 .map(|slot| frames.find(slot, NUMBER_MARK.as_bytes()))
                 .collect(),
             stamps: (0..slots).map(stamps).collect(),
+            queues: self.queues.places(&frames),
+            next_queue: lane,
+            lanes,
+            queue_count: self.queues.count(),
             sent: 0,
             messages: u64::from(self.batch),
             bytes: u64::from(self.batch) * self.body_size as u64,
@@ -115,6 +120,11 @@ pub(super) struct Sending {
     numbers: Vec<Vec<usize>>,
     /// Places of the stamps, by slot.
     stamps: Vec<Vec<usize>>,
+    /// Where each request goes to the next queue.
+    queues: Option<Places>,
+    next_queue: usize,
+    lanes: usize,
+    queue_count: usize,
     sent: u64,
     /// What a request brings.
     messages: u64,
@@ -126,6 +136,10 @@ impl Work for Sending {
         for at in &self.numbers[slot] {
             write_hex(&mut frame[*at..at + NUMBER_MARK.len()], self.sent);
             self.sent += 1;
+        }
+        if let Some(queues) = &self.queues {
+            queues.write(slot, frame, self.next_queue % self.queue_count);
+            self.next_queue = (self.next_queue + self.lanes) % (self.queue_count * self.lanes);
         }
         for at in &self.stamps[slot] {
             frame[at + 8..at + STAMP_SIZE].copy_from_slice(&intended.to_be_bytes());

@@ -1,15 +1,18 @@
 //! What is done before a load: finding the broker, making the topic, asking how far queues go.
 
-use std::borrow::Cow;
-
-use transport::{Body, HandlerTable};
-use wire::command::UpdateAndCreateTopic;
-use wire::header::topic::CreateTopicRequest;
-use wire::message::names::AUTO_CREATE_TOPIC_KEY_TOPIC;
+use transport::HandlerTable;
+use wire::body::json;
+use wire::body::topic::{CreateTopicListRequestBody, TopicConfig};
+use wire::command::UpdateAndCreateTopicList;
+use wire::header::topic::CreateTopicListRequest;
 use wire::message::perm;
 
+use super::queues::Queues;
 use crate::client::queue::Queue;
 use crate::client::{Client, ClientError};
+
+/// Topics created with one request.
+const TOPICS_AT_ONCE: usize = 100;
 
 /// The broker that is put under load.
 pub(super) struct Target {
@@ -21,7 +24,7 @@ pub(super) struct Target {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored {
     /// Number of the queue.
-    pub(super) queue: u32,
+    pub(super) queue: usize,
     /// Offset of the first message.
     pub(super) begin: u64,
     /// Offset behind the last message.
@@ -49,40 +52,44 @@ impl Target {
         &self.address
     }
 
-    /// Creates the topic, or gives it that many queues.
-    pub(super) async fn create_topic(&self, topic: &str, queues: u32) -> Result<(), ClientError> {
-        let request = CreateTopicRequest {
-            topic: Cow::Borrowed(topic),
-            default_topic: Cow::Borrowed(AUTO_CREATE_TOPIC_KEY_TOPIC),
-            read_queue_nums: queues as i32,
-            write_queue_nums: queues as i32,
+    /// Creates the topics, or gives them that many queues.
+    pub(super) async fn create_topics(&self, queues: &Queues) -> Result<(), ClientError> {
+        let config = |topic: &String| TopicConfig {
+            topic_name: topic.clone(),
+            read_queue_nums: queues.of_topic as i32,
+            write_queue_nums: queues.of_topic as i32,
             perm: perm::READ | perm::WRITE,
-            topic_filter_type: Cow::Borrowed("SINGLE_TAG"),
-            ..CreateTopicRequest::default()
+            ..TopicConfig::default()
         };
-        self.client
-            .call::<UpdateAndCreateTopic>(&self.address, &request, Body::Empty)
-            .await?;
+        for topics in queues.topics().chunks(TOPICS_AT_ONCE) {
+            let body = CreateTopicListRequestBody {
+                topic_config_list: topics.iter().map(config).collect(),
+            };
+            let request = CreateTopicListRequest::default();
+            self.client
+                .call::<UpdateAndCreateTopicList>(&self.address, &request, json::write(&body))
+                .await?;
+        }
         Ok(())
     }
 
-    /// What the topic's queues hold.
-    pub(super) async fn stored(
-        &self,
-        topic: &str,
-        queues: u32,
-    ) -> Result<Vec<Stored>, ClientError> {
+    /// What the queues hold.
+    pub(super) async fn stored(&self, queues: &Queues) -> Result<Vec<Stored>, ClientError> {
         let mut stored = Vec::new();
-        for queue in 0..queues {
-            let place = Queue {
-                topic: topic.to_owned(),
-                broker_name: String::new(),
-                queue_id: queue as i32,
-                address: self.address.clone(),
-            };
-            let begin = self.client.min_offset(&place).await?.max(0) as u64;
-            let end = self.client.max_offset(&place).await?.max(0) as u64;
-            stored.push(Stored { queue, begin, end });
+        for topic in queues.topics() {
+            for queue in 0..queues.of_topic {
+                let place = Queue {
+                    topic: topic.clone(),
+                    broker_name: String::new(),
+                    queue_id: queue as i32,
+                    address: self.address.clone(),
+                };
+                stored.push(Stored {
+                    queue: stored.len(),
+                    begin: self.client.min_offset(&place).await?.max(0) as u64,
+                    end: self.client.max_offset(&place).await?.max(0) as u64,
+                });
+            }
         }
         Ok(stored)
     }
