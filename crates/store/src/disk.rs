@@ -34,6 +34,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Bytes of the file; 0 for a directory.
     pub len: u64,
+    /// Tells the disks apart that hold what is named, where names are links or mounts.
+    pub device: u64,
 }
 
 /// Room on the disk that holds a path, in bytes.
@@ -93,6 +95,11 @@ pub trait File: Send + Sync {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Makes the content survive a power failure.
     fn sync_data(&self) -> io::Result<()>;
+    /// Makes everything on the file's disk survive a power failure, names included, and tells
+    /// what could not be written there since the file was opened. `false`: the system cannot.
+    fn sync_disk(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Bytes of the file.
     fn len(&self) -> io::Result<u64>;
     /// Cuts the file or extends it with zeros that take no room.

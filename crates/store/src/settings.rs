@@ -42,7 +42,7 @@ config::settings! {
         "flushIntervalCommitLog" flush_interval_commit_log: u32 = 500, range(1..=i32::MAX as u32), reloadable;
         /// Time between two rounds of writing queue entries to their files, in milliseconds.
         "flushIntervalConsumeQueue" flush_interval_consume_queue: u32 = 1000, range(1..=i32::MAX as u32), reloadable;
-        /// Longest time between two checkpoints, for which all queue files are flushed, in milliseconds. A checkpoint is also made after 256 MiB of messages.
+        /// Longest time between two checkpoints, for which all queue files are flushed, in milliseconds. A checkpoint is also made after 256 MiB of messages, and 4 KiB for each queue that they went to.
         "flushConsumeQueueThoroughInterval" flush_consume_queue_thorough_interval: u32 = 60_000, range(1..=i32::MAX as u32), reloadable;
         /// Largest message body, in bytes.
         "maxMessageSize" max_message_size: usize = 4 << 20, range(10..=(i32::MAX as usize) / 2), reloadable;

@@ -70,6 +70,9 @@ pub struct Store {
     checkpoint_file: CheckpointFile,
     checkpoint: Mutex<CheckpointState>,
     listener: OnceLock<Arc<dyn ArrivalListener>>,
+    /// Held by whoever writes or flushes the listed queues: who finds the list empty has to know
+    /// that nobody is still at it.
+    keeping: Mutex<()>,
     /// Queues with entries to write or files to flush.
     listed: Mutex<Vec<Arc<Queue>>>,
     /// Deleted queues whose files could not be removed.
@@ -162,6 +165,7 @@ impl Store {
             checkpoint_file,
             checkpoint: Mutex::new(CheckpointState::new(saved, clock.now_millis())),
             listener: OnceLock::new(),
+            keeping: Mutex::default(),
             listed: Mutex::default(),
             leftovers: Mutex::default(),
             too_full: AtomicU32::new(0),

@@ -117,6 +117,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        // Of 100,000 queues that takes minutes.
+        eprintln!("   removing the store {}", self.0.display());
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -25,7 +25,7 @@ pub enum Operation {
     Read,
     /// [`File::write_at`].
     Write,
-    /// [`File::sync_data`] and [`Disk::sync_dir`].
+    /// [`File::sync_data`], [`File::sync_disk`] and [`Disk::sync_dir`].
     Sync,
     /// Opening a file that is not there yet, or making a directory.
     Create,
@@ -417,11 +417,13 @@ impl Disk for MemoryDisk {
                         name,
                         is_dir: true,
                         len: 0,
+                        device: 0,
                     },
                     Node::File(content) => DirEntry {
                         name,
                         is_dir: false,
                         len: content.lock().bytes.len() as u64,
+                        device: 0,
                     },
                 })
             })
@@ -631,6 +633,19 @@ impl File for MemoryFile {
         self.content.lock().flush();
         state.syncs += 1;
         Ok(())
+    }
+
+    fn sync_disk(&self) -> io::Result<bool> {
+        let mut state = self.disk.lock();
+        self.check(&state)?;
+        state.check(Operation::Sync)?;
+        for node in state.names.values() {
+            if let Node::File(content) = node {
+                content.lock().flush();
+            }
+        }
+        state.durable = state.names.clone();
+        Ok(true)
     }
 
     fn len(&self) -> io::Result<u64> {

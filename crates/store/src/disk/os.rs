@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::UNIX_EPOCH;
@@ -45,7 +45,12 @@ impl Disk for OsDisk {
             };
             let is_dir = meta.is_dir();
             let len = if is_dir { 0 } else { meta.len() };
-            entries.push(DirEntry { name, is_dir, len });
+            entries.push(DirEntry {
+                name,
+                is_dir,
+                len,
+                device: meta.dev(),
+            });
         }
         Ok(entries)
     }
@@ -169,6 +174,12 @@ impl File for OsFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_disk(&self) -> io::Result<bool> {
+        rustix::fs::syncfs(&self.0)?;
+        Ok(true)
     }
 
     fn len(&self) -> io::Result<u64> {

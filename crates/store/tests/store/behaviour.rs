@@ -328,6 +328,44 @@ fn what_is_flushed_survives_a_power_failure() {
     assert_eq!(store.max_physical_offset(), end);
 }
 
+/// Fills many queues, makes a checkpoint that may fail, and pulls the plug.
+fn many_queues_after_a_power_failure(fault: Option<Fault>) {
+    const QUEUES: i32 = 300;
+    let setup = Setup::new();
+    let store = setup.open();
+    for _ in 0..2 {
+        for queue in 0..QUEUES {
+            setup.fill(&store, "many", queue, 1, 10);
+        }
+    }
+    store.flush().unwrap();
+    setup.clock.advance(60_000);
+    fault.into_iter().for_each(|fault| setup.disk.inject(fault));
+    store.housekeeping();
+    setup.disk.power_failure(|| false);
+    drop(store);
+    let store = setup.open();
+    for queue in 0..QUEUES {
+        let queue = store.find_queue("many", queue).unwrap();
+        assert_eq!(bodies(&store, &queue).len(), 2);
+    }
+}
+
+#[test]
+fn a_checkpoint_brings_many_queues_to_the_disk() {
+    many_queues_after_a_power_failure(None);
+}
+
+#[test]
+fn a_checkpoint_that_fails_promises_nothing_of_many_queues() {
+    many_queues_after_a_power_failure(Some(Fault {
+        operation: Operation::Sync,
+        after: 0,
+        partial: 0,
+        kind: std::io::ErrorKind::Other,
+    }));
+}
+
 #[test]
 fn after_a_failed_flush_nothing_is_promised() {
     let setup = Setup::new();
