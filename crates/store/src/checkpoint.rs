@@ -9,12 +9,18 @@
 //! | 16 | 8 | index: store timestamp of the last record whose index entries are flushed |
 //! | 24 | 8 | master's flushed offset, for replication |
 //! | 32 | 8 | confirmed physical offset |
-//! | 40 | 8 | physical offset up to which queue entries were made; left as it is |
-//! | 48 | 4048 | zero |
+//! | 40 | 8 | position of the last record whose queue entry is flushed; 0: the times alone count. Kept as it is |
+//! | 48 | 8 | only here: position in the log before which everything is on the disk, queues included |
+//! | 56 | 16 | only here: the first two fields as they were when the position was noted |
+//! | 72 | 4024 | zero |
 //!
-//! After a kill, recovery starts in the newest log file whose first record was stored 3 seconds
-//! or more before both the log's and the queues' time, for the reference as for us. So the
-//! queues' time may only be written once their entries are flushed.
+//! The position at 48 is good only as long as the two times have not changed since: the reference
+//! neither reads nor writes it, but changes them with the first message it stores.
+//!
+//! After a kill, recovery starts at that position, if it is good. If not, as the reference always
+//! does, in the newest log file whose first record was stored 3 seconds or more before both the
+//! log's and the queues' time. So the queues' time may only be written once their entries are
+//! flushed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +30,8 @@ use crate::error::StoreError;
 
 /// Bytes of the file.
 const SIZE: usize = 4096;
+/// Bytes of all fields.
+const FIELDS: usize = 72;
 /// Recovery trusts nothing younger than this before the checkpoint, in milliseconds.
 const SLACK: i64 = 3000;
 
@@ -40,6 +48,10 @@ pub struct Checkpoint {
     pub master_flushed_offset: i64,
     /// The physical offset that counts as confirmed by the replicas.
     pub confirmed_offset: i64,
+    /// Position of the last record whose queue entry the reference has flushed.
+    pub queues_offset: i64,
+    /// Position in the log before which everything is on the disk; `None` if that is not known.
+    pub position: Option<i64>,
 }
 
 impl Checkpoint {
@@ -57,25 +69,35 @@ impl Checkpoint {
                 .fold(0_i64, |value, byte| value << 8 | i64::from(*byte))
         });
         let mut next = || fields.next().unwrap_or(0);
-        Checkpoint {
+        let mut checkpoint = Checkpoint {
             log_timestamp: next(),
             queues_timestamp: next(),
             index_timestamp: next(),
             master_flushed_offset: next(),
             confirmed_offset: next(),
-        }
+            queues_offset: next(),
+            position: None,
+        };
+        let (position, times) = (next(), (next(), next()));
+        let same = times == (checkpoint.log_timestamp, checkpoint.queues_timestamp);
+        checkpoint.position = (same && position > 0).then_some(position);
+        checkpoint
     }
 
     /// The bytes that carry the fields; the rest of the file is zero.
-    pub fn encode(&self) -> [u8; 40] {
+    pub fn encode(&self) -> [u8; FIELDS] {
         let fields = [
             self.log_timestamp,
             self.queues_timestamp,
             self.index_timestamp,
             self.master_flushed_offset,
             self.confirmed_offset,
+            self.queues_offset,
+            self.position.unwrap_or(0),
+            self.log_timestamp,
+            self.queues_timestamp,
         ];
-        let mut bytes = [0; 40];
+        let mut bytes = [0; FIELDS];
         for (field, value) in bytes.chunks_exact_mut(8).zip(fields) {
             field.copy_from_slice(&value.to_be_bytes());
         }
@@ -103,7 +125,7 @@ impl CheckpointFile {
             }
             Err(error) => return Err(StoreError::io("open", &self.path, error)),
         };
-        let mut bytes = [0; 40];
+        let mut bytes = [0; FIELDS];
         let count = file
             .read_at(&mut bytes, 0)
             .map_err(|error| StoreError::io("read", &self.path, error))?;
@@ -126,7 +148,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_file_is_a_page_with_five_fields() {
+    fn the_file_is_a_page_of_fields() {
         let disk = MemoryDisk::new();
         disk.create_dir_all(Path::new("/s")).unwrap();
         let file = CheckpointFile::new(Arc::new(disk.clone()), PathBuf::from("/s/checkpoint"));
@@ -137,6 +159,8 @@ mod tests {
             index_timestamp: 3,
             master_flushed_offset: 4,
             confirmed_offset: -1,
+            queues_offset: 5,
+            position: Some(6),
         };
         file.save(&checkpoint).unwrap();
         assert_eq!(file.load().unwrap(), checkpoint);
@@ -144,6 +168,20 @@ mod tests {
         assert_eq!(bytes.len(), 4096);
         assert_eq!(bytes[8..16], [0, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(bytes[32..40], [255; 8]);
+    }
+
+    #[test]
+    fn the_position_is_not_trusted_once_another_broker_has_stored_messages() {
+        let checkpoint = Checkpoint {
+            log_timestamp: 7,
+            queues_timestamp: 6,
+            position: Some(1000),
+            ..Checkpoint::default()
+        };
+        let mut bytes = checkpoint.encode();
+        assert_eq!(Checkpoint::decode(&bytes), checkpoint);
+        bytes[7] += 1;
+        assert_eq!(Checkpoint::decode(&bytes).position, None);
     }
 
     #[test]

@@ -292,27 +292,40 @@ impl Queue {
             return Ok(());
         }
         // No entry on the disk points to a unit that is not.
-        if let Some(ext) = self.ext.get() {
-            ext.units().write_pending()?;
-        }
-        self.entries.write_pending()
+        self.sequences().try_for_each(Sequence::write_pending)
     }
 
     /// Flushes the files written to since the last time; what waits is not written.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        if let Some(ext) = self.ext.get() {
-            ext.units().flush()?;
-        }
-        self.entries.flush()
+        self.sequences().try_for_each(Sequence::flush)
+    }
+
+    /// The bytes of its entries, behind those of what they point to.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        let ext = self.ext.get().map(|ext| ext.units());
+        ext.into_iter().chain([&self.entries])
+    }
+
+    /// Bytes of entries that wait to be written.
+    pub(crate) fn pending_bytes(&self) -> i64 {
+        self.entries.waiting()
+    }
+
+    fn has_work(&self) -> bool {
+        self.sequences().any(Sequence::has_work)
+    }
+
+    /// Puts the queue on the list of those with something to write or flush; `true` if it was
+    /// not there and has to be.
+    pub(crate) fn has_to_be_listed(&self) -> bool {
+        self.has_work() && !self.listed.swap(true, Ordering::AcqRel)
     }
 
     /// Takes the queue off the list of those with something to write; `true` if it has to stay.
     pub(crate) fn unlist(&self) -> bool {
         self.listed.store(false, Ordering::Release);
-        let ext_has_work = || self.ext.get().is_some_and(|ext| ext.units().has_work());
-        let work = self.entries.has_work() || ext_has_work();
         // Whoever has added an entry since may have listed it already.
-        work && !self.is_deleted() && !self.listed.swap(true, Ordering::AcqRel)
+        !self.is_deleted() && self.has_to_be_listed()
     }
 
     /// Moves the first message's number up to the first whose record lies at `min_physical` or

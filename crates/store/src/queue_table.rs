@@ -1,14 +1,15 @@
 //! All consume queues, by topic and number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use crate::consume_queue::{Queue, QueueFiles, QueueKind};
-use crate::disk::Disk;
+use crate::disk::{DirEntry, Disk};
 use crate::error::StoreError;
 use crate::files;
 use crate::sequence::Place;
@@ -21,6 +22,8 @@ pub(crate) struct QueueTable {
     files: QueueFiles,
     topics: RwLock<HashMap<Arc<str>, Queues>>,
     next_number: AtomicU64,
+    /// Whether some queues are on another disk than the data directory, by links or mounts.
+    other_disks: AtomicBool,
 }
 
 impl QueueTable {
@@ -31,13 +34,15 @@ impl QueueTable {
             topics: RwLock::default(),
             // 0 is the log.
             next_number: AtomicU64::new(1),
+            other_disks: AtomicBool::new(false),
         }
     }
 
     /// Finds the queues on the disk; `rebuild_from` as for [`Queue::load`].
     pub(crate) fn load(&self, rebuild_from: Option<i64>) -> Result<(), StoreError> {
+        let mut devices = HashSet::new();
         for kind in [QueueKind::Batch, QueueKind::Simple] {
-            for (topic, id) in queue_dirs(self.files.place(kind))? {
+            for (topic, id) in queue_dirs(self.files.place(kind), &mut devices)? {
                 let queue = self.get_or_make(&topic, id, kind)?;
                 if queue.kind() == kind {
                     queue.load(rebuild_from)?;
@@ -50,14 +55,20 @@ impl QueueTable {
                 }
             }
         }
-        for (topic, id) in queue_dirs(&self.files.ext)? {
+        for (topic, id) in queue_dirs(&self.files.ext, &mut devices)? {
             if let Some(queue) = self.get(&topic, id)
                 && queue.kind() == QueueKind::Simple
             {
                 queue.load_ext(&self.files, rebuild_from.is_some())?;
             }
         }
+        self.other_disks.store(devices.len() > 1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether all queues are on the disk of the data directory.
+    pub(crate) fn on_one_disk(&self) -> bool {
+        !self.other_disks.load(Ordering::Relaxed)
     }
 
     /// Whether the directory of simple queues is missing, made now: somebody removed it, or there
@@ -163,13 +174,27 @@ impl QueueTable {
     }
 }
 
-/// The queues that have a directory.
-fn queue_dirs(place: &Place) -> Result<Vec<(String, i32)>, StoreError> {
+/// The queues that have a directory. Adds the disks of all directories on the way, and that of
+/// the data directory.
+fn queue_dirs(place: &Place, devices: &mut HashSet<u64>) -> Result<Vec<(String, i32)>, StoreError> {
     let mut queues = Vec::new();
-    for topic in directories(&*place.disk, &place.dir)? {
-        for name in directories(&*place.disk, &place.dir.join(&topic))? {
-            match name.parse() {
-                Ok(id) if name == i32::to_string(&id) => queues.push((topic.clone(), id)),
+    let disk = &*place.disk;
+    let root = files::parent(&place.dir);
+    let mut above = match disk.list(root) {
+        Ok(entries) => entries,
+        Err(error) => return Err(StoreError::io("list", root, error)),
+    };
+    let name = place.dir.file_name().and_then(OsStr::to_str);
+    above.retain(|entry| !entry.is_dir || Some(&*entry.name) == name);
+    devices.extend(above.iter().map(|entry| entry.device));
+    for topic in directories(disk, &place.dir)? {
+        devices.insert(topic.device);
+        for queue in directories(disk, &place.dir.join(&topic.name))? {
+            devices.insert(queue.device);
+            match queue.name.parse() {
+                Ok(id) if queue.name == i32::to_string(&id) => {
+                    queues.push((topic.name.clone(), id));
+                }
                 _ => {}
             }
         }
@@ -177,13 +202,14 @@ fn queue_dirs(place: &Place) -> Result<Vec<(String, i32)>, StoreError> {
     Ok(queues)
 }
 
-/// Names of the directories in a directory; none where it is missing.
-fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("list", dir, error)),
-    };
-    let directories = entries.into_iter().filter(|entry| entry.is_dir);
-    Ok(directories.map(|entry| entry.name).collect())
+/// The directories in a directory; none where it is missing.
+fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    match disk.list(dir) {
+        Ok(mut entries) => {
+            entries.retain(|entry| entry.is_dir);
+            Ok(entries)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StoreError::io("list", dir, error)),
+    }
 }

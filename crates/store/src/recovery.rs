@@ -1,8 +1,9 @@
 //! Finding the end of the log and bringing the queues in line with it, at the start.
 //!
 //! After a clean stop (no file `abort`) the queues are trusted: the log is read from the last
-//! record any of them points to. After a kill it is read from the newest file that began before
-//! the checkpoint's time, everything behind is entered into the queues again, and what stands in
+//! record any of them points to. After a kill it is read from the checkpoint's position, or if
+//! another broker was here since, from the newest file that began before the checkpoint's time;
+//! everything behind is entered into the queues again, and what stands in
 //! the queues' files behind that is replaced. So the time this takes depends on what was not
 //! flushed, not on how much is stored.
 //!
@@ -27,12 +28,17 @@ use crate::settings::StoreConfig;
 use crate::store::Store;
 
 impl CommitLog {
-    /// Where the newest file begins before which everything was flushed.
+    /// Before which position everything was flushed.
     pub(crate) fn rebuild_from(
         &self,
         settings: &StoreConfig,
         checkpoint: Checkpoint,
     ) -> Result<i64, StoreError> {
+        if let Some(position) = checkpoint.position
+            && (self.begin()..=self.end()).contains(&position)
+        {
+            return Ok(position);
+        }
         let flushed = 1..=checkpoint.recovery_timestamp();
         let files = self.files().clone();
         for start in files.into_iter().rev() {
@@ -364,8 +370,13 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a queue where the log ends.
-    fn end_queue(&self, queue: &Queue, end: i64, entered_again: bool) -> Result<(), StoreError> {
+    /// Ends a queue where the log ends. The checkpoint that is made next flushes it.
+    fn end_queue(
+        &self,
+        queue: &Arc<Queue>,
+        end: i64,
+        entered_again: bool,
+    ) -> Result<(), StoreError> {
         queue.write_pending()?;
         let beyond = queue
             .last_entry()?
@@ -376,7 +387,9 @@ impl Store {
         }
         if beyond || entered_again {
             queue.clear_behind_end()?;
-            queue.flush()?;
+        }
+        if queue.has_to_be_listed() {
+            self.list(queue);
         }
         Ok(())
     }

@@ -62,10 +62,24 @@ struct Tail {
     pending: Vec<u8>,
     /// First byte of the first and last file; `None` without files.
     span: Option<(i64, i64)>,
-    /// Files written to since they were flushed.
-    unflushed: Vec<i64>,
-    /// Files were made or removed since the directory was flushed.
-    names_changed: bool,
+    unflushed: Unflushed,
+}
+
+/// What a power failure can take.
+#[derive(Default)]
+pub(crate) struct Unflushed {
+    /// First bytes of the files written to.
+    starts: Vec<i64>,
+    /// Files or directories were made or removed.
+    names: bool,
+}
+
+impl Unflushed {
+    fn add(&mut self, start: i64) {
+        if !self.starts.contains(&start) {
+            self.starts.push(start);
+        }
+    }
 }
 
 impl Sequence {
@@ -207,7 +221,8 @@ impl Sequence {
                     // A topic of the same name may have left some, if its removal failed.
                     self.remove_all_in(&dir)?;
                 }
-                files::create_dir(&*self.place.disk, &dir)?;
+                let made = self.place.disk.create_dir_all(&dir);
+                made.map_err(|error| StoreError::io("create the directory", &dir, error))?;
                 let path = dir.join(files::file_name(start));
                 let file = files::create(&*self.place.disk, &path, self.place.file_size as u64)?;
                 let filler = &self.place.filler;
@@ -217,52 +232,68 @@ impl Sequence {
                         .map_err(|error| StoreError::io("write", &path, error))?;
                 }
                 self.place.open.put((self.number, start), Arc::clone(&file));
-                self.tail.lock().names_changed = true;
+                self.tail.lock().unflushed.names = true;
                 file
             }
         };
         let mut tail = self.tail.lock();
         let (first, last) = tail.span.unwrap_or((start, start));
         tail.span = Some((first.min(start), last.max(start)));
-        if !tail.unflushed.contains(&start) {
-            tail.unflushed.push(start);
-        }
+        tail.unflushed.add(start);
         Ok(file)
     }
 
-    /// Flushes the files written to since the last time; what waits is not written.
+    /// Flushes what was written since the last time; what waits is not written.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let unflushed = std::mem::take(&mut self.tail.lock().unflushed);
-        for (index, start) in unflushed.iter().enumerate() {
-            let flushed = self.open_file(*start).and_then(|file| match file {
-                Some(file) => file
-                    .sync_data()
-                    .map_err(|error| StoreError::io("flush", self.path(*start), error)),
-                None => Ok(()),
-            });
-            if let Err(error) = flushed {
-                let rest = unflushed.get(index..).unwrap_or_default();
-                self.tail.lock().unflushed.extend_from_slice(rest);
-                return Err(error);
+        let unflushed = self.take_unflushed();
+        let result = self.flush_files(&unflushed);
+        if result.is_err() {
+            self.put_back(unflushed);
+        }
+        result
+    }
+
+    fn flush_files(&self, unflushed: &Unflushed) -> Result<(), StoreError> {
+        for start in &unflushed.starts {
+            if let Some(file) = self.open_file(*start)? {
+                file.sync_data()
+                    .map_err(|error| StoreError::io("flush", self.path(*start), error))?;
             }
         }
-        if !std::mem::take(&mut self.tail.lock().names_changed) {
+        if !unflushed.names {
             return Ok(());
         }
-        let dir = self.dir();
-        match self.place.disk.sync_dir(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                self.tail.lock().names_changed = true;
-                Err(StoreError::io("flush the directory", dir, error))
+        // The directory may be new, and that of the topic, too.
+        for dir in self.dir().ancestors().take(3) {
+            match self.place.disk.sync_dir(dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("flush the directory", dir, error));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
+    }
+
+    /// What has to be flushed, for whoever flushes many sequences together.
+    pub(crate) fn take_unflushed(&self) -> Unflushed {
+        std::mem::take(&mut self.tail.lock().unflushed)
+    }
+
+    /// It could not be flushed.
+    pub(crate) fn put_back(&self, unflushed: Unflushed) {
+        let mut tail = self.tail.lock();
+        for start in unflushed.starts {
+            tail.unflushed.add(start);
+        }
+        tail.unflushed.names |= unflushed.names;
     }
 
     /// Whether something is to be written or flushed.
     pub(crate) fn has_work(&self) -> bool {
         let tail = self.tail.lock();
-        !tail.pending.is_empty() || !tail.unflushed.is_empty() || tail.names_changed
+        let unflushed = !tail.unflushed.starts.is_empty() || tail.unflushed.names;
+        !tail.pending.is_empty() || unflushed
     }
 
     /// Removes the files that end at a position or before it. The last one stays, so that
@@ -279,8 +310,8 @@ impl Sequence {
             self.remove_file(first)?;
             let mut tail = self.tail.lock();
             tail.span = Some((next, last));
-            tail.unflushed.retain(|start| *start != first);
-            tail.names_changed = true;
+            tail.unflushed.starts.retain(|start| *start != first);
+            tail.unflushed.names = true;
         }
         Ok(())
     }
@@ -380,7 +411,7 @@ impl Sequence {
         let mut tail = self.tail.lock();
         tail.span = Some((first, last));
         // Whoever made them may have been killed before the directory was flushed.
-        tail.names_changed = was_killed;
+        tail.unflushed.names = was_killed;
         drop(tail);
         self.end_at(last + size);
         Ok(())
@@ -408,7 +439,7 @@ impl Sequence {
             start -= size;
             let mut tail = self.tail.lock();
             tail.span = Some((first, start));
-            tail.names_changed = true;
+            tail.unflushed.names = true;
         }
         let Some(file) = self.open_file(start)? else {
             return Ok(());
@@ -422,9 +453,7 @@ impl Sequence {
             .and_then(|()| file.set_len(size as u64))
             .map_err(failed)?;
         let mut tail = self.tail.lock();
-        if !tail.unflushed.contains(&start) {
-            tail.unflushed.push(start);
-        }
+        tail.unflushed.add(start);
         Ok(())
     }
 }

@@ -5,6 +5,10 @@ use std::sync::atomic::Ordering;
 
 use super::{Queue, QueueEntry, QueueFiles, QueueKind, partition_point};
 use crate::error::StoreError;
+use crate::sequence::Sequence;
+
+/// Bytes at the front of a file that are read at once.
+const BLOCK: usize = 4096;
 
 impl Queue {
     /// Finds the queue's files and its end. After a kill `rebuild_from` is where the log is
@@ -37,13 +41,18 @@ impl Queue {
     /// recovery writes again.
     fn find_end(&self, first: i64, last_file: i64) -> Result<(), StoreError> {
         let written = |slot: i64| Ok::<bool, StoreError>(self.unit(slot)?.is_some());
-        // Nearly always the end is in the last file.
-        let low = if written(last_file)? {
-            last_file
-        } else {
-            first
+        // Nearly always the end is in the last file, and in most of many queues near its front:
+        // one read finds it, where a search would touch many places of the file.
+        let front = BLOCK / self.kind.entry_size();
+        let mut bytes = Vec::with_capacity(BLOCK);
+        self.read(last_file, front, &mut bytes)?;
+        let units = self.units(last_file, &bytes);
+        let count = units.take_while(Option::is_some).count();
+        let end = match count {
+            0 => partition_point(first, last_file, written)?,
+            count if count < front => last_file + count as i64,
+            _ => partition_point(last_file, self.next_file(last_file), written)?,
         };
-        let end = partition_point(low, self.next_file(last_file), written)?;
         self.end_at(first, end)
     }
 
@@ -93,6 +102,10 @@ impl Queue {
     /// recovery can write those again. What was there stays in the file until
     /// [`Queue::clear_behind_end`].
     pub(crate) fn truncate(&self, physical: i64) -> Result<(), StoreError> {
+        let last = self.last_entry()?;
+        if last.is_some_and(|last| !last.is_blank() && last.physical_offset < physical) {
+            return Ok(());
+        }
         let (first, end) = self.slots();
         let before = |slot| Ok(self.physical_from(slot)?.is_some_and(|at| at < physical));
         let point = partition_point(first, end, before)?;
@@ -133,9 +146,6 @@ impl Queue {
     /// Removes from the files what stands behind the end, which the reference would take for
     /// entries. Everything up to the end has been written.
     pub(crate) fn clear_behind_end(&self) -> Result<(), StoreError> {
-        if let Some(ext) = self.ext.get() {
-            ext.units().clear_behind_end()?;
-        }
-        self.entries.clear_behind_end()
+        self.sequences().try_for_each(Sequence::clear_behind_end)
     }
 }

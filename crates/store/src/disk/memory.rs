@@ -645,6 +645,7 @@ impl File for MemoryFile {
             }
         }
         state.durable = state.names.clone();
+        state.syncs += 1;
         Ok(true)
     }
 

@@ -18,6 +18,15 @@ use crate::write_behind::WriteBehind;
 /// Bytes of messages after which a checkpoint is made, however young the last one is: so much
 /// a recovery can read in well under a second.
 const CHECKPOINT_BYTES: i64 = 256 << 20;
+/// So many more for each queue that a checkpoint has to write: with 100,000 queues that take turns
+/// each checkpoint writes 100,000 files, and the disk should have something else to do, too.
+const CHECKPOINT_BYTES_A_QUEUE: i64 = 4 << 10;
+/// So many queues are written and flushed one by one. Of more, those with few new entries wait
+/// for the checkpoint, and all are flushed together with everything on the disk: a flush of each
+/// of 100,000 files takes minutes.
+const FEW_QUEUES: usize = 256;
+/// Bytes of new entries that are worth writing even where there are many queues.
+const WORTH_WRITING: i64 = 4096;
 
 /// Steps of 1 MiB of the log that are entered into the index when the store is closed.
 const MOST_STEPS_AT_CLOSE: usize = 64;
@@ -109,46 +118,90 @@ impl Store {
     /// Writes the queues' new entries to their files, where a kill cannot take them. A queue
     /// that cannot be written is tried again next time.
     pub(crate) fn write_queues(&self) -> Result<(), StoreError> {
-        self.each_listed(Queue::write_pending)
+        let _keeping = self.keeping.lock();
+        self.with_listed(|queues| {
+            let many = queues.len() > FEW_QUEUES;
+            each(queues, |queue| {
+                if many && queue.pending_bytes() < WORTH_WRITING {
+                    return Ok(());
+                }
+                queue.write_pending()
+            })
+        })
     }
 
-    fn each_listed(
-        &self,
-        work: impl Fn(&Queue) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut result = Ok(());
-        let queues = std::mem::take(&mut *self.listed.lock());
-        let mut stay = Vec::new();
-        for queue in queues {
-            result = result.and(work(&queue));
-            if queue.unlist() {
-                stay.push(queue);
+    /// Writes the queues' new entries, and brings what is in their files to the disk.
+    fn flush_queues(&self) -> Result<(), StoreError> {
+        self.with_listed(|queues| {
+            each(queues, Queue::write_pending)?;
+            if queues.len() > FEW_QUEUES && self.queues.on_one_disk() {
+                self.flush_together(queues)
+            } else {
+                each(queues, Queue::flush)
+            }
+        })
+    }
+
+    fn flush_together(&self, queues: &[Arc<Queue>]) -> Result<(), StoreError> {
+        // What is written to them from here on has to be flushed once more.
+        let sequences = queues.iter().flat_map(|queue| queue.sequences());
+        let unflushed: Vec<_> = sequences
+            .map(|sequence| (sequence, sequence.take_unflushed()))
+            .collect();
+        // The lock's file is open since before the first write, so that it tells all failures.
+        let flushed = match &*self.lock.lock() {
+            Some(lock) => lock.file().sync_disk(),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        if let Ok(true) = flushed {
+            return Ok(());
+        }
+        for (sequence, unflushed) in unflushed {
+            sequence.put_back(unflushed);
+        }
+        match flushed {
+            Ok(_) => each(queues, Queue::flush),
+            Err(error) => {
+                let root = self.settings().root();
+                Err(StoreError::io("flush the disk of", root, error))
             }
         }
-        self.listed.lock().append(&mut stay);
+    }
+
+    fn with_listed(
+        &self,
+        work: impl FnOnce(&[Arc<Queue>]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut queues = std::mem::take(&mut *self.listed.lock());
+        let result = work(&queues);
+        queues.retain(|queue| queue.unlist());
+        self.listed.lock().append(&mut queues);
         result
     }
 
     /// Brings log and queues to the disk and notes that in the checkpoint.
     pub(crate) fn make_checkpoint(&self) -> Result<(), StoreError> {
+        let _keeping = self.keeping.lock();
         // Everything before this position is in the queues, so it is once they are flushed.
         let (end, timestamp) = self.log.position();
-        self.each_listed(|queue| {
-            queue.write_pending()?;
-            queue.flush()
-        })?;
+        self.flush_queues()?;
         self.flush()?;
         let mut state = self.checkpoint.lock();
         let checkpoint = Checkpoint {
             log_timestamp: timestamp,
             queues_timestamp: timestamp,
             index_timestamp: self.index.flushed_timestamp(),
+            position: Some(end),
             ..state.saved
         };
         self.save_checkpoint(&mut state, checkpoint)?;
         state.end = end;
         state.at_millis = self.clock.now_millis();
         Ok(())
+    }
+
+    fn checkpoint_bytes(&self) -> i64 {
+        CHECKPOINT_BYTES + self.listed.lock().len() as i64 * CHECKPOINT_BYTES_A_QUEUE
     }
 
     /// Does what is due besides flushing the log: writes queue entries, makes a checkpoint,
@@ -160,7 +213,7 @@ impl Store {
         let interval = i64::from(settings.flush_consume_queue_thorough_interval);
         let due = now - state.at_millis >= interval
             || now < state.at_millis
-            || self.log.end() - state.end >= CHECKPOINT_BYTES;
+            || self.log.end() - state.end >= self.checkpoint_bytes();
         let result = if due {
             self.make_checkpoint()
         } else {
@@ -175,6 +228,15 @@ impl Store {
         }
         self.clean(&settings, now);
     }
+}
+
+/// Does something to each queue; one that fails does not keep it from the others.
+fn each(
+    queues: &[Arc<Queue>],
+    work: impl Fn(&Queue) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let results = queues.iter().map(|queue| work(queue));
+    results.fold(Ok(()), Result::and)
 }
 
 /// The index.
