@@ -53,7 +53,7 @@ pub(crate) struct Store {
 struct Plan {
     name: &'static str,
     settings: Vec<&'static str>,
-    /// What the traffic has besides.
+    /// What the traffic under the reference has besides, since Kerolox does not serve it.
     extras: Vec<&'static str>,
     legs: Vec<(Kind, End)>,
 }
@@ -165,7 +165,10 @@ impl Run<'_> {
         self.check_answers(&broker, kind)?;
         let sends = if end == End::Kill { 0 } else { SENDS };
         let seed = self.random.next() >> 1;
-        let extras = &self.plan.extras;
+        let extras: &[&str] = match kind {
+            Kind::Reference => &self.plan.extras,
+            Kind::Kerolox => &[],
+        };
         let mut traffic = self
             .programs
             .traffic(&self.home, &broker, leg, seed, sends, extras)?;

@@ -14,11 +14,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.rocketmq.broker.offset.LmqConsumerOffsetManager;
 import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.sysflag.MessageSysFlag;
-import org.apache.rocketmq.remoting.protocol.RemotingSerializable;
 import org.apache.rocketmq.remoting.protocol.body.SubscriptionGroupWrapper;
 import org.apache.rocketmq.remoting.protocol.body.TopicConfigSerializeWrapper;
 
@@ -121,16 +121,12 @@ final class Lines {
 
     /** The content of {@code consumerOffset.json} or {@code lmqConsumerOffset.json}. */
     static void offsets(byte[] json) {
-        Offsets offsets = RemotingSerializable.decode(json, Offsets.class);
-        offsets.offsetTable.forEach((key, queues) ->
+        // This one understands the files of both kinds.
+        LmqConsumerOffsetManager offsets = new LmqConsumerOffsetManager();
+        offsets.decode(new String(json, StandardCharsets.UTF_8));
+        offsets.getOffsetTable().forEach((key, queues) ->
             queues.forEach((queue, offset) -> print("groupOffset", "key", key, "queue", queue, "offset", offset)));
-        offsets.lmqOffsetTable.forEach((key, offset) -> print("groupOffset", "key", key, "queue", 0, "offset", offset));
-    }
-
-    /** By {@code topic@group}. */
-    public static final class Offsets {
-        public Map<String, Map<Integer, Long>> offsetTable = Map.of();
-        public Map<String, Long> lmqOffsetTable = Map.of();
+        offsets.getLmqOffsetTable().forEach((key, offset) -> print("groupOffset", "key", key, "queue", 0, "offset", offset));
     }
 
     static String sha256(byte[] bytes) {

@@ -10,7 +10,6 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
-import org.apache.rocketmq.client.impl.CommunicationMode;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
@@ -18,14 +17,11 @@ import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.compression.CompressionType;
 import org.apache.rocketmq.common.filter.ExpressionType;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageClientIDSetter;
 import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageRequestMode;
-import org.apache.rocketmq.common.topic.TopicValidator;
-import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumeType;
 import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumerData;
@@ -56,8 +52,6 @@ public final class Traffic {
     private static final String INNER_BATCHES = "inner-batches";
     /** As long as a topic's name may be. */
     private static final String LONG = "long-" + "x".repeat(122);
-    /** A name that only a record of version 2 has room for; that of a dead letter topic may be so long. */
-    private static final String LONG_DEAD = "%DLQ%long-" + "y".repeat(180);
     private static final List<CompressionType> COMPRESSIONS = List.of(CompressionType.ZLIB, CompressionType.LZ4, CompressionType.ZSTD);
 
     private final String nameServer;
@@ -92,7 +86,6 @@ public final class Traffic {
         }
         commitOffsets(random);
         giveBack();
-        sendToLongDeadLetterTopic(random);
         // From here on the broker may be killed.
         Lines.print("steady");
         List<Thread> senders = new ArrayList<>();
@@ -271,30 +264,6 @@ public final class Traffic {
             int level = 1 + leg % DELAY_LEVELS;
             api.client.consumerSendMessageBack(api.address, queue.getBrokerName(), message, group(leg), level, Api.PATIENCE_MILLIS, leg + 3);
             Lines.print("givenBack", "id", message.getProperty(Lines.ID), "topic", "%RETRY%" + group(leg));
-        }
-    }
-
-    /** The producer itself would find the name too long. */
-    private void sendToLongDeadLetterTopic(Random random) throws Exception {
-        for (int i = 0; i < RETRIES; i++) {
-            Message message = message(LONG_DEAD, false, random);
-            MessageClientIDSetter.setUniqID(message);
-            SendMessageRequestHeader header = new SendMessageRequestHeader();
-            header.setProducerGroup("traffic");
-            header.setTopic(LONG_DEAD);
-            header.setDefaultTopic(TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC);
-            header.setDefaultTopicQueueNums(1);
-            header.setQueueId(0);
-            header.setSysFlag(0);
-            header.setBornTimestamp(System.currentTimeMillis());
-            header.setFlag(message.getFlag());
-            header.setProperties(MessageDecoder.messageProperties2String(message.getProperties()));
-            header.setReconsumeTimes(0);
-            header.setUnitMode(false);
-            header.setBatch(false);
-            SendResult result = api.client.sendMessage(api.address, queues.get(0).getBrokerName(), message, header,
-                Api.PATIENCE_MILLIS, CommunicationMode.SYNC, null, null);
-            sent(result, List.of(message));
         }
     }
 

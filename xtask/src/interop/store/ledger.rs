@@ -14,6 +14,9 @@ const UNDER_WAY: usize = 4 * 12;
 /// Most messages that one query by key finds.
 const MAX_FOUND: usize = 64;
 
+/// Properties that ask the broker to wait before it answers or delivers; copies may lack them.
+const ASKED_ONCE: [&str; 2] = ["DELAY", "WAIT"];
+
 /// Faults that are shown.
 const SHOWN: usize = 20;
 
@@ -181,8 +184,7 @@ impl Ledger {
             let missing = wanted
                 .properties
                 .iter()
-                // Not what a message says, but how it shall be stored; no copy has to wait.
-                .filter(|(name, _)| *place == promise.place || *name != "WAIT")
+                .filter(|(name, _)| *place == promise.place || !ASKED_ONCE.contains(&name.as_str()))
                 .find(|&(name, value)| content.properties.get(name) != Some(value));
             if differs || missing.is_some() {
                 faults.add(format!(
