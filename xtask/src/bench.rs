@@ -28,7 +28,7 @@ use crate::process::{self, Result};
 /// Time between a server's start and the look at its idle memory.
 const IDLE: Duration = Duration::from_secs(5);
 /// Memory that is used once before each measurement, in bytes.
-const BALLAST: u64 = 6 << 30;
+const BALLAST: u64 = 2 << 30;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
