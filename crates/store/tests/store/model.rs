@@ -1,5 +1,5 @@
 //! Random lives of a store: what was promised is found, nothing is found twice, and the queues
-//! agree with the log, whatever happened in between.
+//! and the index agree with the log, whatever happened in between.
 //!
 //! A seed is a life. `KEROLOX_SEEDS` says how many random ones to live through (`endless`: all
 //! of them), `KEROLOX_SEED` names one to live again: `cargo xtask crash`.

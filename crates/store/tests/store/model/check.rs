@@ -6,7 +6,7 @@ use kerolox_store::*;
 use proptest::prelude::*;
 use wire::message::record::{LogEntry, RecordRef};
 
-use super::world::{Known, LIGHT, State, World};
+use super::world::{Known, LIGHT, State, World, key_of};
 
 /// The numbers of the messages in the log, by the positions of their records.
 type Found = BTreeMap<i64, usize>;
@@ -17,6 +17,7 @@ impl World {
         let found = self.walk()?;
         self.check_promises(&found, power_failed)?;
         self.check_queues(&found, power_failed)?;
+        self.check_keys(&found)?;
         for queue in self.store.queues() {
             self.read_from(&queue, queue.min_offset())?;
         }
@@ -149,6 +150,36 @@ impl World {
                 known.queue_id
             );
             known.state = State::Deleted;
+        }
+        Ok(())
+    }
+
+    /// Every message in the log is found by its key, once, and no other.
+    fn check_keys(&self, found: &Found) -> Result<(), TestCaseError> {
+        let mut places = vec![None; self.known.len()];
+        for (at, number) in found {
+            places[*number] = Some(*at).filter(|_| self.known[*number].has_keys());
+        }
+        for (number, (known, place)) in self.known.iter().zip(places).enumerate() {
+            let query = Query {
+                topic: known.topic,
+                key: Key::Text(&key_of(number)),
+                max_count: usize::MAX,
+                max_bytes: usize::MAX,
+                begin: 0,
+                end: i64::MAX,
+            };
+            let messages = self.store.query(&query).unwrap().messages;
+            let positions = messages
+                .iter()
+                .map(|message| RecordRef::parse(message).unwrap().physical_offset());
+            prop_assert_eq!(
+                positions.collect::<Vec<_>>(),
+                Vec::from_iter(place),
+                "message {} of {} by its key",
+                number,
+                known.topic
+            );
         }
         Ok(())
     }

@@ -69,6 +69,17 @@ impl Known {
             sys_flag::TRANSACTION_PREPARED_TYPE | sys_flag::TRANSACTION_ROLLBACK_TYPE
         )
     }
+
+    /// Whether it is found by its key.
+    pub(super) fn has_keys(&self) -> bool {
+        let kind = sys_flag::transaction_type(self.sys_flag);
+        kind != sys_flag::TRANSACTION_ROLLBACK_TYPE
+    }
+}
+
+/// The key that a message has for itself.
+pub(super) fn key_of(number: usize) -> String {
+    format!("key{number}")
 }
 
 pub(super) struct World {
@@ -98,6 +109,7 @@ impl World {
             force_verify_prop_crc: case.crc,
             tail_cache_size: 6000,
             flush_consume_queue_thorough_interval: 30_000,
+            max_msgs_num_batch: 1000,
             file_reserved_time: 1,
             delete_commit_log_files_interval: 0,
             ..setup.settings
@@ -226,11 +238,11 @@ impl World {
     }
 
     fn make(&mut self, message: &Message) -> Known {
-        let number = self.known.len() as u64;
+        let number = self.known.len();
         let (mut topic, mut queue_id) = TARGETS[usize::from(message.queue) % TARGETS.len()];
-        let mut body = number.to_be_bytes().to_vec();
+        let mut body = (number as u64).to_be_bytes().to_vec();
         body.resize(8 + message.size, number as u8);
-        let key = format!("key{number}");
+        let key = key_of(number);
         let mut pairs = vec![(property::KEYS, key.as_str())];
         let mut flag = 0;
         let mut tags_code = TagsCode::Known(0);
