@@ -47,6 +47,8 @@ pub(super) struct Message {
     /// Bytes of the body behind its number.
     pub(super) size: usize,
     pub(super) kind: Kind,
+    /// Messages of its inner batch, if it goes to a batch queue.
+    pub(super) inner: i16,
     /// Whether born and stored at an IPv6 address.
     pub(super) v6: (bool, bool),
 }
@@ -147,10 +149,11 @@ fn message() -> impl Strategy<Value = Message> {
         1 => Just(Kind::Light),
     ];
     let v6 = prop_oneof![3 => Just((false, false)), 1 => any::<(bool, bool)>()];
-    (any::<u8>(), size, kind, v6).prop_map(|(queue, size, kind, v6)| Message {
+    (any::<u8>(), size, kind, 1_i16..5, v6).prop_map(|(queue, size, kind, inner, v6)| Message {
         queue,
         size,
         kind,
+        inner,
         v6,
     })
 }

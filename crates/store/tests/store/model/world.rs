@@ -15,14 +15,18 @@ use super::case::{Case, Crash, Kind, Loss, Message, Step, Trouble};
 use crate::common::{Setup, properties};
 
 /// The queues that messages go to.
-const TARGETS: [(&str, i32); 5] = [
+const TARGETS: [(&str, i32); 7] = [
     ("a", 0),
     ("a", 1),
     ("b", 0),
     ("b", 7),
     // Longer than a record of version 1 can say.
     (LONG, 0),
+    (BATCH, 0),
+    (BATCH, 1),
 ];
+/// The topic of batch queues.
+const BATCH: &str = "batch";
 const LONG: &str = "long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-\
                     long-long-long-long-long-long-long-long-long-long-long-long-long-long";
 const DELAYED: &str = "SCHEDULE_TOPIC_XXXX";
@@ -54,6 +58,8 @@ pub(super) struct Known {
     pub(super) sys_flag: i32,
     pub(super) hosts: (SocketAddr, SocketAddr),
     pub(super) tags_code: TagsCode,
+    /// Messages of its inner batch; 0 without one.
+    inner_messages: i16,
     /// Where it is in the light queue.
     pub(super) light: Option<i64>,
     /// Whether its topic was deleted before.
@@ -68,6 +74,11 @@ impl Known {
             sys_flag::transaction_type(self.sys_flag),
             sys_flag::TRANSACTION_PREPARED_TYPE | sys_flag::TRANSACTION_ROLLBACK_TYPE
         )
+    }
+
+    /// How many numbers it takes in its queue.
+    pub(super) fn count(&self) -> i16 {
+        self.inner_messages.max(1)
     }
 
     /// Whether it is found by its key.
@@ -105,6 +116,7 @@ impl World {
         setup.settings = StoreConfig {
             mapped_file_size_commit_log: case.log_file,
             mapped_file_size_consume_queue: 160,
+            mapper_file_size_batch_consume_queue: 3 * 46,
             enabled_append_prop_crc: case.crc,
             force_verify_prop_crc: case.crc,
             tail_cache_size: 6000,
@@ -286,11 +298,21 @@ impl World {
             sys_flag: flag,
             hosts: (host(message.v6.0, 1), host(message.v6.1, 2)),
             tags_code,
+            inner_messages: if topic == BATCH { message.inner } else { 0 },
             light,
             made_anew: self.deleted.contains(topic),
             state: State::Unsure,
             place: None,
         }
+    }
+
+    /// The queue of a message. The directory of a batch queue is made with it, which may fail.
+    fn queue_of(&self, known: &Known) -> Result<Arc<Queue>, StoreError> {
+        let kind = match known.topic {
+            BATCH => QueueKind::Batch,
+            _ => QueueKind::Simple,
+        };
+        self.store.queue_of_kind(known.topic, known.queue_id, kind)
     }
 
     fn append(&mut self, messages: &[Message], batch: bool) -> Checked {
@@ -299,11 +321,14 @@ impl World {
             let known = self.make(message);
             self.known.push(known);
         }
+        let queues = self.known[from..].iter().map(|known| self.queue_of(known));
+        let queues: Result<Vec<Arc<Queue>>, StoreError> = queues.collect();
+        let Some(queues) = self.excuse(queues)? else {
+            // None of them was given to the store.
+            self.known.truncate(from);
+            return Ok(());
+        };
         let new = &self.known[from..];
-        let queues: Vec<Arc<Queue>> = new
-            .iter()
-            .map(|known| self.store.queue(known.topic, known.queue_id).unwrap())
-            .collect();
         let mut next: Vec<(Arc<Queue>, i64)> = Vec::new();
         let mut appends: Vec<Append<'_>> = Vec::new();
         for (known, queue) in new.iter().zip(&queues) {
@@ -312,6 +337,7 @@ impl World {
                 Append::new(queue, &known.body, properties, known.hosts.0, known.hosts.1);
             append.tags_code = known.tags_code;
             append.sys_flag = known.sys_flag;
+            append.inner_messages = known.inner_messages;
             append.with_previous = batch && !appends.is_empty();
             appends.push(append);
             if !next.iter().any(|(other, _)| Arc::ptr_eq(other, queue)) {
@@ -344,7 +370,7 @@ impl World {
                     let next = next.iter_mut().find(|(other, _)| Arc::ptr_eq(other, queue));
                     if let (true, Some((_, next))) = (known.is_queued(), next) {
                         prop_assert_eq!(place.queue_offset, *next);
-                        *next += 1;
+                        *next += i64::from(known.count());
                     }
                 }
                 Err(StoreError::Io { .. }) if self.excused => {}
@@ -375,21 +401,26 @@ impl World {
                 "{queue:?} stands at {offset}: {got:?}"
             );
             let bytes = got.slices.concat();
-            let mut rest = bytes.as_slice();
-            for _ in 0..got.message_count {
+            let (mut rest, mut count) = (bytes.as_slice(), 0);
+            while !rest.is_empty() {
                 let record = RecordRef::parse(rest).unwrap();
                 let known = self.recognise(&record)?;
-                if &**queue.topic() != LIGHT {
+                if &**queue.topic() == LIGHT {
+                    count += 1;
+                } else {
                     prop_assert_eq!(
                         (known.topic, known.queue_id),
                         (&**queue.topic(), queue.id())
                     );
-                    prop_assert!(record.queue_offset() >= offset);
-                    offset = record.queue_offset() + 1;
+                    // Reading may begin inside of a batch, which comes as a whole.
+                    let messages = i64::from(known.count());
+                    prop_assert!(record.queue_offset() + messages > offset);
+                    offset = record.queue_offset() + messages;
+                    count += messages as usize;
                 }
                 rest = &rest[record.total_size()..];
             }
-            prop_assert!(rest.is_empty());
+            prop_assert_eq!(got.message_count, count);
             prop_assert!(got.next_begin_offset >= offset);
             offset = got.next_begin_offset;
         }
