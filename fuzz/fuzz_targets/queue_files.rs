@@ -28,6 +28,9 @@ fn options(disk: &MemoryDisk) -> StoreOptions {
         mapper_file_size_batch_consume_queue: batch,
         mapped_file_size_consume_queue_ext: ext,
         enable_consume_queue_ext: true,
+        // Index files that cost little.
+        max_hash_slot_num: 7,
+        max_index_num: 20,
         ..StoreConfig::default()
     });
     options.disk = Arc::new(disk.clone());

@@ -31,6 +31,9 @@ fn options(disk: &MemoryDisk) -> StoreOptions {
             mapped_file_size_commit_log: 2048,
             mapped_file_size_consume_queue: 200,
             tail_cache_size: 0,
+            // Index files that cost little.
+            max_hash_slot_num: 7,
+            max_index_num: 20,
             ..StoreConfig::default()
         },
         disk: Arc::new(disk.clone()),
