@@ -47,7 +47,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 use wire::calendar;
 
-use self::file::{Header, Tail};
+use self::file::Tail;
 use self::follow::Reader;
 use crate::clock::Clock;
 use crate::disk::{Disk, File};
@@ -55,9 +55,11 @@ use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::settings::StoreConfig;
 
-pub(crate) use file::Layout;
+pub(crate) use file::{ENTRY_SIZE, Entry, Header, Layout};
 pub use keys::Key;
+pub(crate) use keys::each_hash;
 pub use query::{Query, QueryResult};
+pub(crate) use recovery::is_name;
 
 /// Number of the index among the sequences of files; the log has 0, and queues count from 1.
 const NUMBER: u64 = u64::MAX;

@@ -5,6 +5,7 @@
 //! neither holds the directory's lock nor waits for it. [`OfflineStore::verify`] compares everything
 //! with everything; [`repair`] mends what can be mended.
 
+mod index_check;
 mod layout;
 mod queue;
 mod queue_check;

@@ -87,6 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
         records,
         queues,
         queue_entries,
+        index_entries,
         timer_entries,
         config_files,
         damage,
@@ -97,6 +98,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
         "records": records,
         "queues": queues,
         "queueEntries": queue_entries,
+        "indexEntries": index_entries,
         "timerEntries": timer_entries,
         "configFiles": config_files,
         "damage": damage,
@@ -105,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let _ = printer.lines.put(&value, || {
         format!(
             "{records} records, {queue_entries} entries of {queues} queues, \
-             {timer_entries} timer entries, {config_files} configuration files: \
+             {index_entries} index entries, {timer_entries} timer entries, {config_files} configuration files: \
              {damage} findings of damage, {notes} notes"
         )
     })?;

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 
 const HEADER_SIZE: usize = 40;
 const SLOT_SIZE: usize = 4;
-pub(super) const ENTRY_SIZE: usize = 20;
+pub(crate) const ENTRY_SIZE: usize = 20;
 /// Bytes of the head that are written together.
 const PAGE: usize = 4096;
 
@@ -34,29 +34,29 @@ impl Layout {
     }
 
     /// The slot of a hash that is not negative.
-    pub(super) fn slot_of(&self, hash: i32) -> usize {
+    pub(crate) fn slot_of(&self, hash: i32) -> usize {
         hash as usize % self.slots
     }
 
-    pub(super) fn slot_at(&self, slot: usize) -> u64 {
+    pub(crate) fn slot_at(&self, slot: usize) -> u64 {
         (HEADER_SIZE + slot * SLOT_SIZE) as u64
     }
 
-    pub(super) fn entry_at(&self, number: i32) -> u64 {
+    pub(crate) fn entry_at(&self, number: i32) -> u64 {
         self.head_len() as u64 + number as u64 * ENTRY_SIZE as u64
     }
 }
 
 /// The first 40 bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) begin_timestamp: i64,
-    pub(super) end_timestamp: i64,
-    pub(super) begin_offset: i64,
-    pub(super) end_offset: i64,
-    pub(super) slots_used: i32,
+pub(crate) struct Header {
+    pub(crate) begin_timestamp: i64,
+    pub(crate) end_timestamp: i64,
+    pub(crate) begin_offset: i64,
+    pub(crate) end_offset: i64,
+    pub(crate) slots_used: i32,
     /// Number of the next entry; the first has number 1.
-    pub(super) count: i32,
+    pub(crate) count: i32,
 }
 
 impl Header {
@@ -75,7 +75,7 @@ impl Header {
     }
 
     /// Reads the header at the front of a file; `None` where it ends before.
-    pub(super) fn read(file: &dyn File) -> io::Result<Option<Header>> {
+    pub(crate) fn read(file: &dyn File) -> io::Result<Option<Header>> {
         let mut bytes = [0; HEADER_SIZE];
         if file.read_at(&mut bytes, 0)? < HEADER_SIZE {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Header {
     }
 
     /// Whether a file of this layout can have this header.
-    pub(super) fn fits(&self, layout: &Layout) -> bool {
+    pub(crate) fn fits(&self, layout: &Layout) -> bool {
         self.count <= layout.numbers
             && (0..self.count).contains(&self.slots_used)
             && (0..=self.end_offset).contains(&self.begin_offset)
@@ -157,19 +157,19 @@ impl Header {
 
 /// An entry of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Hash of the key.
-    pub(super) hash: i32,
+    pub(crate) hash: i32,
     /// Position of the message in the log.
-    pub(super) offset: i64,
+    pub(crate) offset: i64,
     /// Seconds from the file's begin timestamp to when it was stored.
-    pub(super) seconds: i32,
+    pub(crate) seconds: i32,
     /// Number of the entry before it in its slot; 0 for none.
-    pub(super) previous: i32,
+    pub(crate) previous: i32,
 }
 
 impl Entry {
-    pub(super) fn decode(bytes: &[u8; ENTRY_SIZE]) -> Entry {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_SIZE]) -> Entry {
         Entry {
             hash: i32_at(bytes, 0),
             offset: i64_at(bytes, 4),

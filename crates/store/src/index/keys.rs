@@ -64,7 +64,7 @@ fn split(keys: Option<&str>) -> impl Iterator<Item = &str> {
 /// Gives the hashes of all keys of a message, in the order of the index
 /// (`IndexService.buildIndex`): the unique id, the application's keys, the tag. A message that was
 /// rolled back has none.
-pub(super) fn each_hash<E>(
+pub(crate) fn each_hash<E>(
     record: &RecordRef<'_>,
     mut enter: impl FnMut(i32) -> Result<(), E>,
 ) -> Result<(), E> {

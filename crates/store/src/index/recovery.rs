@@ -24,6 +24,11 @@ const NAME_DIGITS: usize = 17;
 /// Entries read at a time.
 const AT_A_TIME: usize = 4096;
 
+/// Whether a file of the directory is one of the index, by its name.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Index {
     /// Finds the files. Those that cannot be of this log and these settings are removed, with all
     /// behind them.
@@ -86,9 +91,6 @@ impl Index {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(StoreError::io("list", dir, error)),
-        };
-        let is_name = |name: &str| {
-            name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit())
         };
         let mut names: Vec<i64> = entries
             .iter()

@@ -41,7 +41,7 @@ pub struct Repaired {
     pub queue_entries: i64,
 }
 
-/// Makes the queues of a directory anew from its log, and lets the log be read to its end: damaged
+/// Makes the queues and the index of a directory anew from its log, and lets the log be read to its end: damaged
 /// bytes are replaced by records of no queue, what is no record at its end is cut off. All that is
 /// replaced is kept, in directories beside the old ones whose names end in `.bak-` and `suffix`.
 ///
@@ -73,6 +73,9 @@ pub fn repair(
     repair.put_aside(queue::SIMPLE_DIR)?;
     settings.enable_consume_queue_ext |= repair.put_aside(queue::EXT_DIR)?;
     repair.put_batch_queues_aside()?;
+    if settings.message_index_enable {
+        repair.put_aside("index")?;
+    }
     let mut repaired = repair.repaired;
     // A broker that starts right now makes the queues anew as well.
     drop(lock);
@@ -90,6 +93,7 @@ pub fn repair(
         }
     }
     let count = |queue: Arc<crate::Queue>| queue.max_offset() - queue.min_offset();
+    while store.index.follow(&store.log, &store.settings())? {}
     repaired.queue_entries = store.queues().into_iter().map(count).sum();
     store.close()?;
     Ok(repaired)

@@ -52,6 +52,8 @@ pub struct Verified {
     pub queues: u64,
     /// Queue entries that fit their records.
     pub queue_entries: u64,
+    /// Entries of the index.
+    pub index_entries: u64,
     /// Entries of the timer log.
     pub timer_entries: u64,
     /// Configuration files.

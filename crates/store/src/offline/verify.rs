@@ -7,6 +7,7 @@ use std::path::Path;
 
 use wire::body::json;
 
+use super::index_check::IndexCheck;
 use super::queue_check::QueueCheck;
 use super::{Finding, OfflineStore, Place, Report, Severity, Verified, relative};
 use crate::config_file::ConfigFile;
@@ -18,7 +19,7 @@ use crate::log_scan::{LogFault, LogItem};
 const CHECKPOINT_FIELDS: u64 = 40;
 
 impl OfflineStore {
-    /// Compares records, queue entries, timer, checkpoint and configuration files with themselves
+    /// Compares records, queue entries, index entries, timer, checkpoint and configuration files with themselves
     /// and each other, and reports what does not fit.
     ///
     /// # Errors
@@ -106,6 +107,7 @@ impl Verify<'_> {
             store.log.path(start)
         });
         let mut queues = QueueCheck::new(self)?;
+        let mut index = IndexCheck::new(self)?;
         let begin = store.log.begin();
         let total = store.log.end() - begin;
         let mut scan = store.scan(begin);
@@ -116,6 +118,7 @@ impl Verify<'_> {
                     self.verified.records += 1;
                     newest = newest.max(record.store_timestamp());
                     queues.record(self, &record, at)?;
+                    index.record(self, &record, at)?;
                     if at - told >= 1 << 22 {
                         told = at;
                         self.report.progress((at - begin) as u64, total as u64);
@@ -131,6 +134,7 @@ impl Verify<'_> {
         let fault = scan.fault_at(end)?;
         self.behind_end(end, fault)?;
         queues.finish(self)?;
+        index.finish(self)?;
         self.report.progress(total as u64, total as u64);
         Ok(newest)
     }

@@ -98,6 +98,7 @@ fn the_reference_s_directories_have_nothing_wrong_with_them() {
     let simple = golden.of_kind("message");
     assert_eq!(verified.queue_entries as usize, simple.count());
     assert_eq!(verified.timer_entries, 76);
+    assert!(verified.index_entries > 4000, "{verified:?}");
     assert_eq!(contents(&golden.root()), before, "nothing was changed");
 
     let golden = Golden::unpack("store-ext");
@@ -116,6 +117,35 @@ fn the_reference_s_directories_have_nothing_wrong_with_them() {
     assert!(notes[0].place.file.ends_with("00000000000020971520"));
     assert!(notes[0].what.contains("unfinished write"));
     assert_eq!(contents(&golden.root()), before, "nothing was changed");
+}
+
+#[test]
+fn a_damaged_index_entry_is_found_and_mended() {
+    // Hash, position, seconds and the entry before, of the second entry; a slot in use.
+    let entries = 40 + 4 * 1000 + 20;
+    for (field, at) in [
+        ("hash", 3),
+        ("offset", 11),
+        ("seconds", 15),
+        ("previous", 18),
+    ] {
+        let golden = Golden::unpack("store-small");
+        let path = files(&golden.root().join("index")).remove(0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = entries + 20 + at;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (damage, _, _) = verify(&golden);
+        let entry = Some(entries as u64 + 20);
+        assert!(
+            damage.iter().any(|finding| finding.place.at == entry),
+            "{field}: {damage:?}"
+        );
+        repair_golden(&golden);
+        let (damage, _, verified) = verify(&golden);
+        assert_eq!(damage, [], "{field}");
+        assert!(verified.index_entries > 4000);
+    }
 }
 
 #[test]
@@ -334,7 +364,8 @@ fn a_repair_keeps_what_it_replaces_and_what_was_deleted() {
     );
 }
 
-/// Findings that a repair leaves nothing of: those about the log, the queues and the checkpoint.
+/// Findings that a repair leaves nothing of: those about the log, the queues, the index and the
+/// checkpoint.
 fn is_mended(finding: &Finding) -> bool {
     let top = finding.place.file.iter().next().unwrap();
     [
@@ -342,6 +373,7 @@ fn is_mended(finding: &Finding) -> bool {
         "consumequeue",
         "batchconsumequeue",
         "checkpoint",
+        "index",
     ]
     .iter()
     .any(|name| top == *name)

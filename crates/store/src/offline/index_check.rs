@@ -1,0 +1,278 @@
+//! The index by key beside the log: its entries stand in the order of the log, so both are read
+//! once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wire::message::record::RecordRef;
+
+use super::verify::Verify;
+use super::{Severity, list};
+use crate::disk::File;
+use crate::error::StoreError;
+use crate::index::{ENTRY_SIZE, Entry, Header, Layout, each_hash, is_name};
+
+/// Bytes of entries read at a time.
+const AHEAD: usize = ENTRY_SIZE << 12;
+
+/// Compares index entries with the keys of the records that they point to.
+pub(super) struct IndexCheck {
+    layout: Layout,
+    /// The files that are still to be read, the next one last.
+    rest: Vec<PathBuf>,
+    reading: Option<Reading>,
+    /// The entry that comes next.
+    next: Option<Entry>,
+    /// Store timestamp of the last entry of the file before.
+    before: i64,
+    /// An entry was met.
+    begun: bool,
+    /// Keys of records behind the last entry.
+    behind: u64,
+    /// There is an index.
+    exists: bool,
+}
+
+/// A file whose entries are being read.
+struct Reading {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    header: Header,
+    /// From when the entries count their seconds, but for the first.
+    begin: i64,
+    /// Number of the next entry.
+    number: i32,
+    /// The newest entry in each slot.
+    slots: Vec<i32>,
+    bytes: Vec<u8>,
+    /// Number of the entry that the bytes begin with.
+    first: i32,
+}
+
+impl IndexCheck {
+    pub(super) fn new(verify: &Verify<'_>) -> Result<IndexCheck, StoreError> {
+        let store = verify.store;
+        let dir = store.settings.root().join("index");
+        let mut names: Vec<String> = list(&*store.disk, &dir)?
+            .into_iter()
+            .filter(|entry| !entry.is_dir && is_name(&entry.name))
+            .map(|entry| entry.name)
+            .collect();
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(IndexCheck {
+            layout: store.settings.index_layout(),
+            exists: !names.is_empty(),
+            rest: names.into_iter().map(|name| dir.join(name)).collect(),
+            reading: None,
+            next: None,
+            before: 0,
+            begun: false,
+            behind: 0,
+        })
+    }
+
+    /// Compares the keys of a record with the entries that point to it.
+    pub(super) fn record(
+        &mut self,
+        verify: &mut Verify<'_>,
+        record: &RecordRef<'_>,
+        at: i64,
+    ) -> Result<(), StoreError> {
+        if !self.exists {
+            return Ok(());
+        }
+        let begin = verify.store.log.begin();
+        while let Some(entry) = self.peek(verify)?.filter(|entry| entry.offset < at) {
+            if entry.offset >= begin {
+                let what = format!("it points to {}, where no record begins", entry.offset);
+                self.wrong(verify, what);
+            }
+            self.next = None;
+        }
+        let mut hashes = Vec::new();
+        each_hash(record, |hash| {
+            hashes.push(hash);
+            Ok::<_, StoreError>(())
+        })?;
+        let timestamp = record.store_timestamp();
+        let mut missing = hashes.len();
+        while let Some(entry) = self.peek(verify)?.filter(|entry| entry.offset == at) {
+            if !hashes.contains(&entry.hash) {
+                let what = format!("no key of the record at {at} has its hash");
+                self.wrong(verify, what);
+            } else {
+                missing = missing.saturating_sub(1);
+                self.check_time(verify, &entry, timestamp);
+            }
+            self.next = None;
+        }
+        if missing > 0 && self.begun {
+            if self.peek(verify)?.is_some() {
+                let what = format!("{missing} keys of the record have no entry in the index");
+                let place = verify.log_place(at);
+                verify.found(Severity::Damage, place, what);
+            } else {
+                self.behind += missing as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left when the log has been read.
+    pub(super) fn finish(&mut self, verify: &mut Verify<'_>) -> Result<(), StoreError> {
+        while let Some(entry) = self.peek(verify)? {
+            let what = format!("it points to {}, behind the end of the log", entry.offset);
+            self.wrong(verify, what);
+            self.next = None;
+        }
+        if self.behind > 0 {
+            let what = format!(
+                "{} keys are behind its last entry; the next start enters them",
+                self.behind
+            );
+            let dir = verify.store.settings.root().join("index");
+            let place = verify.file(&dir, None);
+            verify.found(Severity::Note, place, what);
+        }
+        Ok(())
+    }
+
+    /// The next entry; checks its chain and, behind the last one, the slots of its file.
+    fn peek(&mut self, verify: &mut Verify<'_>) -> Result<Option<Entry>, StoreError> {
+        while self.next.is_none() {
+            let Some(reading) = &mut self.reading else {
+                let Some(path) = self.rest.pop() else {
+                    return Ok(None);
+                };
+                self.open(verify, path)?;
+                continue;
+            };
+            let Some(entry) = reading.next(&self.layout)? else {
+                self.before = reading.header.end_timestamp;
+                let stale = verify.killed && self.rest.is_empty();
+                let differs = !stale && reading.slots_differ(&self.layout)?;
+                let place = verify.file(&reading.path, None);
+                self.reading = None;
+                if differs {
+                    let what = "slots do not name the newest entries, so that keys are not found";
+                    verify.found(Severity::Damage, place, what);
+                }
+                continue;
+            };
+            self.begun = true;
+            verify.verified.index_entries += 1;
+            self.next = Some(entry);
+            let slot = self.layout.slot_of(entry.hash.max(0));
+            let newest = reading.slots.get_mut(slot);
+            let newest = newest.map(|newest| std::mem::replace(newest, reading.number - 1));
+            if entry.hash < 0 || newest != Some(entry.previous) {
+                let what = "its chain does not lead to the entry before it in its slot";
+                self.wrong(verify, what.to_owned());
+            }
+        }
+        Ok(self.next)
+    }
+
+    fn open(&mut self, verify: &mut Verify<'_>, path: PathBuf) -> Result<(), StoreError> {
+        let Some(file) = super::open(&*verify.store.disk, &path)? else {
+            return Ok(());
+        };
+        let failed = |error| StoreError::io("read", &path, error);
+        let len = file.len().map_err(failed)?;
+        let header = Header::read(&*file).map_err(failed)?;
+        let header = header.filter(|header| header.fits(&self.layout));
+        let (Some(header), true) = (header, len == self.layout.len()) else {
+            let what = if len == self.layout.len() {
+                "its header cannot be so".to_owned()
+            } else {
+                format!(
+                    "it is {len} bytes long instead of {}; where maxHashSlotNum or maxIndexNum are not the defaults, give -c broker.conf",
+                    self.layout.len()
+                )
+            };
+            let place = verify.file(&path, None);
+            verify.found(Severity::Damage, place, what);
+            return Ok(());
+        };
+        self.reading = Some(Reading {
+            path,
+            file,
+            begin: header.begin_timestamp,
+            header,
+            number: 1,
+            slots: vec![0; self.layout.slots],
+            bytes: Vec::new(),
+            first: 1,
+        });
+        Ok(())
+    }
+
+    fn check_time(&self, verify: &mut Verify<'_>, entry: &Entry, timestamp: i64) {
+        let Some(reading) = &self.reading else {
+            return;
+        };
+        // The first entry counts from where the file before ended.
+        let begin = match reading.number {
+            2 => self.before,
+            _ => reading.begin,
+        };
+        let seconds = match begin {
+            1.. => ((timestamp - begin) / 1000).clamp(0, i64::from(i32::MAX)),
+            _ => 0,
+        };
+        // Which file was before a first one that is gone, nobody knows.
+        if i64::from(entry.seconds) != seconds && (reading.number > 2 || self.before > 0) {
+            let what = format!("its time is {} s instead of {seconds} s", entry.seconds);
+            self.wrong(verify, what);
+        }
+    }
+
+    /// Reports the entry that was read last.
+    fn wrong(&self, verify: &mut Verify<'_>, what: String) {
+        if let Some(reading) = &self.reading {
+            let at = self.layout.entry_at(reading.number - 1);
+            let place = verify.file(&reading.path, Some(at));
+            verify.found(Severity::Damage, place, what);
+        }
+    }
+}
+
+impl Reading {
+    fn next(&mut self, layout: &Layout) -> Result<Option<Entry>, StoreError> {
+        if self.number >= self.header.count {
+            return Ok(None);
+        }
+        let mut at = (self.number - self.first) as usize * ENTRY_SIZE;
+        if self.bytes.get(at..at + ENTRY_SIZE).is_none() {
+            self.bytes.resize(AHEAD, 0);
+            let read = self
+                .file
+                .read_at(&mut self.bytes, layout.entry_at(self.number))
+                .map_err(|error| StoreError::io("read", &self.path, error))?;
+            self.bytes.truncate(read);
+            self.first = self.number;
+            at = 0;
+        }
+        let entry = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
+        self.number += 1;
+        Ok(entry.map(Entry::decode))
+    }
+
+    /// Whether the slots in the file are others than its entries make them.
+    fn slots_differ(&self, layout: &Layout) -> Result<bool, StoreError> {
+        let mut bytes = vec![0; 1 << 16];
+        for (index, slots) in self.slots.chunks(bytes.len() / 4).enumerate() {
+            let part = bytes.get_mut(..slots.len() * 4).unwrap_or_default();
+            let first = index * ((1 << 16) / 4);
+            self.file
+                .read_at(part, layout.slot_at(first))
+                .map_err(|error| StoreError::io("read", &self.path, error))?;
+            let found = part.chunks_exact(4).map(|slot| slot.first_chunk::<4>());
+            let found = found.map(|slot| slot.map_or(0, |slot| i32::from_be_bytes(*slot)));
+            if !found.eq(slots.iter().copied()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
