@@ -2,7 +2,8 @@
 //!
 //! The start only looks at headers. A file is taken as it is if the store was closed, or if it
 //! was finished before the checkpoint's time for the index. Of any other file the slots are made
-//! again from the entries, as far as those follow from each other and lie in the log; that is
+//! again from the entries, as far as those follow from each other and have the keys of the records
+//! that they point to: a power failure can leave a part of an entry. That is
 //! done by the first step of the thread that follows the log, or the first question. What is
 //! missing then is entered again from the log, which costs more, but nothing is lost. (The
 //! reference removes each file that was not finished, and what the log had in front of where its
@@ -266,6 +267,7 @@ impl Index {
             ..file.header
         };
         let mut buffer = vec![0; AT_A_TIME * ENTRY_SIZE];
+        let mut expected = Expected::default();
         let mut seconds = 0;
         'file: while header.count < file.header.count {
             let at = layout.entry_at(header.count);
@@ -285,6 +287,7 @@ impl Index {
                     || !in_order
                     || (first && entry.offset != header.begin_offset)
                     || tail.slot(layout.slot_of(entry.hash)) != entry.previous
+                    || !expected.has(log, settings, &entry)?
                 {
                     break 'file;
                 }
@@ -360,6 +363,52 @@ impl Index {
         }
         hashes.reverse();
         Ok(hashes)
+    }
+}
+
+/// The keys that come next, as the log has them.
+#[derive(Default)]
+struct Expected {
+    reader: Reader,
+    /// Position of the record that the hashes are of.
+    at: Option<i64>,
+    hashes: Vec<i32>,
+    /// How many of them were met.
+    met: usize,
+}
+
+impl Expected {
+    /// Whether an entry can be the next one; true where its record is gone.
+    fn has(
+        &mut self,
+        log: &CommitLog,
+        settings: &StoreConfig,
+        entry: &Entry,
+    ) -> Result<bool, StoreError> {
+        if entry.offset < log.begin() {
+            return Ok(true);
+        }
+        // A file may begin in the middle of a record's keys.
+        let may_skip = self.at.is_none();
+        if self.at != Some(entry.offset) {
+            self.at = Some(entry.offset);
+            self.met = 0;
+            self.hashes.clear();
+            let (record, _) = self.reader.next(log, settings, entry.offset, log.end())?;
+            let Some(record) = record else {
+                self.at = None;
+                return Ok(true);
+            };
+            let hashes = &mut self.hashes;
+            let _ = keys::each_hash::<std::convert::Infallible>(&record, |hash| {
+                hashes.push(hash);
+                Ok(())
+            });
+        }
+        let mut rest = self.hashes.iter().skip(self.met);
+        let ahead = rest.position(|hash| *hash == entry.hash);
+        self.met += ahead.map_or(0, |ahead| ahead + 1);
+        Ok(ahead.is_some_and(|ahead| ahead == 0 || may_skip))
     }
 }
 
