@@ -138,7 +138,11 @@ impl Reader {
                 return Ok((None, next_file));
             }
             _ => {
-                let next = log_scan::behind_damage(log, settings, at, self.timestamp)?;
+                // What recovery took for the next record is that, for the index as well.
+                let next = match log.behind_gap(at) {
+                    None => log_scan::behind_damage(log, settings, at, self.timestamp)?,
+                    known => known,
+                };
                 return Ok((None, next.unwrap_or(end)));
             }
         };
