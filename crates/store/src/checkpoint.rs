@@ -12,7 +12,8 @@
 //! | 40 | 8 | position of the last record whose queue entry is flushed; 0: the times alone count. Kept as it is |
 //! | 48 | 8 | only here: position in the log before which everything is on the disk, queues included |
 //! | 56 | 16 | only here: the first two fields as they were when the position was noted |
-//! | 72 | 4024 | zero |
+//! | 72 | 8 | only here: store timestamp of the last record before the position |
+//! | 80 | 4016 | zero |
 //!
 //! The position at 48 is good only as long as the two times have not changed since: the reference
 //! neither reads nor writes it, but changes them with the first message it stores.
@@ -31,7 +32,7 @@ use crate::error::StoreError;
 /// Bytes of the file.
 const SIZE: usize = 4096;
 /// Bytes of all fields.
-const FIELDS: usize = 72;
+const FIELDS: usize = 80;
 /// Recovery trusts nothing younger than this before the checkpoint, in milliseconds.
 const SLACK: i64 = 3000;
 
@@ -52,6 +53,9 @@ pub struct Checkpoint {
     pub queues_offset: i64,
     /// Position in the log before which everything is on the disk; `None` if that is not known.
     pub position: Option<i64>,
+    /// Store timestamp of the last record before the position: what follows damaged bytes right
+    /// behind it must not be older.
+    pub position_timestamp: i64,
 }
 
 impl Checkpoint {
@@ -77,8 +81,10 @@ impl Checkpoint {
             confirmed_offset: next(),
             queues_offset: next(),
             position: None,
+            position_timestamp: 0,
         };
         let (position, times) = (next(), (next(), next()));
+        checkpoint.position_timestamp = next();
         let same = times == (checkpoint.log_timestamp, checkpoint.queues_timestamp);
         checkpoint.position = (same && position > 0).then_some(position);
         checkpoint
@@ -96,6 +102,7 @@ impl Checkpoint {
             self.position.unwrap_or(0),
             self.log_timestamp,
             self.queues_timestamp,
+            self.position_timestamp,
         ];
         let mut bytes = [0; FIELDS];
         for (field, value) in bytes.chunks_exact_mut(8).zip(fields) {
@@ -161,6 +168,7 @@ mod tests {
             confirmed_offset: -1,
             queues_offset: 5,
             position: Some(6),
+            position_timestamp: 7,
         };
         file.save(&checkpoint).unwrap();
         assert_eq!(file.load().unwrap(), checkpoint);

@@ -83,9 +83,9 @@ pub(crate) fn behind_damage(
     at: i64,
     timestamp: i64,
 ) -> Result<Option<i64>, StoreError> {
-    let mut scan = LogScan::new(log, settings, at);
-    scan.timestamp = timestamp;
-    scan.resume(at)
+    LogScan::new(log, settings, at)
+        .behind_record_of(timestamp)
+        .resume(at)
 }
 
 /// Reads the records of the log one by one until it ends.
@@ -125,6 +125,12 @@ impl<'a> LogScan<'a> {
             end: from,
             timestamp: 0,
         }
+    }
+
+    /// Has the record in front of where it begins be of this time.
+    pub(crate) fn behind_record_of(mut self, timestamp: i64) -> LogScan<'a> {
+        self.timestamp = timestamp;
+        self
     }
 
     /// Position behind the last record; the end of the log once there is no next item.

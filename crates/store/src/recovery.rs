@@ -99,7 +99,12 @@ impl Store {
         }
 
         let levels = settings.delay_levels();
-        let mut scan = LogScan::new(&self.log, &settings, plan.from);
+        // Every start has to find the same records behind damaged bytes.
+        let before = match checkpoint.position {
+            Some(position) if position == plan.from => checkpoint.position_timestamp,
+            _ => 0,
+        };
+        let mut scan = LogScan::new(&self.log, &settings, plan.from).behind_record_of(before);
         // What stands in front of this position is in the queues, or was taken out of them.
         let mut entered = plan.from;
         while let Some(item) = scan.next()? {

@@ -192,6 +192,7 @@ impl Store {
             queues_timestamp: timestamp,
             index_timestamp: self.index.flushed_timestamp(),
             position: Some(end),
+            position_timestamp: timestamp,
             ..state.saved
         };
         self.save_checkpoint(&mut state, checkpoint)?;
