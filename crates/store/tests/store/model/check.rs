@@ -181,8 +181,13 @@ impl World {
             let positions = messages
                 .iter()
                 .map(|message| RecordRef::parse(message).unwrap().physical_offset());
+            let positions: Vec<i64> = positions.collect();
+            // As in the queues: what a power failure left behind a hole may be left out.
+            if positions.is_empty() && self.went_back && known.state != State::Flushed {
+                continue;
+            }
             prop_assert_eq!(
-                positions.collect::<Vec<_>>(),
+                positions,
                 Vec::from_iter(place),
                 "message {} of {} by its key",
                 number,
