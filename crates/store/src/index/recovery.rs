@@ -378,7 +378,7 @@ struct Expected {
 }
 
 impl Expected {
-    /// Whether an entry can be the next one; true where its record is gone.
+    /// Whether an entry can be the next one; any can whose record lies in front of the log.
     fn has(
         &mut self,
         log: &CommitLog,
@@ -396,8 +396,7 @@ impl Expected {
             self.hashes.clear();
             let (record, _) = self.reader.next(log, settings, entry.offset, log.end())?;
             let Some(record) = record else {
-                self.at = None;
-                return Ok(true);
+                return Ok(false);
             };
             let hashes = &mut self.hashes;
             let _ = keys::each_hash::<std::convert::Infallible>(&record, |hash| {
