@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
+use crate::files;
 
 /// Bytes of the file.
 const SIZE: usize = 4096;
@@ -125,12 +126,8 @@ impl CheckpointFile {
 
     /// What the file says; all 0 where it is missing, which lets recovery look at everything.
     pub(crate) fn load(&self) -> Result<Checkpoint, StoreError> {
-        let file = match self.disk.open(&self.path, OpenMode::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Checkpoint::default());
-            }
-            Err(error) => return Err(StoreError::io("open", &self.path, error)),
+        let Some(file) = files::open(&*self.disk, &self.path, OpenMode::Read)? else {
+            return Ok(Checkpoint::default());
         };
         let mut bytes = [0; FIELDS];
         let count = file
@@ -141,7 +138,7 @@ impl CheckpointFile {
 
     /// Writes and flushes it.
     pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let file = crate::files::create(&*self.disk, &self.path, SIZE as u64)?;
+        let file = files::create(&*self.disk, &self.path, SIZE as u64)?;
         file.write_at(&checkpoint.encode(), 0)
             .and_then(|()| file.sync_data())
             .map_err(|error| StoreError::io("write", &self.path, error))

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, File, OpenMode};
+use crate::disk::{DirEntry, Disk, File, OpenMode};
 use crate::error::StoreError;
 
 /// The name of the file that begins at a position.
@@ -42,14 +42,19 @@ pub(crate) struct Found {
     pub(crate) len: u64,
 }
 
+/// What is in a directory, in no order; nothing where it is missing.
+pub(crate) fn entries(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    match disk.list(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("list", dir, error))
+        }
+        other => Ok(other.unwrap_or_default()),
+    }
+}
+
 /// The files of a sequence, in order; a missing directory has none. Other names are ignored.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, StoreError> {
-    let entries = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("list", dir, error)),
-    };
-    let mut found: Vec<Found> = entries
+    let mut found: Vec<Found> = entries(disk, dir)?
         .iter()
         .filter(|entry| !entry.is_dir)
         .filter_map(|entry| {
@@ -170,9 +175,13 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn F
     Ok(file)
 }
 
-/// Opens a file of a sequence for reading and writing; `None` where it is gone.
-pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn File>>, StoreError> {
-    match disk.open(path, OpenMode::Write) {
+/// Opens a file; `None` where it is missing.
+pub(crate) fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    mode: OpenMode,
+) -> Result<Option<Arc<dyn File>>, StoreError> {
+    match disk.open(path, mode) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("open", path, error)),
@@ -253,7 +262,7 @@ impl OpenFiles {
         if let Some(file) = self.find(key) {
             return Ok(Some(file));
         }
-        let file = open(&*self.disk, &path())?;
+        let file = open(&*self.disk, &path(), OpenMode::Write)?;
         if let Some(file) = &file {
             self.put(key, Arc::clone(file));
         }

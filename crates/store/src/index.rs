@@ -55,11 +55,11 @@ use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::settings::StoreConfig;
 
-pub(crate) use file::{ENTRY_SIZE, Entry, Header, Layout};
+pub(crate) use file::{ENTRY_SIZE, Entry, Header, Layout, i32_at};
 pub use keys::Key;
-pub(crate) use keys::each_hash;
+pub(crate) use keys::gather_hashes;
 pub use query::{Query, QueryResult};
-pub(crate) use recovery::is_name;
+pub(crate) use recovery::names;
 
 /// Number of the index among the sequences of files; the log has 0, and queues count from 1.
 const NUMBER: u64 = u64::MAX;
@@ -114,7 +114,7 @@ struct State {
 
 impl IndexFiles {
     fn path(&self, name: i64) -> PathBuf {
-        self.dir.join(format!("{name:017}"))
+        self.dir.join(file_name(name))
     }
 
     /// The open file; `None` where it is gone.
@@ -269,6 +269,11 @@ impl Index {
         state.names_changed = true;
         Ok(())
     }
+}
+
+/// A file's name in its directory.
+pub(crate) fn file_name(name: i64) -> String {
+    format!("{name:017}")
 }
 
 /// The name of a file made at a local time in milliseconds: the time's digits

@@ -162,7 +162,7 @@ impl OfflineStore {
     /// [`StoreError::Io`] if the directory cannot be read.
     pub fn config_files(&self) -> Result<Vec<String>, StoreError> {
         let dir = self.settings.config_dir();
-        let mut names: Vec<String> = list(&*self.disk, &dir)?
+        let mut names: Vec<String> = files::entries(&*self.disk, &dir)?
             .into_iter()
             .filter(|entry| !entry.is_dir)
             .map(|entry| entry.name)
@@ -177,7 +177,7 @@ impl OfflineStore {
     /// [`StoreError::Io`] if it cannot be read.
     pub fn timer_checkpoint(&self) -> Result<Option<TimerCheckpoint>, StoreError> {
         let path = self.settings.config_dir().join("timercheck");
-        let Some(file) = open(&*self.disk, &path)? else {
+        let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)? else {
             return Ok(None);
         };
         let mut bytes = [0; TIMER_CHECKPOINT_SIZE];
@@ -196,7 +196,7 @@ impl OfflineStore {
     ) -> Result<impl Iterator<Item = Result<TimerChain, StoreError>>, StoreError> {
         let path = self.settings.root().join("timerwheel");
         let mut log = self.timer_log()?;
-        let slots = open(&*self.disk, &path)?.map(timer_wheel::used_slots);
+        let slots = files::open(&*self.disk, &path, OpenMode::Read)?.map(timer_wheel::used_slots);
         Ok(slots.into_iter().flatten().map(move |slot| {
             let (index, slot) = slot.map_err(|error| StoreError::io("read", &path, error))?;
             let mut entries = Vec::new();
@@ -244,25 +244,6 @@ fn filled(files: &[Found]) -> &[Found] {
     let last = files.iter().rposition(|file| file.len > 0);
     let count = last.map_or(0, |last| last + 1);
     files.get(..count).unwrap_or_default()
-}
-
-/// What is in a directory; nothing where it is missing.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<crate::disk::DirEntry>, StoreError> {
-    match disk.list(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::io("list", dir, error))
-        }
-        other => Ok(other.unwrap_or_default()),
-    }
-}
-
-/// A file for reading; `None` where it is missing.
-fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn crate::disk::File>>, StoreError> {
-    match disk.open(path, OpenMode::Read) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("open", path, error)),
-    }
 }
 
 /// A path as seen from the data directory.

@@ -204,12 +204,7 @@ fn queue_dirs(place: &Place, devices: &mut HashSet<u64>) -> Result<Vec<(String, 
 
 /// The directories in a directory; none where it is missing.
 fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
-    match disk.list(dir) {
-        Ok(mut entries) => {
-            entries.retain(|entry| entry.is_dir);
-            Ok(entries)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(StoreError::io("list", dir, error)),
-    }
+    let mut entries = files::entries(disk, dir)?;
+    entries.retain(|entry| entry.is_dir);
+    Ok(entries)
 }

@@ -211,16 +211,12 @@ impl TimerLog {
             let before = (at as i64).min(Self::CHUNK / 2);
             self.window.start = position - before;
             self.window.bytes.clear();
-            match self.disk.open(&path, OpenMode::Read) {
-                Ok(file) => {
-                    self.window.bytes.resize(Self::CHUNK as usize, 0);
-                    let count = file
-                        .read_at(&mut self.window.bytes, at - before as u64)
-                        .map_err(|error| StoreError::io("read", &path, error))?;
-                    self.window.bytes.truncate(count);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::io("open", path, error)),
+            if let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)? {
+                self.window.bytes.resize(Self::CHUNK as usize, 0);
+                let count = file
+                    .read_at(&mut self.window.bytes, at - before as u64)
+                    .map_err(|error| StoreError::io("read", &path, error))?;
+                self.window.bytes.truncate(count);
             }
         }
         let from = (position - self.window.start) as usize;

@@ -192,7 +192,7 @@ impl Entry {
 }
 
 /// The integer at a place; 0 where the bytes end before.
-pub(super) fn i32_at(bytes: &[u8], at: usize) -> i32 {
+pub(crate) fn i32_at(bytes: &[u8], at: usize) -> i32 {
     let chunk = bytes.get(at..).and_then(<[u8]>::first_chunk);
     chunk.map_or(0, |chunk| i32::from_be_bytes(*chunk))
 }

@@ -1,5 +1,7 @@
 //! The keys of a message, and their hashes.
 
+use std::convert::Infallible;
+
 use wire::message::properties;
 use wire::message::property::{
     INDEX_TAG_TYPE, KEY_SEPARATOR, KEYS, TAGS, UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
@@ -64,7 +66,7 @@ fn split(keys: Option<&str>) -> impl Iterator<Item = &str> {
 /// Gives the hashes of all keys of a message, in the order of the index
 /// (`IndexService.buildIndex`): the unique id, the application's keys, the tag. A message that was
 /// rolled back has none.
-pub(crate) fn each_hash<E>(
+pub(super) fn each_hash<E>(
     record: &RecordRef<'_>,
     mut enter: impl FnMut(i32) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -81,6 +83,14 @@ pub(crate) fn each_hash<E>(
         Some(tag) => enter(tag_hash(prefix, tag)),
         None => Ok(()),
     }
+}
+
+/// Appends the hashes that [`each_hash`] gives.
+pub(crate) fn gather_hashes(record: &RecordRef<'_>, out: &mut Vec<i32>) {
+    let Ok(()) = each_hash::<Infallible>(record, |hash| {
+        out.push(hash);
+        Ok(())
+    });
 }
 
 fn topic_hash(topic: &str) -> i32 {

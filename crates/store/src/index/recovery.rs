@@ -9,13 +9,14 @@
 //! reference removes each file that was not finished, and what the log had in front of where its
 //! recovery begins is not found any more: `IndexService.load`.)
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::file::{ENTRY_SIZE, Entry, Header, Tail};
 use super::follow::Reader;
 use super::{Index, IndexFile, State, keys};
 use crate::commit_log::CommitLog;
-use crate::disk::OpenMode;
+use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
 use crate::files;
 use crate::settings::StoreConfig;
@@ -25,9 +26,17 @@ const NAME_DIGITS: usize = 17;
 /// Entries read at a time.
 const AT_A_TIME: usize = 4096;
 
-/// Whether a file of the directory is one of the index, by its name.
-pub(crate) fn is_name(name: &str) -> bool {
-    name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit())
+/// The names of the index files in a directory, in order.
+pub(crate) fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<i64>, StoreError> {
+    let is_name =
+        |name: &str| name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
+    let mut names: Vec<i64> = files::entries(disk, dir)?
+        .iter()
+        .filter(|entry| !entry.is_dir && is_name(&entry.name))
+        .filter_map(|entry| entry.name.parse().ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 impl Index {
@@ -40,7 +49,7 @@ impl Index {
         was_killed: bool,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        let mut names = self.names()?.into_iter();
+        let mut names = names(&*self.files.disk, &self.files.dir)?.into_iter();
         let layout = &self.files.layout;
         for name in names.by_ref() {
             let before = state.files.last().map(|last| last.header);
@@ -84,22 +93,6 @@ impl Index {
         let timestamp = timestamp.min(log_timestamp - 1).max(0);
         self.flushed_timestamp.store(timestamp, Ordering::Release);
         Ok(())
-    }
-
-    fn names(&self) -> Result<Vec<i64>, StoreError> {
-        let dir = &self.files.dir;
-        let entries = match self.files.disk.list(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StoreError::io("list", dir, error)),
-        };
-        let mut names: Vec<i64> = entries
-            .iter()
-            .filter(|entry| !entry.is_dir && is_name(&entry.name))
-            .filter_map(|entry| entry.name.parse().ok())
-            .collect();
-        names.sort_unstable();
-        Ok(names)
     }
 
     /// The header of a file that has the right length, if it is possible.
@@ -340,10 +333,7 @@ impl Index {
             return Ok(Some(()));
         };
         let mut hashes = Vec::new();
-        let _ = keys::each_hash::<std::convert::Infallible>(&record, |hash| {
-            hashes.push(hash);
-            Ok(())
-        });
+        keys::gather_hashes(&record, &mut hashes);
         state.entered = known.len();
         Ok(hashes.starts_with(&known).then_some(()))
     }
@@ -398,11 +388,7 @@ impl Expected {
             let Some(record) = record else {
                 return Ok(false);
             };
-            let hashes = &mut self.hashes;
-            let _ = keys::each_hash::<std::convert::Infallible>(&record, |hash| {
-                hashes.push(hash);
-                Ok(())
-            });
+            keys::gather_hashes(&record, &mut self.hashes);
         }
         let mut rest = self.hashes.iter().skip(self.met);
         let ahead = rest.position(|hash| *hash == entry.hash);

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use wire::message::record::RecordRef;
 
+use super::Severity;
 use super::verify::Verify;
-use super::{Severity, list};
-use crate::disk::File;
+use crate::disk::{File, OpenMode};
 use crate::error::StoreError;
-use crate::index::{ENTRY_SIZE, Entry, Header, Layout, each_hash, is_name};
+use crate::files;
+use crate::index::{ENTRY_SIZE, Entry, Header, Layout, file_name, gather_hashes, i32_at, names};
 
 /// Bytes of entries read at a time.
 const AHEAD: usize = ENTRY_SIZE << 12;
@@ -53,16 +54,15 @@ impl IndexCheck {
     pub(super) fn new(verify: &Verify<'_>) -> Result<IndexCheck, StoreError> {
         let store = verify.store;
         let dir = store.settings.root().join("index");
-        let mut names: Vec<String> = list(&*store.disk, &dir)?
-            .into_iter()
-            .filter(|entry| !entry.is_dir && is_name(&entry.name))
-            .map(|entry| entry.name)
-            .collect();
-        names.sort_unstable_by(|a, b| b.cmp(a));
+        let names = names(&*store.disk, &dir)?;
         Ok(IndexCheck {
             layout: store.settings.index_layout(),
             exists: !names.is_empty(),
-            rest: names.into_iter().map(|name| dir.join(name)).collect(),
+            rest: names
+                .into_iter()
+                .rev()
+                .map(|name| dir.join(file_name(name)))
+                .collect(),
             reading: None,
             next: None,
             before: 0,
@@ -90,10 +90,7 @@ impl IndexCheck {
             self.next = None;
         }
         let mut hashes = Vec::new();
-        each_hash(record, |hash| {
-            hashes.push(hash);
-            Ok::<_, StoreError>(())
-        })?;
+        gather_hashes(record, &mut hashes);
         let timestamp = record.store_timestamp();
         let mut missing = hashes.len();
         while let Some(entry) = self.peek(verify)?.filter(|entry| entry.offset == at) {
@@ -174,7 +171,7 @@ impl IndexCheck {
     }
 
     fn open(&mut self, verify: &mut Verify<'_>, path: PathBuf) -> Result<(), StoreError> {
-        let Some(file) = super::open(&*verify.store.disk, &path)? else {
+        let Some(file) = files::open(&*verify.store.disk, &path, OpenMode::Read)? else {
             return Ok(());
         };
         let failed = |error| StoreError::io("read", &path, error);
@@ -267,9 +264,8 @@ impl Reading {
             self.file
                 .read_at(part, layout.slot_at(first))
                 .map_err(|error| StoreError::io("read", &self.path, error))?;
-            let found = part.chunks_exact(4).map(|slot| slot.first_chunk::<4>());
-            let found = found.map(|slot| slot.map_or(0, |slot| i32::from_be_bytes(*slot)));
-            if !found.eq(slots.iter().copied()) {
+            let same = |(place, slot): (usize, &i32)| i32_at(part, place * 4) == *slot;
+            if !slots.iter().enumerate().all(same) {
                 return Ok(true);
             }
         }

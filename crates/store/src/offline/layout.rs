@@ -1,6 +1,6 @@
 //! How long the files of a directory are, found from the files themselves.
 
-use super::{list, queue};
+use super::queue;
 use crate::consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE};
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -52,9 +52,15 @@ fn usual_len(
 ) -> Result<Option<usize>, StoreError> {
     let dir = settings.root().join(dir);
     let mut all = Vec::new();
-    for topic in list(disk, &dir)?.into_iter().filter(|entry| entry.is_dir) {
+    for topic in files::entries(disk, &dir)?
+        .into_iter()
+        .filter(|entry| entry.is_dir)
+    {
         let dir = dir.join(topic.name);
-        for queue in list(disk, &dir)?.into_iter().filter(|entry| entry.is_dir) {
+        for queue in files::entries(disk, &dir)?
+            .into_iter()
+            .filter(|entry| entry.is_dir)
+        {
             all.extend(files::list(disk, &dir.join(queue.name))?);
         }
     }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{list, open};
 use crate::consume_queue::{QueueKind, QueueUnit, ext, partition_point};
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
 use crate::files::{self, Found};
 use crate::settings::StoreConfig;
@@ -72,11 +71,11 @@ impl OfflineQueue {
             QueueKind::Batch => (BATCH_DIR, settings.mapper_file_size_batch_consume_queue),
         };
         let dir = root.join(dir);
-        for topic in list(&**disk, &dir)?
+        for topic in files::entries(&**disk, &dir)?
             .into_iter()
             .filter(|entry| entry.is_dir)
         {
-            for queue in list(&**disk, &dir.join(&topic.name))? {
+            for queue in files::entries(&**disk, &dir.join(&topic.name))? {
                 let id: Option<i32> = queue.name.parse().ok();
                 let Some(id) = id.filter(|id| queue.is_dir && queue.name == id.to_string()) else {
                     continue;
@@ -201,7 +200,7 @@ impl OfflineQueue {
         let (path, at) = self.place(slot);
         self.window.clear();
         self.window_slot = slot;
-        if let Some(file) = open(&*self.disk, &path)? {
+        if let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)? {
             let size = self.kind.entry_size();
             let rest = self.file_size as usize - at as usize;
             let mut bytes = vec![0; rest.min(self.window_len * size)];
@@ -225,7 +224,7 @@ impl OfflineQueue {
         };
         let at = position.rem_euclid(self.ext_file_size);
         let path = self.ext_dir.join(files::file_name(position - at));
-        let Some(file) = open(&*self.disk, &path)? else {
+        let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)? else {
             return Ok(None);
         };
         let mut bytes = [0; ext::UNIT_SIZE];
@@ -245,7 +244,7 @@ impl OfflineQueue {
         for found in self.files.iter().rev() {
             let path = self.path(found.start);
             let failed = |error| StoreError::io("read", &path, error);
-            if let Some(file) = open(&*self.disk, &path)?
+            if let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)?
                 && let Some(data) = files::data_end(&*file).map_err(failed)?
             {
                 let end = found.start + (data as i64).min(self.file_size);

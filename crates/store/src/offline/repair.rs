@@ -11,7 +11,7 @@ use wire::message::record::{
 };
 use wire::message::sys_flag::message::TRANSACTION_ROLLBACK_TYPE;
 
-use super::{OfflineStore, list, queue, relative};
+use super::{OfflineStore, queue, relative};
 use crate::clock::Clock;
 use crate::consume_queue::QueueKind;
 use crate::disk::{Disk, File};
@@ -232,7 +232,11 @@ impl Repair<'_> {
         };
         for dir in [queue::SIMPLE_DIR, queue::BATCH_DIR] {
             let dir = self.offline.settings.root().join(dir);
-            topics.extend(list(self.disk, &dir)?.into_iter().map(|entry| entry.name));
+            topics.extend(
+                files::entries(self.disk, &dir)?
+                    .into_iter()
+                    .map(|entry| entry.name),
+            );
         }
         Ok(Some(topics))
     }

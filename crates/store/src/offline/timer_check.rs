@@ -7,7 +7,9 @@ use wire::message::record::RecordRef;
 
 use super::Severity;
 use super::verify::Verify;
+use crate::disk::OpenMode;
 use crate::error::StoreError;
+use crate::files;
 use crate::timer_log::{TIMER_ENTRY_SIZE, TimerEntry, TimerItem, TimerLog};
 use crate::timer_wheel::{self, TIMER_SLOT_SIZE, TimerSlot, WHEEL_SLOTS};
 
@@ -32,7 +34,7 @@ impl Verify<'_> {
             self.found(Severity::Damage, place, what);
         }
         let path = root.join("timerwheel");
-        let Some(file) = super::open(&*store.disk, &path)? else {
+        let Some(file) = files::open(&*store.disk, &path, OpenMode::Read)? else {
             if end > 0 {
                 let place = self.file(&path, None);
                 self.found(

@@ -11,8 +11,9 @@ use super::index_check::IndexCheck;
 use super::queue_check::QueueCheck;
 use super::{Finding, OfflineStore, Place, Report, Severity, Verified, relative};
 use crate::config_file::ConfigFile;
+use crate::disk::OpenMode;
 use crate::error::StoreError;
-use crate::files::{Found, has_data};
+use crate::files::{self, Found, has_data};
 use crate::log_scan::{LogFault, LogItem};
 
 /// The least of the file `checkpoint` that says something, in bytes.
@@ -202,7 +203,7 @@ impl Verify<'_> {
         let store = self.store;
         let path = store.settings.root().join("checkpoint");
         let place = self.file(&path, None);
-        let Some(file) = super::open(&*store.disk, &path)? else {
+        let Some(file) = files::open(&*store.disk, &path, OpenMode::Read)? else {
             if newest > 0 {
                 let what = "the file is missing; after a kill everything is read again";
                 self.found(Severity::Note, place, what);
