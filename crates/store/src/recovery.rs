@@ -90,15 +90,14 @@ impl Store {
         if was_killed {
             tracing::warn!(from = plan.from, "the store was not closed, recovering it");
         }
-        let queues = self.queues.all();
+        let levels = settings.delay_levels();
         if plan.rebuild {
-            for queue in &queues {
+            for queue in &self.queues.all() {
                 queue.truncate(plan.from)?;
-                self.blank_torn_entries(queue)?;
+                self.blank_torn_entries(queue, &levels)?;
             }
         }
 
-        let levels = settings.delay_levels();
         // Every start has to find the same records behind damaged bytes.
         let before = match checkpoint.position {
             Some(position) if position == plan.from => checkpoint.position_timestamp,
@@ -202,10 +201,14 @@ impl Store {
 
     /// A power failure can leave entries at the end of a queue of which only a part was
     /// written. Their places stay, for the messages that are entered again.
-    fn blank_torn_entries(&self, queue: &Arc<Queue>) -> Result<(), StoreError> {
+    fn blank_torn_entries(
+        &self,
+        queue: &Arc<Queue>,
+        levels: &DelayLevels,
+    ) -> Result<(), StoreError> {
         let (first, max) = queue.slots();
         let mut end = max;
-        while end > first && !self.is_true_entry(queue, end - 1)? {
+        while end > first && !self.is_true_entry(queue, end - 1, levels)? {
             end -= 1;
         }
         if end < max {
@@ -220,7 +223,12 @@ impl Store {
 
     /// Whether the entry in a slot points to the messages that it says it has, as far as the log
     /// can tell.
-    fn is_true_entry(&self, queue: &Queue, slot: i64) -> Result<bool, StoreError> {
+    fn is_true_entry(
+        &self,
+        queue: &Queue,
+        slot: i64,
+        levels: &DelayLevels,
+    ) -> Result<bool, StoreError> {
         let Some(unit) = queue.unit(slot)?.filter(|unit| !unit.entry.is_blank()) else {
             return Ok(false);
         };
@@ -235,8 +243,7 @@ impl Store {
         let Ok(record) = RecordRef::parse(&message) else {
             return Ok(false);
         };
-        let levels = self.settings().delay_levels();
-        let mut places = dispatches(&record, entry.physical_offset, &levels).into_iter();
+        let mut places = dispatches(&record, entry.physical_offset, levels).into_iter();
         Ok(places.any(|place| {
             place.topic == **queue.topic()
                 && place.queue_id == queue.id()
@@ -287,6 +294,10 @@ impl Store {
                 return Ok(());
             }
         };
+        if number == queue.max_offset() && number > 0 {
+            // Nearly all come in order, and then nothing has to be read.
+            return self.enter_next(&queue, unit, *store_timestamp);
+        }
         let begin = self.log.begin();
         let last = queue.last_entry()?;
         let all_gone = last.is_some_and(|last| !last.is_blank() && last.physical_offset < begin);
@@ -327,8 +338,18 @@ impl Store {
         } else if number > max && !self.fill_gap(&queue, unit)? {
             return Ok(());
         }
-        if queue.push(unit, *store_timestamp).list {
-            self.list(&queue);
+        self.enter_next(&queue, unit, *store_timestamp)
+    }
+
+    /// Enters messages behind all others of their queue.
+    fn enter_next(
+        &self,
+        queue: &Arc<Queue>,
+        unit: &QueueUnit,
+        store_timestamp: i64,
+    ) -> Result<(), StoreError> {
+        if queue.push(unit, store_timestamp).list {
+            self.list(queue);
         }
         queue.relieve()
     }
@@ -368,10 +389,7 @@ impl Store {
                 count: 1,
                 entry: QueueEntry::BLANK,
             };
-            if queue.push(&blank, 0).list {
-                self.list(queue);
-            }
-            queue.relieve()?;
+            self.enter_next(queue, &blank, 0)?;
         }
         Ok(())
     }
