@@ -10,7 +10,6 @@
 //! buffer that readers at the end of the log share afterwards ([`TailCache`]), written with one
 //! call, and entered into their queues.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -42,8 +41,6 @@ pub(crate) struct CommitLog {
     tail: Mutex<LogTail>,
     /// Files were made or removed since the directory was flushed.
     names_changed: AtomicBool,
-    /// Damaged bytes that recovery left out: where they begin, and where the log goes on.
-    gaps: RwLock<BTreeMap<i64, i64>>,
 }
 
 /// The end of the log, for whoever appends.
@@ -118,18 +115,7 @@ impl CommitLog {
                 unclean: false,
             }),
             names_changed: AtomicBool::new(false),
-            gaps: RwLock::default(),
         }
-    }
-
-    /// Notes damaged bytes that recovery left out.
-    pub(crate) fn note_gap(&self, from: i64, to: i64) {
-        self.gaps.write().insert(from, to);
-    }
-
-    /// Where the log goes on behind damaged bytes at a position, if recovery met them.
-    pub(crate) fn behind_gap(&self, from: i64) -> Option<i64> {
-        self.gaps.read().get(&from).copied()
     }
 
     /// Bytes of a file.

@@ -111,7 +111,6 @@ impl Store {
                 LogItem::Record(record, at) => (record, at),
                 LogItem::Damage { from, to, fault } => {
                     tracing::warn!(from, to, %fault, "damaged bytes in the commit log are left out");
-                    self.log.note_gap(from, to);
                     continue;
                 }
             };

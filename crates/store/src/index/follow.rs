@@ -138,11 +138,7 @@ impl Reader {
                 return Ok((None, next_file));
             }
             _ => {
-                // What recovery took for the next record is that, for the index as well.
-                let next = match log.behind_gap(at) {
-                    None => log_scan::behind_damage(log, settings, at, self.timestamp)?,
-                    known => known,
-                };
+                let next = log_scan::behind_damage(log, settings, at, self.timestamp)?;
                 return Ok((None, next.unwrap_or(end)));
             }
         };
