@@ -11,12 +11,12 @@
 //! | 32 | 8 | confirmed physical offset |
 //! | 40 | 8 | position of the last record whose queue entry is flushed; 0: the times alone count. Kept as it is |
 //! | 48 | 8 | only here: position in the log before which everything is on the disk, queues included |
-//! | 56 | 16 | only here: the first two fields as they were when the position was noted |
-//! | 72 | 8 | only here: store timestamp of the last record before the position |
-//! | 80 | 4016 | zero |
+//! | 56 | 8 | only here: store timestamp of the last record before the position |
+//! | 64 | 8 | only here: CRC-32, without its first bit, of the first two fields and the two before this one |
+//! | 72 | 4024 | zero |
 //!
-//! The position at 48 is good only as long as the two times have not changed since: the reference
-//! neither reads nor writes it, but changes them with the first message it stores.
+//! The position at 48 is good only if its CRC is: the reference neither reads nor writes it, but
+//! changes the times with the first message it stores, and a write may have been torn.
 //!
 //! After a kill, recovery starts at that position, if it is good. If not, as the reference always
 //! does, in the newest log file whose first record was stored 3 seconds or more before both the
@@ -26,6 +26,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wire::message::record::crc32;
+
 use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
 use crate::files;
@@ -33,7 +35,7 @@ use crate::files;
 /// Bytes of the file.
 const SIZE: usize = 4096;
 /// Bytes of all fields.
-const FIELDS: usize = 80;
+const FIELDS: usize = 72;
 /// Recovery trusts nothing younger than this before the checkpoint, in milliseconds.
 const SLACK: i64 = 3000;
 
@@ -66,6 +68,18 @@ impl Checkpoint {
         (self.log_timestamp.min(self.queues_timestamp) - SLACK).max(0)
     }
 
+    /// What says that a position belongs to the times.
+    fn check(&self, position: i64) -> i64 {
+        let of = [
+            self.log_timestamp,
+            self.queues_timestamp,
+            position,
+            self.position_timestamp,
+        ];
+        let of: Vec<u8> = of.into_iter().flat_map(i64::to_be_bytes).collect();
+        i64::from(crc32(&of))
+    }
+
     /// Reads the fields; those that the bytes do not reach are 0.
     pub fn decode(bytes: &[u8]) -> Checkpoint {
         let mut fields = bytes.chunks_exact(8).map(|field| {
@@ -84,10 +98,10 @@ impl Checkpoint {
             position: None,
             position_timestamp: 0,
         };
-        let (position, times) = (next(), (next(), next()));
+        let position = next();
         checkpoint.position_timestamp = next();
-        let same = times == (checkpoint.log_timestamp, checkpoint.queues_timestamp);
-        checkpoint.position = (same && position > 0).then_some(position);
+        let is_good = next() == checkpoint.check(position);
+        checkpoint.position = (is_good && position > 0).then_some(position);
         checkpoint
     }
 
@@ -101,9 +115,8 @@ impl Checkpoint {
             self.confirmed_offset,
             self.queues_offset,
             self.position.unwrap_or(0),
-            self.log_timestamp,
-            self.queues_timestamp,
             self.position_timestamp,
+            self.check(self.position.unwrap_or(0)),
         ];
         let mut bytes = [0; FIELDS];
         for (field, value) in bytes.chunks_exact_mut(8).zip(fields) {
@@ -187,6 +200,26 @@ mod tests {
         assert_eq!(Checkpoint::decode(&bytes), checkpoint);
         bytes[7] += 1;
         assert_eq!(Checkpoint::decode(&bytes).position, None);
+    }
+
+    #[test]
+    fn a_position_of_which_only_a_part_was_written_is_not_trusted() {
+        let [old, new] = [0x2111, 0x2373].map(|position| Checkpoint {
+            log_timestamp: 7,
+            queues_timestamp: 7,
+            position: Some(position),
+            position_timestamp: position,
+            ..Checkpoint::default()
+        });
+        for torn in 0..=FIELDS {
+            let mut bytes = old.encode();
+            bytes[..torn].copy_from_slice(&new.encode()[..torn]);
+            let read = Checkpoint::decode(&bytes).position;
+            assert!(
+                [old.position, new.position, None].contains(&read),
+                "{torn}: {read:?}"
+            );
+        }
     }
 
     #[test]
