@@ -136,16 +136,21 @@ impl Broker {
         id
     }
 
-    /// Opens the store and reads the tables. Blocks while the store recovers.
-    fn open(live: Live<BrokerSettings>, port: u16) -> Result<Self, StartError> {
+    /// Opens the store and reads the tables. Blocks while the store recovers. `threads` as in
+    /// [`StoreOptions`].
+    pub(crate) fn open(
+        live: Live<BrokerSettings>,
+        port: u16,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        threads: bool,
+    ) -> Result<Self, StartError> {
         let settings = live.load();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let disk: Arc<dyn Disk> = OsDisk::shared();
         let store = Store::open(StoreOptions {
             settings: settings.store.clone(),
             disk: Arc::clone(&disk),
             clock: Arc::clone(&clock),
-            threads: true,
+            threads,
         })?;
         let polling = Arc::new(LongPolling::default());
         store.set_listener(Arc::clone(&polling) as Arc<dyn ArrivalListener>);
@@ -257,12 +262,14 @@ impl RunningBroker {
         let bound = RemotingServer::bind(settings.server.clone()).await?;
         let port = bound.local_addr().port();
         let opening = live.clone();
-        let broker = tokio::task::spawn_blocking(move || Broker::open(opening, port))
-            .await
-            .map_err(|error| StartError::Setting {
-                key: "store",
-                reason: error.to_string(),
-            })??;
+        let broker = tokio::task::spawn_blocking(move || {
+            Broker::open(opening, port, OsDisk::shared(), Arc::new(SystemClock), true)
+        })
+        .await
+        .map_err(|error| StartError::Setting {
+            key: "store",
+            reason: error.to_string(),
+        })??;
         let broker = Arc::new(broker);
         broker.polling.attach(&broker);
         let server = bound
