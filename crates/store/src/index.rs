@@ -105,6 +105,8 @@ struct State {
     position: i64,
     /// Keys of the record at the position that are entered already.
     entered: usize,
+    /// Where the log ended at the start; what is behind was appended since.
+    trusted_from: i64,
     reader: Reader,
     /// Files were made since the directory was flushed.
     names_changed: bool,

@@ -61,6 +61,7 @@ impl Index {
         let end = log.end();
         let stop = end.min(state.position + Self::STEP);
         let mut reader = std::mem::take(&mut state.reader);
+        reader.trusted_from = state.trusted_from;
         while state.position < stop {
             let at = state.position;
             let (record, next) = reader.next(log, settings, at, end)?;
@@ -102,12 +103,25 @@ impl Index {
 }
 
 /// Reads the log record by record, from memory or from its files.
-#[derive(Default)]
 pub(super) struct Reader {
+    /// Records in front of this position count only if recovery takes them, too.
+    trusted_from: i64,
     start: i64,
     bytes: Bytes,
     /// Store timestamp of the last record.
     timestamp: i64,
+}
+
+/// A reader that trusts no record.
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            trusted_from: i64::MAX,
+            start: 0,
+            bytes: Bytes::new(),
+            timestamp: 0,
+        }
+    }
 }
 
 impl Reader {
@@ -131,7 +145,11 @@ impl Reader {
             self.fill(log, at, size.max(AHEAD).min(room))?;
         }
         let (size, timestamp) = match LogEntry::parse(self.rest(at)) {
-            Ok(LogEntry::Record(record)) if record.physical_offset() == at => {
+            Ok(LogEntry::Record(record))
+                if record.physical_offset() == at
+                    && (at >= self.trusted_from
+                        || log_scan::check(&record, at, settings).is_ok()) =>
+            {
                 (record.total_size(), record.store_timestamp())
             }
             Ok(LogEntry::Blank { size }) if i64::from(size) == next_file - at => {

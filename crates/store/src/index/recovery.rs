@@ -49,6 +49,7 @@ impl Index {
         was_killed: bool,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        state.trusted_from = log_end;
         let mut names = names(&*self.files.disk, &self.files.dir)?.into_iter();
         let layout = &self.files.layout;
         for name in names.by_ref() {
@@ -360,40 +361,54 @@ impl Index {
 #[derive(Default)]
 struct Expected {
     reader: Reader,
-    /// Position of the record that the hashes are of.
+    /// Position of the record that the hashes are of; `None` before the first entry.
     at: Option<i64>,
     hashes: Vec<i32>,
     /// How many of them were met.
     met: usize,
+    /// Where the log goes on behind that record.
+    next: i64,
 }
 
 impl Expected {
-    /// Whether an entry can be the next one; any can whose record lies in front of the log.
+    /// Whether an entry is the next one; any can be whose record lies in front of the log.
     fn has(
         &mut self,
         log: &CommitLog,
         settings: &StoreConfig,
         entry: &Entry,
     ) -> Result<bool, StoreError> {
-        if entry.offset < log.begin() {
+        let begin = log.begin();
+        if entry.offset < begin {
+            (self.at, self.next) = (Some(entry.offset), begin);
             return Ok(true);
         }
-        // A file may begin in the middle of a record's keys.
-        let may_skip = self.at.is_none();
-        if self.at != Some(entry.offset) {
-            self.at = Some(entry.offset);
-            self.met = 0;
-            self.hashes.clear();
-            let (record, _) = self.reader.next(log, settings, entry.offset, log.end())?;
-            let Some(record) = record else {
-                return Ok(false);
-            };
+        if self.at.is_none() {
+            // A file may begin in the middle of a record's keys.
+            self.read(log, settings, entry.offset)?;
+            let ahead = self.hashes.iter().position(|hash| *hash == entry.hash);
+            self.met = ahead.unwrap_or(0);
+        }
+        while self.met == self.hashes.len() && self.next <= entry.offset {
+            self.read(log, settings, self.next)?;
+        }
+        let is_next =
+            self.at == Some(entry.offset) && self.hashes.get(self.met) == Some(&entry.hash);
+        self.met += 1;
+        Ok(is_next)
+    }
+
+    /// Reads the record at a position, if one is there.
+    fn read(&mut self, log: &CommitLog, settings: &StoreConfig, at: i64) -> Result<(), StoreError> {
+        self.at = Some(at);
+        self.met = 0;
+        self.hashes.clear();
+        let (record, next) = self.reader.next(log, settings, at, log.end())?;
+        self.next = next;
+        if let Some(record) = record {
             keys::gather_hashes(&record, &mut self.hashes);
         }
-        let mut rest = self.hashes.iter().skip(self.met);
-        let ahead = rest.position(|hash| *hash == entry.hash);
-        self.met += ahead.map_or(0, |ahead| ahead + 1);
-        Ok(ahead.is_some_and(|ahead| ahead == 0 || may_skip))
+        Ok(())
     }
 }
 
