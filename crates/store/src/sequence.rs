@@ -218,8 +218,7 @@ impl Sequence {
             None => {
                 let dir = self.dir();
                 if span.is_none() {
-                    // A topic of the same name may have left some, if its removal failed.
-                    self.remove_all_in(&dir)?;
+                    self.remove_leftovers(&dir)?;
                 }
                 let made = self.place.disk.create_dir_all(&dir);
                 made.map_err(|error| StoreError::io("create the directory", &dir, error))?;
@@ -355,11 +354,23 @@ impl Sequence {
             .get((self.number, start), || self.path(start))
     }
 
-    fn remove_all_in(&self, dir: &Path) -> Result<(), StoreError> {
-        for found in files::list(&*self.place.disk, dir)? {
-            self.remove_file(found.start)?;
+    /// A topic of the same name may have left some files, if its removal failed. None of them may
+    /// come back beside new ones.
+    fn remove_leftovers(&self, dir: &Path) -> Result<(), StoreError> {
+        if self.remove_all_in(dir)? == 0 {
+            return Ok(());
         }
-        Ok(())
+        let flushed = self.place.disk.sync_dir(dir);
+        flushed.map_err(|error| StoreError::io("flush the directory", dir, error))
+    }
+
+    /// Removes the files; returns how many there were.
+    fn remove_all_in(&self, dir: &Path) -> Result<usize, StoreError> {
+        let found = files::list(&*self.place.disk, dir)?;
+        for file in &found {
+            self.remove_file(file.start)?;
+        }
+        Ok(found.len())
     }
 
     fn remove_file(&self, start: i64) -> Result<(), StoreError> {
