@@ -291,6 +291,10 @@ impl Queue {
         if self.is_deleted() {
             return Ok(());
         }
+        // A topic of the same name may have left its files, if their removal failed.
+        if self.entries.waiting() > 0 && self.entries.span().is_none() {
+            self.remove_each(Sequence::remove_leftovers)?;
+        }
         // No entry on the disk points to a unit that is not.
         self.sequences().try_for_each(Sequence::write_pending)
     }
@@ -371,9 +375,16 @@ impl Queue {
 
     /// Removes the files and the directories.
     pub(crate) fn remove_files(&self) -> Result<(), StoreError> {
-        let removed = self.entries.remove_files();
-        let ext = self.ext.get().map(|ext| ext.units().remove_files());
-        removed.and(ext.unwrap_or(Ok(())))
+        self.remove_each(Sequence::remove_files)
+    }
+
+    /// Removes files, first those with the entries: none of them may point to a unit that is gone.
+    fn remove_each(
+        &self,
+        remove: impl Fn(&Sequence) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        remove(&self.entries)?;
+        self.ext.get().map_or(Ok(()), |ext| remove(ext.units()))
     }
 
     /// Bytes of the files.

@@ -207,6 +207,17 @@ impl Sequence {
         Ok(())
     }
 
+    /// Removes the files of another sequence that had the name, if there are no own ones yet. None
+    /// of them may come back beside new ones.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), StoreError> {
+        let dir = self.dir();
+        if self.span().is_some() || self.remove_all_in(&dir)? == 0 {
+            return Ok(());
+        }
+        let flushed = self.place.disk.sync_dir(&dir);
+        flushed.map_err(|error| StoreError::io("flush the directory", dir, error))
+    }
+
     /// The file to write to at a position; made where it is not there, with the place before the
     /// sequence's beginning filled.
     fn file_to_write(&self, start: i64, at: i64) -> Result<Arc<dyn File>, StoreError> {
@@ -217,9 +228,6 @@ impl Sequence {
             Some(file) => file,
             None => {
                 let dir = self.dir();
-                if span.is_none() {
-                    self.remove_leftovers(&dir)?;
-                }
                 let made = self.place.disk.create_dir_all(&dir);
                 made.map_err(|error| StoreError::io("create the directory", &dir, error))?;
                 let path = dir.join(files::file_name(start));
@@ -352,16 +360,6 @@ impl Sequence {
         self.place
             .open
             .get((self.number, start), || self.path(start))
-    }
-
-    /// A topic of the same name may have left some files, if its removal failed. None of them may
-    /// come back beside new ones.
-    fn remove_leftovers(&self, dir: &Path) -> Result<(), StoreError> {
-        if self.remove_all_in(dir)? == 0 {
-            return Ok(());
-        }
-        let flushed = self.place.disk.sync_dir(dir);
-        flushed.map_err(|error| StoreError::io("flush the directory", dir, error))
     }
 
     /// Removes the files; returns how many there were.

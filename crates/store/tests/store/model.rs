@@ -41,7 +41,11 @@ fn live(seed: u64) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(TestError::Fail(reason, case)) => {
             let mut text = format!("seed {seed}: {reason}\n");
-            let _ = writeln!(text, "crc {}, {} bytes a file", case.crc, case.log_file);
+            let _ = writeln!(
+                text,
+                "crc {}, ext {}, {} bytes a file",
+                case.crc, case.ext, case.log_file
+            );
             for step in &case.steps {
                 let _ = writeln!(text, "  {step:?}");
             }

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 pub(super) struct Case {
     /// Whether records carry a CRC of the whole of them.
     pub(super) crc: bool,
+    /// Whether queue entries have units in `consumequeue_ext`.
+    pub(super) ext: bool,
     /// Bytes of a commit log file.
     pub(super) log_file: usize,
     pub(super) steps: Vec<Step>,
@@ -104,11 +106,13 @@ pub(super) enum Loss {
 pub(super) fn case() -> impl Strategy<Value = Case> {
     (
         any::<bool>(),
+        any::<bool>(),
         prop_oneof![Just(2048_usize), Just(4096), Just(16 << 10)],
         prop::collection::vec(step(), 1..60),
     )
-        .prop_map(|(crc, log_file, steps)| Case {
+        .prop_map(|(crc, ext, log_file, steps)| Case {
             crc,
+            ext,
             log_file,
             steps,
         })

@@ -117,6 +117,8 @@ impl World {
             mapped_file_size_commit_log: case.log_file,
             mapped_file_size_consume_queue: 160,
             mapper_file_size_batch_consume_queue: 3 * 46,
+            mapped_file_size_consume_queue_ext: 150,
+            enable_consume_queue_ext: case.ext,
             enabled_append_prop_crc: case.crc,
             force_verify_prop_crc: case.crc,
             tail_cache_size: 6000,
