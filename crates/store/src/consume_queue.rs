@@ -21,6 +21,7 @@ use crate::sequence::{Place, Sequence};
 
 pub(crate) use self::entry::MAX_OFFSET;
 pub use self::entry::{BATCH_ENTRY_SIZE, ENTRY_SIZE, QueueEntry, QueueKind, QueueUnit};
+pub(crate) use self::recovery::QueueEnds;
 
 /// Bytes of entries that may wait in one queue before whoever appends writes them itself.
 const MOST_PENDING: i64 = 1 << 20;

@@ -16,6 +16,7 @@
 //!   they get into their files
 //! - `index`: where the messages with a key are
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
+//! - `queue_snapshot`: what a clean stop knew of the queues
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
 //! - `timer_wheel`, `timer_log`, `timer_checkpoint`: messages with a time of their own
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
@@ -45,6 +46,7 @@ mod index;
 mod log_scan;
 mod lookup;
 mod offline;
+mod queue_snapshot;
 mod queue_table;
 mod recovery;
 mod retention;

@@ -12,6 +12,7 @@ use crate::consume_queue::{Queue, QueueFiles, QueueKind};
 use crate::disk::{DirEntry, Disk};
 use crate::error::StoreError;
 use crate::files;
+use crate::queue_snapshot::SavedQueue;
 use crate::sequence::Place;
 
 /// A topic's queues by number, all of one kind.
@@ -64,6 +65,25 @@ impl QueueTable {
         }
         self.other_disks.store(devices.len() > 1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes the queues as they were at a clean stop.
+    pub(crate) fn restore(
+        &self,
+        queues: Vec<SavedQueue<'_>>,
+        other_disks: bool,
+    ) -> Result<(), StoreError> {
+        for saved in queues {
+            let queue = self.get_or_make(saved.topic, saved.id, saved.kind)?;
+            queue.restore(&saved.ends, &self.files);
+        }
+        self.other_disks.store(other_disks, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Where the files of all queues are.
+    pub(crate) fn files(&self) -> &QueueFiles {
+        &self.files
     }
 
     /// Whether all queues are on the disk of the data directory.

@@ -64,6 +64,8 @@ struct Plan {
     entered_until: i64,
     /// The queues' entries from `from` on are written again.
     rebuild: bool,
+    /// The queues are known from the last stop: they were in line with the log up to `from`.
+    restored: bool,
 }
 
 impl Store {
@@ -81,12 +83,18 @@ impl Store {
         } else {
             None
         };
+        let restored = self.restore_queues(checkpoint, was_killed)?;
         let dir_missing = self.queues.make_missing_dir()?;
-        self.queues.load(killed_at)?;
+        if restored.is_none() {
+            self.queues.load(killed_at)?;
+        }
         if self.log.files().is_empty() {
             return self.forget_queues();
         }
-        let plan = self.plan(checkpoint, killed_at, dir_missing)?;
+        let plan = match restored {
+            Some(plan) => plan,
+            None => self.plan(checkpoint, killed_at, dir_missing)?,
+        };
         if was_killed {
             tracing::warn!(from = plan.from, "the store was not closed, recovering it");
         }
@@ -94,7 +102,7 @@ impl Store {
         if plan.rebuild {
             for queue in &self.queues.all() {
                 queue.truncate(plan.from)?;
-                self.blank_torn_entries(queue, &levels)?;
+                self.blank_torn_entries(queue, plan.from, &levels)?;
             }
         }
 
@@ -136,8 +144,10 @@ impl Store {
         }
         self.log.truncate(end, timestamp)?;
         self.set_flushed(plan.from.min(end));
-        for queue in self.queues.all() {
-            self.end_queue(&queue, end, plan.rebuild || entered < end)?;
+        if !plan.restored || entered < end {
+            for queue in self.queues.all() {
+                self.end_queue(&queue, end, plan.rebuild || entered < end)?;
+            }
         }
         if self.log.begin() > 0 {
             self.clean_queues()?;
@@ -165,6 +175,7 @@ impl Store {
                 from,
                 entered_until: i64::MIN,
                 rebuild: true,
+                restored: false,
             });
         }
         // The last record that any queue points to, if it is really there.
@@ -195,19 +206,42 @@ impl Store {
             // What is not in the queues then was taken out of them: a deleted topic stays so.
             entered_until: checkpoint.queues_timestamp,
             rebuild: false,
+            restored: false,
         })
     }
 
+    /// Takes the queues as the last stop knew them, if nothing was changed since.
+    fn restore_queues(
+        &self,
+        checkpoint: Checkpoint,
+        was_killed: bool,
+    ) -> Result<Option<Plan>, StoreError> {
+        // Another broker was killed here, if anybody.
+        let position = checkpoint.position.filter(|_| !was_killed).unwrap_or(-1);
+        let surroundings = self.surroundings((self.log.begin(), position));
+        if !self.snapshot_file.restore(&surroundings, &self.queues)? {
+            return Ok(None);
+        }
+        self.retention.queues_begin_at(self.log.begin());
+        Ok(Some(Plan {
+            from: position,
+            entered_until: i64::MIN,
+            rebuild: false,
+            restored: true,
+        }))
+    }
+
     /// A power failure can leave entries at the end of a queue of which only a part was
-    /// written. Their places stay, for the messages that are entered again.
+    /// written. Their places stay, for the messages that are entered again from a position on.
     fn blank_torn_entries(
         &self,
         queue: &Arc<Queue>,
+        from: i64,
         levels: &DelayLevels,
     ) -> Result<(), StoreError> {
         let (first, max) = queue.slots();
         let mut end = max;
-        while end > first && !self.is_true_entry(queue, end - 1, levels)? {
+        while end > first && !self.is_true_entry(queue, end - 1, from, levels)? {
             end -= 1;
         }
         if end < max {
@@ -220,18 +254,22 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the entry in a slot points to the messages that it says it has, as far as the log
-    /// can tell.
+    /// Whether the entry in a slot points to the messages that it says it has, in front of a
+    /// position, as far as the log can tell.
     fn is_true_entry(
         &self,
         queue: &Queue,
         slot: i64,
+        before: i64,
         levels: &DelayLevels,
     ) -> Result<bool, StoreError> {
         let Some(unit) = queue.unit(slot)?.filter(|unit| !unit.entry.is_blank()) else {
             return Ok(false);
         };
         let entry = unit.entry;
+        if entry.physical_offset >= before {
+            return Ok(false);
+        }
         if entry.physical_offset < self.log.begin() {
             let before = queue.unit(slot - 1)?;
             return Ok(before.is_none_or(|before| before.entry.is_before(&entry)));

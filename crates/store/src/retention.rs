@@ -30,6 +30,13 @@ struct State {
     queues_begin: i64,
 }
 
+impl Retention {
+    /// The queues are known to have nothing in front of the log's begin.
+    pub(crate) fn queues_begin_at(&self, begin: i64) {
+        self.state.lock().queues_begin = begin;
+    }
+}
+
 impl Store {
     /// Part of the disk of the commit log in use, 0 to 1.
     ///
@@ -154,7 +161,7 @@ impl Store {
             result = result.and(queue.forget_before(begin));
         }
         if result.is_ok() {
-            self.retention.state.lock().queues_begin = begin;
+            self.retention.queues_begin_at(begin);
         }
         result
     }

@@ -426,6 +426,11 @@ impl Sequence {
         Ok(())
     }
 
+    /// Takes the files as they are known to be.
+    pub(crate) fn restore(&self, span: Option<(i64, i64)>) {
+        self.tail.lock().span = span;
+    }
+
     /// Ends the sequence at a position, with nothing waiting. What stands behind it stays in the
     /// files until [`Sequence::clear_behind_end`].
     pub(crate) fn end_at(&self, position: i64) {

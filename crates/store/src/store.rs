@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::flush::{Flushed, Flusher};
 use crate::index::Index;
+use crate::queue_snapshot::{self, SnapshotFile, Surroundings};
 use crate::queue_table::QueueTable;
 use crate::retention::Retention;
 use crate::sequence::Place;
@@ -68,6 +69,7 @@ pub struct Store {
     settings: RwLock<Arc<StoreConfig>>,
     pub(crate) flusher: Arc<Flusher>,
     checkpoint_file: CheckpointFile,
+    pub(crate) snapshot_file: SnapshotFile,
     checkpoint: Mutex<CheckpointState>,
     listener: OnceLock<Arc<dyn ArrivalListener>>,
     /// Held by whoever writes or flushes the listed queues: who finds the list empty has to know
@@ -163,6 +165,7 @@ impl Store {
             memory: machine_memory(),
             flusher: Arc::new(Flusher::new()),
             checkpoint_file,
+            snapshot_file: SnapshotFile::new(Arc::clone(&disk), &settings.config_dir()),
             checkpoint: Mutex::new(CheckpointState::new(saved, clock.now_millis())),
             listener: OnceLock::new(),
             keeping: Mutex::default(),
@@ -224,10 +227,30 @@ impl Store {
             files::remove(&*self.disk, &root.join("abort"))?;
             self.disk
                 .sync_dir(&root)
-                .map_err(|error| StoreError::io("flush the directory", root, error))
+                .map_err(|error| StoreError::io("flush the directory", &root, error))?;
+            self.save_snapshot();
+            Ok(())
         });
         *self.lock.lock() = None;
         closed
+    }
+
+    /// Writes down the queues for the next start, which can do without.
+    fn save_snapshot(&self) {
+        let log = (self.log.begin(), self.log.end());
+        let saved = self.clean_queues().and_then(|()| {
+            let surroundings = self.surroundings(log);
+            self.snapshot_file.save(&surroundings, &self.queues)
+        });
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the next start looks at the files of all queues");
+        }
+    }
+
+    /// How the data directory looks, for a log with this begin and end.
+    pub(crate) fn surroundings(&self, log: (i64, i64)) -> Surroundings {
+        let root = self.settings().root();
+        queue_snapshot::surroundings(&*self.disk, &root, self.queues.files(), log)
     }
 
     /// Names who is told of messages that arrive; once, before the first append.

@@ -10,7 +10,56 @@ use crate::sequence::Sequence;
 /// Bytes at the front of a file that are read at once.
 const BLOCK: usize = 4096;
 
+/// Where a queue begins and ends: slots of the first entry and behind the last one, numbers of the
+/// first message and behind the last one, positions of the first and the last file, and those of
+/// the extension and where it ends; -1 for a file that is not there.
+pub(crate) type QueueEnds = [i64; 9];
+
 impl Queue {
+    /// Where the queue begins and ends.
+    pub(crate) fn ends(&self) -> QueueEnds {
+        let (first, end) = self.slots();
+        let files = |sequence: &Sequence| sequence.span().unwrap_or((-1, -1));
+        let (first_file, last_file) = files(&self.entries);
+        let ext = self.ext.get().map(|ext| ext.units());
+        let (first_ext, last_ext) = ext.map_or((-1, -1), files);
+        let ext_end = ext.map_or(-1, Sequence::end);
+        [
+            first,
+            end,
+            self.min_offset(),
+            self.max_offset(),
+            first_file,
+            last_file,
+            first_ext,
+            last_ext,
+            ext_end,
+        ]
+    }
+
+    /// Takes the queue as it was at a clean stop.
+    pub(crate) fn restore(&self, ends: &QueueEnds, files: &QueueFiles) {
+        let [
+            first,
+            end,
+            min,
+            max,
+            first_file,
+            last_file,
+            first_ext,
+            last_ext,
+            ext_end,
+        ] = *ends;
+        let span = |first, last| (first >= 0).then_some((first, last));
+        self.entries.restore(span(first_file, last_file));
+        self.set_ends((first, end), (min, max));
+        if ext_end >= 0 {
+            let units = self.make_ext(files).units();
+            units.restore(span(first_ext, last_ext));
+            units.end_at(ext_end);
+        }
+    }
+
     /// Finds the queue's files and its end. After a kill `rebuild_from` is where the log is
     /// entered again: files with nothing but entries of records behind that are not needed.
     pub(crate) fn load(&self, rebuild_from: Option<i64>) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::common::{Setup, WriteAll, bodies, body_of, host, properties};
 use kerolox_store::*;
@@ -669,4 +670,53 @@ fn the_threads_flush_write_and_stop() {
     store.close().unwrap();
     let store = Store::open(StoreOptions::new(settings)).unwrap();
     assert_eq!(store.queue("t", 0).unwrap().max_offset(), 80);
+}
+
+#[test]
+fn what_a_stop_knew_of_the_queues_counts_only_if_nothing_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreConfig {
+        store_path_root_dir: dir.path().display().to_string(),
+        mapped_file_size_commit_log: 1 << 20,
+        ..StoreConfig::default()
+    };
+    let snapshot = dir.path().join("config/queues.snapshot");
+    let open = || Store::open(StoreOptions::new(settings.clone())).unwrap();
+    let max_of = |store: &Store, topic| store.find_queue(topic, 3).map(|queue| queue.max_offset());
+    let store = open();
+    for topic in ["gone", "there"] {
+        let queue = store.queue(topic, 3).unwrap();
+        store.append(&mut [Append::new(&queue, b"body", b"", host(1), host(2))]);
+    }
+    store.close().unwrap();
+    assert!(snapshot.exists());
+
+    let store = open();
+    assert!(!snapshot.exists(), "it counts for one start");
+    assert_eq!(max_of(&store, "gone"), Some(1));
+    assert_eq!(max_of(&store, "there"), Some(1));
+    store.close().unwrap();
+
+    // A damaged one is none.
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    let behind_last = bytes.len() - 8 * 5 - 1;
+    bytes[behind_last] ^= 2;
+    std::fs::write(&snapshot, bytes).unwrap();
+    let store = open();
+    assert_eq!(max_of(&store, "there"), Some(1));
+    store.close().unwrap();
+
+    // Another broker deleted a topic: it made and removed its file meanwhile.
+    let changed = || std::fs::metadata(dir.path()).unwrap().modified().unwrap();
+    let before = changed();
+    while changed().duration_since(before).unwrap_or_default() < Duration::from_millis(2) {
+        let abort = dir.path().join("abort");
+        std::fs::write(&abort, "").unwrap();
+        std::fs::remove_file(abort).unwrap();
+    }
+    std::fs::remove_dir_all(dir.path().join("consumequeue/gone")).unwrap();
+    let store = open();
+    assert_eq!(max_of(&store, "gone"), None);
+    assert_eq!(max_of(&store, "there"), Some(1));
+    store.close().unwrap();
 }

@@ -126,7 +126,14 @@ impl World {
                 let known = &self.known[number];
                 let place = known.place.unwrap();
                 prop_assert_eq!(entry.size, place.size);
-                prop_assert_eq!(entry.tags_code, tags_code(known, &place));
+                prop_assert_eq!(
+                    entry.tags_code,
+                    tags_code(known, &place),
+                    "{:?} {} of the record at {}",
+                    queue,
+                    offset,
+                    at
+                );
                 if &**queue.topic() == LIGHT {
                     prop_assert_eq!((known.light, unit.count), (Some(offset), 1));
                     continue;
