@@ -453,7 +453,7 @@ fn a_damaged_message_is_named_and_a_repair_keeps_the_others() {
     // Small files: they are read and written as a whole here.
     let (_conf, conf) = file(
         "broker.conf",
-        "mappedFileSizeCommitLog=65536\ndefaultTopicQueueNums=1\n",
+        "mappedFileSizeCommitLog=65536\ndefaultTopicQueueNums=1\nmaxHashSlotNum=7\nmaxIndexNum=3\n",
     );
     let server = Server::cluster(dir.path(), &["-c", &conf]);
     let root = dir.path().join("store");
@@ -478,6 +478,36 @@ fn a_damaged_message_is_named_and_a_repair_keeps_the_others() {
     let shown: Vec<&Value> = dumped.iter().map(|message| &message["body"]).collect();
     assert_eq!(shown, ["alpha-letter", "beta-letter", "gamma-letter"]);
     let position = dumped[1]["position"].as_u64().expect("a position");
+
+    let unique = dumped[1]["properties"]["UNIQ_KEY"]
+        .as_str()
+        .expect("a unique id");
+    let all = json(&["store", "dump", store, "index"]);
+    let (files, entries): (Vec<_>, Vec<_>) =
+        all.iter().partition(|line| line["kind"] == "indexFile");
+    assert_eq!(
+        (files.len(), entries.len()),
+        (2, 3),
+        "two fit into one file: {all:?}"
+    );
+    let summary = json(&["store", "dump", store]);
+    assert!(files.iter().all(|file| summary.contains(file)));
+    let of_key = [
+        "store", "dump", store, "index", "--topic", TOPIC, "--key", unique,
+    ];
+    let found = json(&of_key);
+    let found: Vec<_> = found
+        .iter()
+        .filter(|line| line["kind"] == "indexEntry")
+        .collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["position"], position);
+    assert_eq!(found[0]["number"], 2);
+    let lines = lines(&of_key);
+    assert!(
+        lines[1].contains(&format!("position {position}  about ")),
+        "{lines:?}"
+    );
 
     let log = root.join("commitlog/00000000000000000000");
     flip(&log, "beta-letter");

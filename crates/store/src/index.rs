@@ -37,6 +37,7 @@
 mod file;
 mod follow;
 mod keys;
+mod layout;
 mod query;
 mod recovery;
 
@@ -55,9 +56,11 @@ use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
 use crate::settings::StoreConfig;
 
-pub(crate) use file::{ENTRY_SIZE, Entry, Header, Layout, i32_at};
+pub(crate) use file::{ENTRY_SIZE, i32_at};
+pub use file::{Entry, Header};
 pub use keys::Key;
 pub(crate) use keys::gather_hashes;
+pub(crate) use layout::Layout;
 pub use query::{Query, QueryResult};
 pub(crate) use recovery::names;
 

@@ -70,12 +70,12 @@ pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operatio
 pub use error::StoreError;
 pub use flush::Flushed;
 pub use get_messages::{AllMessages, GetMessages, GetStatus, MessageFilter};
-pub use index::{Key, Query, QueryResult};
+pub use index::{Entry as IndexEntry, Header as IndexHeader, Key, Query, QueryResult};
 pub use log_scan::{LogFault, LogItem, LogScan};
 pub use lookup::Boundary;
 pub use offline::{
-    Finding, OfflineQueue, OfflineStore, Place, Repaired, Report, Severity, TimerChain, Verified,
-    layout, repair,
+    Finding, IndexEntries, OfflineIndexFile, OfflineQueue, OfflineStore, Place, Repaired, Report,
+    Severity, TimerChain, Verified, layout, repair,
 };
 pub use settings::{FlushDiskType, StoreConfig};
 pub use store::{Store, StoreOptions};

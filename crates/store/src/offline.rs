@@ -6,6 +6,7 @@
 //! with everything; [`repair`] mends what can be mended.
 
 mod index_check;
+mod index_file;
 mod layout;
 mod queue;
 mod queue_check;
@@ -31,12 +32,14 @@ use crate::config_file::ConfigFile;
 use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
 use crate::files::{self, Found, OpenFiles};
+use crate::index;
 use crate::log_scan::LogScan;
 use crate::settings::StoreConfig;
 use crate::timer_checkpoint::{TIMER_CHECKPOINT_SIZE, TimerCheckpoint};
 use crate::timer_log::{TimerEntry, TimerLog};
 use crate::timer_wheel::{self, TimerSlot};
 
+pub use index_file::{IndexEntries, OfflineIndexFile};
 pub use layout::layout;
 pub use queue::OfflineQueue;
 pub use repair::{Repaired, repair};
@@ -141,6 +144,22 @@ impl OfflineStore {
     /// [`StoreError::Io`] if a queue cannot be read.
     pub fn queues(&self) -> Result<Vec<OfflineQueue>, StoreError> {
         OfflineQueue::find_all(&self.disk, &self.settings)
+    }
+
+    /// The files of the index, in the order in which they were made.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if one cannot be read.
+    pub fn index_files(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<OfflineIndexFile, StoreError>>, StoreError> {
+        let names = index::names(&*self.disk, &self.index_dir())?;
+        let open = |name| OfflineIndexFile::open(self, name).transpose();
+        Ok(names.into_iter().filter_map(open))
+    }
+
+    fn index_dir(&self) -> PathBuf {
+        self.settings.root().join("index")
     }
 
     /// The whole record at a position; `None` where none begins or it is damaged.

@@ -1,5 +1,7 @@
 //! `kerolox store dump`.
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -31,6 +33,8 @@ enum What {
     Messages(Messages),
     /// The entries of a queue
     Queue(QueueEntries),
+    /// The files of the index and their entries
+    Index(index::Args),
     /// The file `checkpoint`
     Checkpoint,
     /// The messages with a time of their own, by the slots of the timer wheel
@@ -93,6 +97,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
             None => log_messages(&store, &args, &mut lines)?,
         },
         Some(What::Queue(args)) => queue_entries(&store, &args, &mut lines)?,
+        Some(What::Index(args)) => index::files(&store, &args, &mut lines)?,
         Some(What::Checkpoint) => checkpoint(&store, &mut lines)?,
         Some(What::Timer) => timer(&store, &mut lines)?,
     };
@@ -109,6 +114,7 @@ macro_rules! put {
         }
     };
 }
+use put;
 
 fn summary(store: &OfflineStore, lines: &mut Lines) -> Flow {
     let state = if store.is_in_use()? {
@@ -158,6 +164,11 @@ fn summary(store: &OfflineStore, lines: &mut Lines) -> Flow {
         put!(lines, &value, || format!(
             "queue         {topic}:{id}  {kind}  offsets {first} to {end}"
         ));
+    }
+    for file in store.index_files()? {
+        if index::put_file(&file?, lines)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
     if let Some(timer) = store.timer_checkpoint()? {
         let value = json!({

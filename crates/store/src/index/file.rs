@@ -4,59 +4,32 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::layout::Layout;
 use crate::disk::File;
 use crate::error::StoreError;
 
-const HEADER_SIZE: usize = 40;
-const SLOT_SIZE: usize = 4;
+pub(super) const HEADER_SIZE: usize = 40;
 pub(crate) const ENTRY_SIZE: usize = 20;
 /// Bytes of the head that are written together.
 const PAGE: usize = 4096;
 
-/// Where the parts of a file are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layout {
-    /// Slots of a file (`maxHashSlotNum`).
-    pub(crate) slots: usize,
-    /// One more than the entries a file holds (`maxIndexNum`).
-    pub(crate) numbers: i32,
-}
-
-impl Layout {
-    /// Bytes of a file.
-    pub(crate) fn len(&self) -> u64 {
-        self.entry_at(self.numbers)
-    }
-
-    /// Bytes of the header and the slots.
-    fn head_len(&self) -> usize {
-        HEADER_SIZE + self.slots * SLOT_SIZE
-    }
-
-    /// The slot of a hash that is not negative.
-    pub(crate) fn slot_of(&self, hash: i32) -> usize {
-        hash as usize % self.slots
-    }
-
-    pub(crate) fn slot_at(&self, slot: usize) -> u64 {
-        (HEADER_SIZE + slot * SLOT_SIZE) as u64
-    }
-
-    pub(crate) fn entry_at(&self, number: i32) -> u64 {
-        self.head_len() as u64 + number as u64 * ENTRY_SIZE as u64
-    }
-}
-
-/// The first 40 bytes of a file.
+/// The first 40 bytes of a file (`IndexHeader`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) begin_timestamp: i64,
-    pub(crate) end_timestamp: i64,
-    pub(crate) begin_offset: i64,
-    pub(crate) end_offset: i64,
-    pub(crate) slots_used: i32,
+pub struct Header {
+    /// Store timestamp of the first entry's message, milliseconds since 1970; of a new file, of
+    /// the last one in the file before.
+    pub begin_timestamp: i64,
+    /// Store timestamp of the last entry's message.
+    pub end_timestamp: i64,
+    /// Position in the log of the first entry's message; of a new file, of the last one in the
+    /// file before.
+    pub begin_offset: i64,
+    /// Position in the log of the last entry's message.
+    pub end_offset: i64,
+    /// Slots with entries.
+    pub slots_used: i32,
     /// Number of the next entry; the first has number 1.
-    pub(crate) count: i32,
+    pub count: i32,
 }
 
 impl Header {
@@ -157,15 +130,16 @@ impl Header {
 
 /// An entry of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Hash of the key.
-    pub(crate) hash: i32,
+    pub hash: i32,
     /// Position of the message in the log.
-    pub(crate) offset: i64,
-    /// Seconds from the file's begin timestamp to when it was stored.
-    pub(crate) seconds: i32,
+    pub offset: i64,
+    /// Seconds from the file's begin timestamp to when it was stored; of the first entry, from the
+    /// end timestamp of the file before.
+    pub seconds: i32,
     /// Number of the entry before it in its slot; 0 for none.
-    pub(crate) previous: i32,
+    pub previous: i32,
 }
 
 impl Entry {

@@ -23,8 +23,8 @@ pub enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// The hash that the key of a topic has in the index.
-    pub(super) fn hash(&self, topic: &str) -> i32 {
+    /// The hash that the key of a topic has in the index; others may have the same.
+    pub fn hash(&self, topic: &str) -> i32 {
         let prefix = topic_hash(topic);
         match self {
             Key::Text(text) => text_hash(prefix, text),

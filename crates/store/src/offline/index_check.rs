@@ -1,26 +1,18 @@
 //! The index by key beside the log: its entries stand in the order of the log, so both are read
 //! once.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use wire::message::record::RecordRef;
 
-use super::Severity;
 use super::verify::Verify;
-use crate::disk::{File, OpenMode};
+use super::{IndexEntries, OfflineIndexFile, Severity};
 use crate::error::StoreError;
-use crate::files;
-use crate::index::{ENTRY_SIZE, Entry, Header, Layout, file_name, gather_hashes, i32_at, names};
-
-/// Bytes of entries read at a time.
-const AHEAD: usize = ENTRY_SIZE << 12;
+use crate::index::{Entry, Header, Layout, gather_hashes, i32_at, names};
 
 /// Compares index entries with the keys of the records that they point to.
 pub(super) struct IndexCheck {
     layout: Layout,
-    /// The files that are still to be read, the next one last.
-    rest: Vec<PathBuf>,
+    /// Names of the files that are still to be read, the next one last.
+    rest: Vec<i64>,
     reading: Option<Reading>,
     /// The entry that comes next.
     next: Option<Entry>,
@@ -36,33 +28,24 @@ pub(super) struct IndexCheck {
 
 /// A file whose entries are being read.
 struct Reading {
-    path: PathBuf,
-    file: Arc<dyn File>,
+    file: OfflineIndexFile,
     header: Header,
-    /// From when the entries count their seconds, but for the first.
-    begin: i64,
-    /// Number of the next entry.
+    entries: IndexEntries,
+    /// Number of the entry that was read last.
     number: i32,
     /// The newest entry in each slot.
     slots: Vec<i32>,
-    bytes: Vec<u8>,
-    /// Number of the entry that the bytes begin with.
-    first: i32,
 }
 
 impl IndexCheck {
     pub(super) fn new(verify: &Verify<'_>) -> Result<IndexCheck, StoreError> {
         let store = verify.store;
-        let dir = store.settings.root().join("index");
-        let names = names(&*store.disk, &dir)?;
+        let mut rest = names(&*store.disk, &store.index_dir())?;
+        rest.reverse();
         Ok(IndexCheck {
             layout: store.settings.index_layout(),
-            exists: !names.is_empty(),
-            rest: names
-                .into_iter()
-                .rev()
-                .map(|name| dir.join(file_name(name)))
-                .collect(),
+            exists: !rest.is_empty(),
+            rest,
             reading: None,
             next: None,
             before: 0,
@@ -127,7 +110,7 @@ impl IndexCheck {
                 "{} keys are behind its last entry; the next start enters them",
                 self.behind
             );
-            let dir = verify.store.settings.root().join("index");
+            let dir = verify.store.index_dir();
             let place = verify.file(&dir, None);
             verify.found(Severity::Note, place, what);
         }
@@ -138,17 +121,19 @@ impl IndexCheck {
     fn peek(&mut self, verify: &mut Verify<'_>) -> Result<Option<Entry>, StoreError> {
         while self.next.is_none() {
             let Some(reading) = &mut self.reading else {
-                let Some(path) = self.rest.pop() else {
+                let Some(name) = self.rest.pop() else {
                     return Ok(None);
                 };
-                self.open(verify, path)?;
+                if let Some(file) = OfflineIndexFile::open(verify.store, name)? {
+                    self.begin(verify, file);
+                }
                 continue;
             };
-            let Some(entry) = reading.next(&self.layout)? else {
+            let Some((number, entry)) = reading.entries.next().transpose()? else {
                 self.before = reading.header.end_timestamp;
                 let stale = verify.killed && self.rest.is_empty();
-                let differs = !stale && reading.slots_differ(&self.layout)?;
-                let place = verify.file(&reading.path, None);
+                let differs = !stale && reading.slots_differ()?;
+                let place = verify.file(&reading.file.path, None);
                 self.reading = None;
                 if differs {
                     let what = "slots do not name the newest entries, so that keys are not found";
@@ -161,7 +146,8 @@ impl IndexCheck {
             self.next = Some(entry);
             let slot = self.layout.slot_of(entry.hash.max(0));
             let newest = reading.slots.get_mut(slot);
-            let newest = newest.map(|newest| std::mem::replace(newest, reading.number - 1));
+            let newest = newest.map(|newest| std::mem::replace(newest, number));
+            reading.number = number;
             if entry.hash < 0 || newest != Some(entry.previous) {
                 let what = "its chain does not lead to the entry before it in its slot";
                 self.wrong(verify, what.to_owned());
@@ -170,38 +156,24 @@ impl IndexCheck {
         Ok(self.next)
     }
 
-    fn open(&mut self, verify: &mut Verify<'_>, path: PathBuf) -> Result<(), StoreError> {
-        let Some(file) = files::open(&*verify.store.disk, &path, OpenMode::Read)? else {
-            return Ok(());
-        };
-        let failed = |error| StoreError::io("read", &path, error);
-        let len = file.len().map_err(failed)?;
-        let header = Header::read(&*file).map_err(failed)?;
-        let header = header.filter(|header| header.fits(&self.layout));
-        let (Some(header), true) = (header, len == self.layout.len()) else {
-            let what = if len == self.layout.len() {
+    fn begin(&mut self, verify: &mut Verify<'_>, file: OfflineIndexFile) {
+        let Some(header) = file.header() else {
+            let (len, right) = (file.len(), self.layout.len());
+            let what = if len == right {
                 "its header cannot be so".to_owned()
             } else {
-                format!(
-                    "it is {len} bytes long instead of {}; where maxHashSlotNum or maxIndexNum are not the defaults, give -c broker.conf",
-                    self.layout.len()
-                )
+                format!("it is {len} bytes long instead of {right} (maxHashSlotNum, maxIndexNum)")
             };
-            let place = verify.file(&path, None);
-            verify.found(Severity::Damage, place, what);
-            return Ok(());
+            verify.found(Severity::Damage, verify.file(&file.path, None), what);
+            return;
         };
         self.reading = Some(Reading {
-            path,
+            entries: file.entries(),
             file,
-            begin: header.begin_timestamp,
             header,
-            number: 1,
+            number: 0,
             slots: vec![0; self.layout.slots],
-            bytes: Vec::new(),
-            first: 1,
         });
-        Ok(())
     }
 
     fn check_time(&self, verify: &mut Verify<'_>, entry: &Entry, timestamp: i64) {
@@ -210,15 +182,15 @@ impl IndexCheck {
         };
         // The first entry counts from where the file before ended.
         let begin = match reading.number {
-            2 => self.before,
-            _ => reading.begin,
+            1 => self.before,
+            _ => reading.header.begin_timestamp,
         };
         let seconds = match begin {
             1.. => ((timestamp - begin) / 1000).clamp(0, i64::from(i32::MAX)),
             _ => 0,
         };
         // Which file was before a first one that is gone, nobody knows.
-        if i64::from(entry.seconds) != seconds && (reading.number > 2 || self.before > 0) {
+        if i64::from(entry.seconds) != seconds && (reading.number > 1 || self.before > 0) {
             let what = format!("its time is {} s instead of {seconds} s", entry.seconds);
             self.wrong(verify, what);
         }
@@ -227,43 +199,25 @@ impl IndexCheck {
     /// Reports the entry that was read last.
     fn wrong(&self, verify: &mut Verify<'_>, what: String) {
         if let Some(reading) = &self.reading {
-            let at = self.layout.entry_at(reading.number - 1);
-            let place = verify.file(&reading.path, Some(at));
+            let at = self.layout.entry_at(reading.number);
+            let place = verify.file(&reading.file.path, Some(at));
             verify.found(Severity::Damage, place, what);
         }
     }
 }
 
 impl Reading {
-    fn next(&mut self, layout: &Layout) -> Result<Option<Entry>, StoreError> {
-        if self.number >= self.header.count {
-            return Ok(None);
-        }
-        let mut at = (self.number - self.first) as usize * ENTRY_SIZE;
-        if self.bytes.get(at..at + ENTRY_SIZE).is_none() {
-            self.bytes.resize(AHEAD, 0);
-            let read = self
-                .file
-                .read_at(&mut self.bytes, layout.entry_at(self.number))
-                .map_err(|error| StoreError::io("read", &self.path, error))?;
-            self.bytes.truncate(read);
-            self.first = self.number;
-            at = 0;
-        }
-        let entry = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
-        self.number += 1;
-        Ok(entry.map(Entry::decode))
-    }
-
     /// Whether the slots in the file are others than its entries make them.
-    fn slots_differ(&self, layout: &Layout) -> Result<bool, StoreError> {
+    fn slots_differ(&self) -> Result<bool, StoreError> {
         let mut bytes = vec![0; 1 << 16];
         for (index, slots) in self.slots.chunks(bytes.len() / 4).enumerate() {
             let part = bytes.get_mut(..slots.len() * 4).unwrap_or_default();
             let first = index * ((1 << 16) / 4);
-            self.file
-                .read_at(part, layout.slot_at(first))
-                .map_err(|error| StoreError::io("read", &self.path, error))?;
+            let OfflineIndexFile {
+                path, file, layout, ..
+            } = &self.file;
+            file.read_at(part, layout.slot_at(first))
+                .map_err(|error| StoreError::io("read", path, error))?;
             let same = |(place, slot): (usize, &i32)| i32_at(part, place * 4) == *slot;
             if !slots.iter().enumerate().all(same) {
                 return Ok(true);

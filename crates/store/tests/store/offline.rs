@@ -1,6 +1,6 @@
 //! Looking into directories, verifying and repairing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,6 +145,43 @@ fn a_damaged_index_entry_is_found_and_mended() {
         let (damage, _, verified) = verify(&golden);
         assert_eq!(damage, [], "{field}");
         assert!(verified.index_entries > 4000);
+    }
+}
+
+#[test]
+fn the_index_is_read_with_the_sizes_that_its_files_show() {
+    let golden = Golden::unpack("store-small");
+    let mut wanted = BTreeSet::new();
+    for query in golden.of_kind("key_query") {
+        let hash = Key::Text(text(query, "key")).hash(text(query, "topic"));
+        let positions = query["commitLogOffsets"].as_array().unwrap();
+        wanted.extend(positions.iter().map(|at| (at.as_i64().unwrap(), hash)));
+    }
+    assert!(wanted.len() > 100, "{}", wanted.len());
+    for file in offline(&golden).index_files().unwrap() {
+        let file = file.unwrap();
+        let header = file.header().unwrap();
+        let entries: Vec<_> = file.entries().map(Result::unwrap).collect();
+        assert_eq!(entries.len() as i32, header.count - 1);
+        assert_eq!(entries.first().unwrap().1.offset, header.begin_offset);
+        assert_eq!(entries.last().unwrap().1.offset, header.end_offset);
+        for (_, entry) in entries {
+            wanted.remove(&(entry.offset, entry.hash));
+        }
+    }
+    assert_eq!(wanted, BTreeSet::new(), "every key has an entry");
+
+    // The last file, which is not full, shows them as well.
+    let mut files = files(&golden.root().join("index"));
+    files.pop();
+    for file in files {
+        std::fs::remove_file(file).unwrap();
+        let (found, said) = (offline(&golden), configured(&golden));
+        let sizes = |store: &OfflineStore| {
+            let settings = store.settings();
+            (settings.max_hash_slot_num, settings.max_index_num)
+        };
+        assert_eq!(sizes(&found), sizes(&said));
     }
 }
 
