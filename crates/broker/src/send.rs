@@ -5,6 +5,8 @@
 //! when it is on disk.
 
 mod places;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::ops::Range;
