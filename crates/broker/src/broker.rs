@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use config::Live;
@@ -82,6 +82,8 @@ pub(crate) struct Broker {
     pub(crate) schedule: Schedule,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
+    /// Sends whose answers wait for the disk.
+    pub(crate) unflushed_sends: AtomicUsize,
     /// Counts the changes of the settings.
     pub(crate) config_version: Mutex<DataVersion>,
     /// When the broker started, in milliseconds since 1970.
@@ -188,6 +190,7 @@ impl Broker {
             schedule,
             traffic: Traffic::default(),
             rates: Rates::default(),
+            unflushed_sends: AtomicUsize::new(0),
             config_version: Mutex::default(),
             started_millis: clock.now_millis(),
             address: format!("{ip}:{port}"),

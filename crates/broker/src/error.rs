@@ -39,6 +39,8 @@ pub(crate) enum BrokerError {
     SubscriptionParseFailed(String),
     #[error("{0}")]
     ConsumerNotOnline(String),
+    #[error("[OVERLOAD]system busy, start flow control for a while")]
+    Overload,
     #[error("{0}")]
     System(String),
 }
@@ -55,6 +57,7 @@ impl BrokerError {
                 ResponseCode::ServiceNotAvailable
             }
             Self::Store(error) if error.is_disk_full() => ResponseCode::ServiceNotAvailable,
+            Self::Overload | Self::Store(StoreError::Busy { .. }) => ResponseCode::SystemBusy,
             Self::Store(_) => ResponseCode::SystemError,
             Self::TopicNotExist(_) => ResponseCode::TopicNotExist,
             Self::GroupNotExist(_) => ResponseCode::SubscriptionGroupNotExist,

@@ -11,6 +11,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use store::{Append, Appended, FlushDiskType, Queue, QueueKind, StoreError, TagsCode};
@@ -59,8 +60,21 @@ pub(crate) fn send(
     out: &mut Outbox,
 ) {
     let mut places = Places::new(broker);
+    let sync_flush = places.settings.store.flush_disk_type == FlushDiskType::SyncFlush;
+    // What waits for the disk takes memory, however slow the disk is.
+    let mut room = if sync_flush {
+        let capacity = places.settings.broker.send_thread_pool_queue_capacity;
+        capacity.saturating_sub(broker.unflushed_sends.load(Ordering::Relaxed))
+    } else {
+        usize::MAX
+    };
     let mut accepted = Vec::with_capacity(run.len());
     for frame in run {
+        if room == 0 {
+            out.refuse(&frame.head, &BrokerError::Overload.into());
+            continue;
+        }
+        room -= 1;
         match Sending::accept(broker, connection, &mut places, frame) {
             Ok(sending) => accepted.push(sending),
             Err(error) => out.refuse(&frame.head, &error.into()),
@@ -75,7 +89,6 @@ pub(crate) fn send(
     }
     let end = broker.store.append(&mut appends);
 
-    let sync_flush = places.settings.store.flush_disk_type == FlushDiskType::SyncFlush;
     let mut waiting = Vec::new();
     let mut message_ids = String::new();
     let (mut messages, mut bytes) = (0, 0);
@@ -107,6 +120,9 @@ pub(crate) fn send(
     }
     broker.traffic.stored(messages, bytes);
     if !waiting.is_empty() {
+        broker
+            .unflushed_sends
+            .fetch_add(waiting.len(), Ordering::Relaxed);
         tokio::spawn(answer_when_flushed(Arc::clone(broker), end, waiting));
     }
 }
@@ -701,6 +717,9 @@ async fn answer_when_flushed(
 ) {
     let limit = Duration::from_millis(u64::from(broker.settings().store.sync_flush_timeout));
     let flushed = tokio::time::timeout(limit, broker.store.flushed(end)).await;
+    broker
+        .unflushed_sends
+        .fetch_sub(waiting.len(), Ordering::Relaxed);
     for (responder, response) in waiting {
         match &flushed {
             Ok(Ok(())) => responder.reply(Reply::ok(response)),

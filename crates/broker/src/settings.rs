@@ -63,6 +63,8 @@ config::settings! {
         "brokerConfigPath" broker_config_path: Option<String> = None;
         /// Keys that nobody may change from afar, joined by semicolons.
         "configBlackList" config_black_list: String = "configBlackList;brokerConfigPath".into();
+        /// Sends whose answers wait for the disk at the same time; further ones are told SYSTEM_BUSY.
+        "sendThreadPoolQueueCapacity" send_thread_pool_queue_capacity: usize = 10_000, range(1..);
         /// Administration commands that run at the same time.
         "adminBrokerThreadPoolNums" admin_broker_thread_pool_nums: usize = 16, range(1..=1024);
         /// Administration commands that wait for their turn.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wire::message::record::{BLANK_HEAD_SIZE, RecordFields, RecordVersion};
 use wire::message::sys_flag::message as sys_flag;
@@ -261,10 +262,18 @@ impl Store {
             rest = others;
         }
 
+        let limit = Duration::from_millis(settings.os_page_cache_busy_time_out_mills.into());
         let end = {
-            let mut tail = self.log.lock();
+            let mut tail = match self.log.lock_within(limit, &*self.clock) {
+                Ok(tail) => tail,
+                Err(busy) => {
+                    refuse(batch, &busy);
+                    return self.log.end();
+                }
+            };
             tail.reserve((size + BLANK_HEAD_SIZE).min(settings.mapped_file_size_commit_log));
             self.append_in_order(&mut tail, batch, &settings);
+            self.log.set_appending_since(0);
             tail.end()
         };
         self.flusher.appended(end);
@@ -280,6 +289,7 @@ impl Store {
     ) {
         // The time is taken under the lock, so that it grows along the log.
         let now = self.clock.now_millis();
+        self.log.set_appending_since(now);
         // Asked again under the lock: whoever closes the store takes it once.
         let ready = self
             .check_writable()

@@ -13,11 +13,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use wire::message::record::{BLANK_HEAD_SIZE, PHYSICAL_OFFSET_POSITION, RecordRef, encode_blank};
 
+use crate::clock::Clock;
 use crate::disk::{Disk, File};
 use crate::error::StoreError;
 use crate::files::{self, OpenFiles};
@@ -39,6 +41,8 @@ pub(crate) struct CommitLog {
     /// Position behind the last record, once it can be read.
     end: AtomicI64,
     tail: Mutex<LogTail>,
+    /// Since when the tail is being appended to, in milliseconds since 1970; 0 while it is not.
+    appending_since: AtomicI64,
     /// Files were made or removed since the directory was flushed.
     names_changed: AtomicBool,
 }
@@ -114,6 +118,7 @@ impl CommitLog {
                 unused: BytesMut::new(),
                 unclean: false,
             }),
+            appending_since: AtomicI64::new(0),
             names_changed: AtomicBool::new(false),
         }
     }
@@ -144,8 +149,37 @@ impl CommitLog {
     }
 
     /// The lock that orders all appending.
-    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, LogTail> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogTail> {
         self.tail.lock()
+    }
+
+    /// The same lock for one who would rather be refused than wait for longer than `limit`: a disk
+    /// that stalls must not hold up everybody (`BrokerFastFailure`, `isOSPageCacheBusy`).
+    pub(crate) fn lock_within(
+        &self,
+        limit: Duration,
+        clock: &dyn Clock,
+    ) -> Result<MutexGuard<'_, LogTail>, StoreError> {
+        if let Some(tail) = self.tail.try_lock() {
+            return Ok(tail);
+        }
+        let busy = |millis| Err(StoreError::Busy { millis });
+        let waiting_millis = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let since = self.appending_since.load(Ordering::Relaxed);
+        let held_millis = clock.now_millis() - since;
+        if since > 0 && held_millis > waiting_millis {
+            return busy(held_millis);
+        }
+        match self.tail.try_lock_for(limit) {
+            Some(tail) => Ok(tail),
+            None => busy(waiting_millis),
+        }
+    }
+
+    /// Notes since when the tail, which the caller has locked, is being appended to; 0 when that
+    /// is over.
+    pub(crate) fn set_appending_since(&self, millis: i64) {
+        self.appending_since.store(millis, Ordering::Relaxed);
     }
 
     /// End of the log and store timestamp of its last record; all before is in the queues.
@@ -479,5 +513,28 @@ impl CommitLog {
         tail.unclean = false;
         self.end.store(end, Ordering::Release);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryDisk, SystemClock};
+
+    #[test]
+    fn an_append_that_the_disk_holds_up_turns_others_away() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let open = Arc::new(OpenFiles::new(Arc::clone(&disk), 8));
+        let log = CommitLog::new(disk, open, "/log".into(), 4096, 0);
+        let enter = |limit| log.lock_within(Duration::from_millis(limit), &SystemClock);
+        let held = log.lock();
+        assert!(matches!(enter(1), Err(StoreError::Busy { millis: 1 })));
+        log.set_appending_since(SystemClock.now_millis() - 60_000);
+        assert!(
+            matches!(enter(50_000), Err(StoreError::Busy { millis: 60_000.. })),
+            "without waiting once that is known"
+        );
+        drop(held);
+        assert!(enter(1).is_ok());
     }
 }

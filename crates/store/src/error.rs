@@ -104,6 +104,14 @@ pub enum StoreError {
         /// Space in use, in percent.
         used: u32,
     },
+    /// The disk has kept an append waiting for so long that others are not let in.
+    #[error(
+        "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {millis}ms, size of queue: 0"
+    )]
+    Busy {
+        /// How long, in milliseconds.
+        millis: i64,
+    },
     /// A flush failed, so it is unknown what of the log is on the disk.
     #[error(
         "an earlier flush of the log failed, so nothing more can be promised: check the disk, then restart the broker"

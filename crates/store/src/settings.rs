@@ -44,6 +44,8 @@ config::settings! {
         "flushIntervalConsumeQueue" flush_interval_consume_queue: u32 = 1000, range(1..=i32::MAX as u32), reloadable;
         /// Longest time between two checkpoints, for which all queue files are flushed, in milliseconds. A checkpoint is also made after 256 MiB of messages, and 4 KiB for each queue that they went to.
         "flushConsumeQueueThoroughInterval" flush_consume_queue_thorough_interval: u32 = 60_000, range(1..=i32::MAX as u32), reloadable;
+        /// Longest wait for an append that the disk holds up before a sender is told SYSTEM_BUSY, in milliseconds.
+        "osPageCacheBusyTimeOutMills" os_page_cache_busy_time_out_mills: u32 = 1000, range(1..=i32::MAX as u32), reloadable;
         /// Largest message body, in bytes.
         "maxMessageSize" max_message_size: usize = 4 << 20, range(10..=(i32::MAX as usize) / 2), reloadable;
         /// Most bytes in one pull answer while the messages are young enough to be in memory.
