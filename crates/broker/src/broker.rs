@@ -30,6 +30,7 @@ use crate::offsets::OffsetTable;
 use crate::rates::Rates;
 use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
+use crate::statistics::Statistics;
 use crate::topics::TopicTable;
 use crate::traffic::Traffic;
 use crate::{registration, routes};
@@ -82,6 +83,7 @@ pub(crate) struct Broker {
     pub(crate) schedule: Schedule,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
+    pub(crate) statistics: Statistics,
     /// Sends whose answers wait for the disk.
     pub(crate) unflushed_sends: AtomicUsize,
     /// Counts the changes of the settings.
@@ -190,6 +192,7 @@ impl Broker {
             schedule,
             traffic: Traffic::default(),
             rates: Rates::default(),
+            statistics: Statistics::default(),
             unflushed_sends: AtomicUsize::new(0),
             config_version: Mutex::default(),
             started_millis: clock.now_millis(),
@@ -307,10 +310,11 @@ impl RunningBroker {
                 broker.polling.expire(broker.now_millis());
                 broker.clients.expire();
                 broker.locks.expire();
-                let hour = broker.clock.local_hour();
+                let (now, hour) = (broker.now_millis(), broker.clock.local_hour());
+                broker.rates.sample(now, hour, &broker.traffic);
                 broker
-                    .rates
-                    .sample(broker.now_millis(), hour, &broker.traffic);
+                    .statistics
+                    .sample(&broker.topics, &broker.traffic, now);
             }
         }));
         let broker = Arc::clone(&self.broker);

@@ -25,6 +25,7 @@ mod schedule;
 mod send;
 mod send_back;
 mod settings;
+mod statistics;
 mod table_file;
 #[cfg(test)]
 mod test_clock;

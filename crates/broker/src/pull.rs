@@ -14,6 +14,7 @@ use wire::message::tags::TagExpression;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::statistics::GroupStatistics;
 
 /// The expression type that selects by tag, and the default.
 const TAG: &str = "TAG";
@@ -170,6 +171,7 @@ fn accept(
         reset_to,
         topic_sys_flag: topic.config.topic_sys_flag,
         group_sys_flag: group.group_sys_flag,
+        statistics: topic.statistics.group(&header.consumer_group),
     };
     let hold_millis = match (pull_flag::has_suspend(header.sys_flag), &settings.broker) {
         (false, _) => 0,
@@ -236,6 +238,7 @@ struct Pull {
     reset_to: Option<i64>,
     topic_sys_flag: i32,
     group_sys_flag: i32,
+    statistics: Arc<GroupStatistics>,
 }
 
 impl Pull {
@@ -287,9 +290,12 @@ impl Pull {
         if code != ResponseCode::Success {
             return reply;
         }
+        let (messages, bytes) = (got.message_count as u64, got.size as u64);
+        broker.traffic.delivered(messages, bytes);
+        let topic = self.queue.topic();
         broker
-            .traffic
-            .delivered(got.message_count as u64, got.size as u64);
+            .statistics
+            .delivered(&self.statistics, topic, messages, bytes);
         reply.with_body(got.slices)
     }
 }

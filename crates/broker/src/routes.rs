@@ -170,6 +170,7 @@ routes! {
         GetBrokerConfig => admin::settings::get;
         UpdateBrokerConfig => admin::settings::update;
         GetBrokerRuntimeInfo => admin::runtime::info;
+        ViewBrokerStatsData => admin::runtime::statistics;
         DeleteExpiredCommitLog => admin::runtime::delete_expired;
         CleanExpiredConsumeQueue => admin::runtime::clean_queues;
     }

@@ -21,6 +21,7 @@ use wire::message::record::RecordRef;
 use wire::message::{names, properties, property, tags};
 
 use crate::broker::Broker;
+use crate::statistics::Tally;
 
 /// Due messages that are delivered together.
 const BATCH: usize = 64;
@@ -252,7 +253,20 @@ fn deliver(broker: &Broker, records: &[bytes::Bytes]) -> Result<(), StoreError> 
                 warn!("a delayed message for {topic} can't be delivered and is dropped: {error}");
             }
             Some(Err(error)) => return Err(error),
-            _ => {}
+            Some(Ok(stored)) => {
+                if let Some(topic) = broker.topics.get(topic) {
+                    let (requests, messages, bytes) = (1, 1, stored.size as u64);
+                    broker.statistics.stored(
+                        &topic,
+                        Tally {
+                            requests,
+                            messages,
+                            bytes,
+                        },
+                    );
+                }
+            }
+            None => {}
         }
     }
     Ok(())

@@ -29,6 +29,7 @@ use self::places::{Place, Places};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
+use crate::statistics::Tally;
 use crate::topics::Topic;
 
 /// Queues of a group's dead letter topic (`DLQ_NUMS_PER_GROUP`).
@@ -91,7 +92,7 @@ pub(crate) fn send(
 
     let mut waiting = Vec::new();
     let mut message_ids = String::new();
-    let (mut messages, mut bytes) = (0, 0);
+    let mut tallies = vec![Tally::default(); places.topics.len()];
     let mut outcomes = appends
         .iter_mut()
         .filter_map(|append| append.outcome.take());
@@ -109,8 +110,11 @@ pub(crate) fn send(
                 continue;
             }
         };
-        messages += sending.records.max(sending.inner_messages as usize) as u64;
-        bytes += stored.bytes;
+        if let Some(tally) = sending.topic.and_then(|topic| tallies.get_mut(topic)) {
+            tally.requests += 1;
+            tally.messages += sending.records.max(sending.inner_messages as usize) as u64;
+            tally.bytes += stored.bytes;
+        }
         let response = sending.response(broker, stored.queue_offset, &message_ids);
         if sync_flush && sending.wait_store {
             waiting.push((connection.responder(head), into_owned(response)));
@@ -118,7 +122,10 @@ pub(crate) fn send(
             out.reply(head, Reply::ok(response));
         }
     }
-    broker.traffic.stored(messages, bytes);
+    for (topic, tally) in places.topics.iter().zip(tallies) {
+        broker.traffic.stored(tally.messages, tally.bytes);
+        broker.statistics.stored(topic, tally);
+    }
     if !waiting.is_empty() {
         broker
             .unflushed_sends
@@ -133,6 +140,8 @@ struct Sending<'a> {
     header: SendMessageRequest<'a>,
     /// Where it is stored; for a delayed message the queue of its level.
     place: Place,
+    /// Which of the topics of [`Places`] counts it.
+    topic: Option<usize>,
     /// The queue that the client is told.
     queue_id: i32,
     tags_code: TagsCode,
@@ -300,6 +309,7 @@ impl<'a> Sending<'a> {
             return Ok(Self {
                 frame,
                 place,
+                topic: places.counting_topic(broker, place),
                 queue_id,
                 tags_code: TagsCode::Known(tags::tags_code(read.tags)),
                 rewritten: forged.then(|| properties::without(sent, &SET_BY_THE_BROKER)),
@@ -315,6 +325,7 @@ impl<'a> Sending<'a> {
         Ok(Self {
             frame,
             place,
+            topic: places.counting_topic(broker, place),
             queue_id,
             tags_code: TagsCode::Known(0),
             rewritten: None,
@@ -399,6 +410,7 @@ impl<'a> Sending<'a> {
             frame,
             header,
             place,
+            topic: places.counting_topic(broker, place),
             queue_id,
             tags_code,
             rewritten,

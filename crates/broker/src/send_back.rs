@@ -154,6 +154,13 @@ pub(crate) async fn send_back(
     let [copy] = copies;
     match copy.outcome {
         Some(Err(error)) => Err(error.into()),
-        _ => Ok(Reply::empty()),
+        _ => {
+            let stored_in = record.topic();
+            let topic = properties::get(&sent, property::RETRY_TOPIC).unwrap_or(&stored_in);
+            if let Some(topic) = broker.topics.get(topic) {
+                topic.statistics.group(name).sent_back();
+            }
+            Ok(Reply::empty())
+        }
     }
 }

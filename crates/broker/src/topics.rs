@@ -21,6 +21,7 @@ use wire::message::{names, perm};
 use crate::attributes;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
+use crate::statistics::TopicStatistics;
 use crate::table_file::TableFile;
 
 /// Queues of the topic of delayed messages, one a level.
@@ -35,6 +36,8 @@ const BENCHMARK_QUEUES: i32 = 1024;
 pub(crate) struct Topic {
     /// Its settings, with its name.
     pub(crate) config: TopicConfig,
+    /// What goes through it.
+    pub(crate) statistics: Arc<TopicStatistics>,
     /// Whether the file is known to have it.
     kept: AtomicBool,
 }
@@ -57,7 +60,9 @@ struct State {
 
 impl State {
     fn put(&mut self, config: TopicConfig) -> Arc<Topic> {
+        let known = self.topics.get(&config.topic_name);
         let topic = Arc::new(Topic {
+            statistics: known.map_or_else(Arc::default, |known| Arc::clone(&known.statistics)),
             config,
             kept: AtomicBool::new(false),
         });
@@ -280,6 +285,11 @@ impl TopicTable {
         self.advance(&mut state);
         drop(state);
         self.persist()
+    }
+
+    /// Does something with every topic, under the table's lock.
+    pub(crate) fn for_each(&self, act: impl FnMut(&Arc<Topic>)) {
+        self.state.read().topics.values().for_each(act);
     }
 
     /// How many topics there are.

@@ -63,6 +63,9 @@ pub(crate) async fn delete(
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
     broker.groups.remove(&header.group_name)?;
+    broker
+        .topics
+        .for_each(|topic| topic.statistics.remove_group(&header.group_name));
     if header.clean_offset {
         broker.offsets.remove_group(&header.group_name);
     }

@@ -9,6 +9,7 @@ use wire::body::json;
 use wire::body::kv::KVTable;
 use wire::body::offset::DelayOffsetSerializeWrapper;
 use wire::header::NoHeader;
+use wire::header::broker::ViewBrokerStatsDataRequest;
 use wire::message::names;
 
 use super::offset::range;
@@ -146,6 +147,25 @@ fn readable(bytes: u64) -> String {
     } else {
         format!("{value:.1} {unit}")
     }
+}
+
+/// VIEW_BROKER_STATS_DATA: what a counter of the broker, a topic or a group counted in the last
+/// minute, hour and day.
+pub(crate) async fn statistics(
+    broker: &Arc<Broker>,
+    _: &Call,
+    header: ViewBrokerStatsDataRequest<'_>,
+    _: Bytes,
+) -> Result<Reply, BrokerError> {
+    let (set, key) = (&*header.stats_name, &*header.stats_key);
+    let cluster = &broker.settings().broker.broker_cluster_name;
+    let (topics, traffic, now) = (&broker.topics, &broker.traffic, broker.now_millis());
+    let told = broker
+        .statistics
+        .view(topics, traffic, cluster, (set, key), now);
+    let told =
+        told.ok_or_else(|| BrokerError::System(format!("The stats <{set}> <{key}> not exist")))?;
+    Ok(Reply::empty().with_body(json::write(&told)))
 }
 
 /// DELETE_EXPIRED_COMMITLOG: removes what is too old, whatever the hour.

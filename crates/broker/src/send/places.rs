@@ -18,8 +18,8 @@ pub(super) struct Place(usize);
 /// The settings, the topic and the queues of one read.
 pub(super) struct Places {
     pub(super) settings: Arc<BrokerSettings>,
-    /// The topic of the last request.
-    topic: Option<Arc<Topic>>,
+    /// The topics, that of the last request at the end.
+    pub(super) topics: Vec<Arc<Topic>>,
     queues: Vec<Arc<Queue>>,
 }
 
@@ -27,7 +27,7 @@ impl Places {
     pub(super) fn new(broker: &Broker) -> Self {
         Self {
             settings: broker.settings(),
-            topic: None,
+            topics: Vec::new(),
             queues: Vec::new(),
         }
     }
@@ -38,11 +38,11 @@ impl Places {
         name: &str,
         find: impl FnOnce(&BrokerSettings) -> Result<Arc<Topic>, E>,
     ) -> Result<&Topic, E> {
-        let topic = match self.topic.take() {
-            Some(last) if last.config.topic_name == name => last,
-            _ => find(&self.settings)?,
-        };
-        Ok(self.topic.insert(topic))
+        let last = self.topics.last();
+        if last.is_none_or(|last| last.config.topic_name != name) {
+            self.topics.push(find(&self.settings)?);
+        }
+        Ok(&self.topics[self.topics.len() - 1])
     }
 
     /// A queue of a topic, made where there is none.
@@ -64,6 +64,17 @@ impl Places {
     pub(super) fn add(&mut self, queue: Arc<Queue>) -> Place {
         self.queues.push(queue);
         Place(self.queues.len() - 1)
+    }
+
+    /// Which of the topics counts what is stored in a queue: the one that the queue belongs to,
+    /// which for delayed messages is not the one that was asked for.
+    pub(super) fn counting_topic(&mut self, broker: &Broker, place: Place) -> Option<usize> {
+        let name = &**self.get(place).topic();
+        let last = self.topics.last();
+        if last.is_none_or(|last| last.config.topic_name != name) {
+            self.topics.push(broker.topics.get(name)?);
+        }
+        Some(self.topics.len() - 1)
     }
 
     pub(super) fn get(&self, place: Place) -> &Arc<Queue> {

@@ -6,5 +6,6 @@ mod broker;
 mod clients;
 mod messages;
 mod offsets;
+mod permissions;
 mod rig;
 mod topics_and_groups;
