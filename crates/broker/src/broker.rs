@@ -30,6 +30,7 @@ use crate::offsets::OffsetTable;
 use crate::rates::Rates;
 use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
+use crate::static_topics::StaticTopics;
 use crate::statistics::Statistics;
 use crate::topics::TopicTable;
 use crate::traffic::Traffic;
@@ -75,6 +76,7 @@ pub(crate) struct Broker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<Store>,
     pub(crate) topics: TopicTable,
+    pub(crate) static_topics: StaticTopics,
     pub(crate) groups: GroupTable,
     pub(crate) offsets: OffsetTable,
     pub(crate) clients: ClientTable,
@@ -184,6 +186,7 @@ impl Broker {
         let pid = std::process::id();
         Ok(Self {
             topics: TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             offsets: OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
@@ -214,6 +217,7 @@ impl Broker {
     fn persist(&self) {
         let tables = [
             ("topics", self.topics.persist()),
+            ("static topics", self.static_topics.persist()),
             ("groups", self.groups.persist()),
             ("offsets", self.offsets.persist()),
             (

@@ -39,6 +39,8 @@ pub(crate) enum BrokerError {
     SubscriptionParseFailed(String),
     #[error("{0}")]
     ConsumerNotOnline(String),
+    #[error("{0}")]
+    NotLeader(String),
     #[error("[OVERLOAD]system busy, start flow control for a while")]
     Overload,
     #[error("{0}")]
@@ -59,6 +61,7 @@ impl BrokerError {
             Self::Store(error) if error.is_disk_full() => ResponseCode::ServiceNotAvailable,
             Self::Overload | Self::Store(StoreError::Busy { .. }) => ResponseCode::SystemBusy,
             Self::Store(_) => ResponseCode::SystemError,
+            Self::NotLeader(_) => ResponseCode::NotLeaderForQueue,
             Self::TopicNotExist(_) => ResponseCode::TopicNotExist,
             Self::GroupNotExist(_) => ResponseCode::SubscriptionGroupNotExist,
             Self::NoPermission(_) => ResponseCode::NoPermission,

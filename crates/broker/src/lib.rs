@@ -25,6 +25,7 @@ mod schedule;
 mod send;
 mod send_back;
 mod settings;
+mod static_topics;
 mod statistics;
 mod table_file;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use wire::message::tags::TagExpression;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::static_topics::LogicalPull;
 use crate::statistics::GroupStatistics;
 
 /// The expression type that selects by tag, and the default.
@@ -74,7 +75,7 @@ pub(crate) fn pull(
     match pull.read(broker) {
         Ok(got)
             if hold_millis > 0
-                && pull.code(&got) == ResponseCode::PullNotFound
+                && pull.answer(&got).0 == ResponseCode::PullNotFound
                 && !broker.polling.is_full() =>
         {
             let deadline_millis = broker.now_millis().saturating_add(hold_millis);
@@ -100,7 +101,7 @@ fn accept(
     connection: &Connection,
     frame: &Frame,
 ) -> Result<(Pull, i64), BrokerError> {
-    let header: PullMessageRequest<'_> = frame.header()?;
+    let mut header: PullMessageRequest<'_> = frame.header()?;
     let settings = broker.settings();
     let ip = &settings.broker.broker_ip;
     if !perm::is_readable(settings.broker.broker_permission) {
@@ -135,6 +136,16 @@ fn accept(
             header.topic
         )));
     }
+    let logical = broker
+        .static_topics
+        .find(&header.topic, header.queue_id, &header.rpc)?
+        .map(|queue| LogicalPull::new(queue, header.queue_offset))
+        .transpose()?;
+    if let Some(logical) = &logical {
+        header.queue_id = logical.queue_id();
+        header.queue_offset = logical.asked;
+        header.max_msg_nums = logical.limit(header.max_msg_nums);
+    }
     if !(0..topic.config.read_queue_nums).contains(&header.queue_id) {
         return Err(BrokerError::InvalidParameter(format!(
             "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
@@ -147,12 +158,13 @@ fn accept(
     let filter = filter(broker, &header, group.consume_broadcast_enable)?;
     let queue = broker.queue(&header.topic, header.queue_id)?;
     if pull_flag::has_commit_offset(header.sys_flag) {
-        broker.offsets.commit(
-            &header.consumer_group,
-            &header.topic,
-            header.queue_id,
-            header.commit_offset,
-        );
+        let (queue_id, offset) = match &logical {
+            Some(logical) => logical.queue.place(header.commit_offset)?,
+            None => (header.queue_id, header.commit_offset),
+        };
+        broker
+            .offsets
+            .commit(&header.consumer_group, &header.topic, queue_id, offset);
     }
     let reset_to = settings
         .broker
@@ -172,6 +184,7 @@ fn accept(
         topic_sys_flag: topic.config.topic_sys_flag,
         group_sys_flag: group.group_sys_flag,
         statistics: topic.statistics.group(&header.consumer_group),
+        logical,
     };
     let hold_millis = match (pull_flag::has_suspend(header.sys_flag), &settings.broker) {
         (false, _) => 0,
@@ -239,6 +252,8 @@ struct Pull {
     topic_sys_flag: i32,
     group_sys_flag: i32,
     statistics: Arc<GroupStatistics>,
+    /// What is asked for in a static topic.
+    logical: Option<LogicalPull>,
 }
 
 impl Pull {
@@ -271,16 +286,35 @@ impl Pull {
         }
     }
 
-    fn reply(&self, broker: &Broker, got: GetMessages) -> Reply<PullMessageResponse> {
-        let code = self.code(&got);
-        let header = PullMessageResponse {
-            next_begin_offset: self.reset_to.unwrap_or(got.next_begin_offset),
-            min_offset: got.min_offset,
-            max_offset: got.max_offset,
+    /// The response's code and header for what was found.
+    fn answer(&self, got: &GetMessages) -> (ResponseCode, PullMessageResponse) {
+        let offset = self.reset_to.unwrap_or(got.next_begin_offset);
+        self.header(self.code(got), (offset, got.min_offset, got.max_offset))
+    }
+
+    /// The same for where to go on, the queue's first offset and the one behind its last.
+    fn header(
+        &self,
+        code: ResponseCode,
+        (next_begin_offset, min_offset, max_offset): (i64, i64, i64),
+    ) -> (ResponseCode, PullMessageResponse) {
+        let mut header = PullMessageResponse {
+            next_begin_offset,
+            min_offset,
+            max_offset,
             topic_sys_flag: Some(self.topic_sys_flag),
             group_sys_flag: Some(self.group_sys_flag),
             ..Default::default()
         };
+        let code = match &self.logical {
+            Some(logical) => logical.rewrite(code, &mut header),
+            None => code,
+        };
+        (code, header)
+    }
+
+    fn reply(&self, broker: &Broker, got: GetMessages) -> Reply<PullMessageResponse> {
+        let (code, header) = self.answer(&got);
         let status = if self.reset_to.is_some() {
             "OFFSET_RESET"
         } else {
@@ -351,9 +385,11 @@ impl HeldPull {
                 return None;
             }
         };
-        match self.pull.code(&got) {
+        match self.pull.answer(&got).0 {
             ResponseCode::PullNotFound => Some(self),
-            ResponseCode::PullRetryImmediately if got.next_begin_offset > self.pull.offset => {
+            ResponseCode::PullRetryImmediately
+                if got.next_begin_offset > self.pull.offset && self.pull.logical.is_none() =>
+            {
                 self.pull.offset = got.next_begin_offset;
                 Some(self)
             }
@@ -371,14 +407,9 @@ impl HeldPull {
         } else {
             ResponseCode::PullRetryImmediately
         };
-        let header = PullMessageResponse {
-            next_begin_offset: self.pull.offset,
-            min_offset: self.pull.queue.min_offset(),
-            max_offset: self.pull.queue.max_offset(),
-            topic_sys_flag: Some(self.pull.topic_sys_flag),
-            group_sys_flag: Some(self.pull.group_sys_flag),
-            ..Default::default()
-        };
+        let queue = &self.pull.queue;
+        let offsets = (self.pull.offset, queue.min_offset(), queue.max_offset());
+        let (code, header) = self.pull.header(code, offsets);
         self.responder.reply(Reply::ok(header).with_code(code));
     }
 }

@@ -117,6 +117,7 @@ fn body(broker: &Broker, broker_permission: i32) -> Bytes {
         topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
             data_version: all.data_version,
             topic_config_table: all.topic_config_table,
+            topic_queue_mapping_info_map: broker.static_topics.infos(),
             ..Default::default()
         },
     })

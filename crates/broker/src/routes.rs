@@ -146,6 +146,7 @@ routes! {
         QueryCorrectionOffset => admin::offset::correction;
         UpdateAndCreateTopic => admin::topic::upsert;
         UpdateAndCreateTopicList => admin::topic::upsert_list;
+        UpdateAndCreateStaticTopic => admin::topic::map;
         DeleteTopicInBroker => admin::topic::delete;
         GetTopicConfig => admin::topic::get;
         GetAllTopicConfig => admin::topic::all;

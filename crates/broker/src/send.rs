@@ -29,6 +29,7 @@ use self::places::{Place, Places};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
+use crate::static_topics::LogicalQueue;
 use crate::statistics::Tally;
 use crate::topics::Topic;
 
@@ -142,8 +143,10 @@ struct Sending<'a> {
     place: Place,
     /// Which of the topics of [`Places`] counts it.
     topic: Option<usize>,
-    /// The queue that the client is told.
+    /// The queue that the client is told, unless it is a logical one.
     queue_id: i32,
+    /// The logical queue that it was sent to, in a static topic.
+    logical: Option<LogicalQueue>,
     tags_code: TagsCode,
     /// The properties to store, where they are not those that were sent.
     rewritten: Option<String>,
@@ -224,7 +227,7 @@ impl<'a> Sending<'a> {
         frame: &'a Frame,
     ) -> Result<Self, BrokerError> {
         let code = RequestCode::of(&frame.head);
-        let header: SendMessageRequest<'a> = match code {
+        let mut header: SendMessageRequest<'a> = match code {
             Ok(RequestCode::SendMessage) => frame.header()?,
             _ => with_full_names(frame.header()?),
         };
@@ -237,6 +240,13 @@ impl<'a> Sending<'a> {
             return Err(BrokerError::Body(
                 "a message without a body can't be stored".into(),
             ));
+        }
+        let logical =
+            broker
+                .static_topics
+                .find_for_message(&header.topic, header.queue_id, &header.rpc)?;
+        if let Some(logical) = &logical {
+            header.queue_id = logical.leader.queue_id;
         }
         let topic = places.topic(&header.topic, |settings| {
             find_topic(broker, settings, &header)
@@ -260,11 +270,15 @@ impl<'a> Sending<'a> {
         };
         let is_batch =
             code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
-        if is_batch {
-            Self::accept_batch(broker, places, frame, header, queue_id)
+        let accepted = if is_batch {
+            Self::accept_batch(broker, places, frame, header, queue_id)?
         } else {
-            Self::accept_single(broker, places, frame, header, queue_id)
-        }
+            Self::accept_single(broker, places, frame, header, queue_id)?
+        };
+        Ok(Self {
+            logical,
+            ..accepted
+        })
     }
 
     fn accept_batch(
@@ -311,6 +325,7 @@ impl<'a> Sending<'a> {
                 place,
                 topic: places.counting_topic(broker, place),
                 queue_id,
+                logical: None,
                 tags_code: TagsCode::Known(tags::tags_code(read.tags)),
                 rewritten: forged.then(|| properties::without(sent, &SET_BY_THE_BROKER)),
                 added: None,
@@ -327,6 +342,7 @@ impl<'a> Sending<'a> {
             place,
             topic: places.counting_topic(broker, place),
             queue_id,
+            logical: None,
             tags_code: TagsCode::Known(0),
             rewritten: None,
             // The messages of a batch are stored with the properties that they came with.
@@ -412,6 +428,7 @@ impl<'a> Sending<'a> {
             place,
             topic: places.counting_topic(broker, place),
             queue_id,
+            logical: None,
             tags_code,
             rewritten,
             added,
@@ -483,9 +500,13 @@ impl<'a> Sending<'a> {
             UniqueId::Made(id) => Some(&**id),
             UniqueId::None => None,
         };
+        let (queue_id, queue_offset) = match &self.logical {
+            Some(logical) => (logical.id, logical.offset_of_message(queue_offset)),
+            None => (self.queue_id, queue_offset),
+        };
         SendMessageResponse {
             msg_id: Cow::Borrowed(message_ids),
-            queue_id: self.queue_id,
+            queue_id,
             queue_offset,
             transaction_id: unique_id.map(Cow::Borrowed),
             batch_uniq_id: unique_id

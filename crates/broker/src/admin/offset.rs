@@ -12,6 +12,7 @@ use wire::body::queue::{MessageQueue, MessageQueueForC};
 use wire::command::{Command, ResetConsumerClientOffset};
 use wire::frame::{Head, Language, SerializeType};
 use wire::header::NoHeader;
+use wire::header::TopicRpcFields;
 use wire::header::offset::{
     BoundaryType, CloneGroupOffsetRequest, GetEarliestMsgStoretimeRequest,
     GetEarliestMsgStoretimeResponse, GetMaxOffsetRequest, GetMaxOffsetResponse,
@@ -24,6 +25,7 @@ use wire::header::offset::{
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
+use crate::static_topics::{LogicalQueue, to_logical};
 
 /// QUERY_CONSUMER_OFFSET: where a group goes on in a queue.
 ///
@@ -35,11 +37,30 @@ pub(crate) fn query(
     header: QueryConsumerOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<QueryConsumerOffsetResponse>, BrokerError> {
-    let (group, topic, queue_id) = (&header.consumer_group, &header.topic, header.queue_id);
-    let known = broker
-        .offsets
-        .query(group, topic, queue_id)
-        .filter(|&offset| offset >= 0);
+    let (group, topic) = (&header.consumer_group, &header.topic);
+    let mut queue_id = header.queue_id;
+    let committed = |queue_id| {
+        let offset = broker.offsets.query(group, topic, queue_id);
+        offset.filter(|&offset| offset >= 0)
+    };
+    if let Some(logical) = broker.static_topics.find(topic, queue_id, &header.rpc)? {
+        for part in logical.parts().rev() {
+            logical.check_here(part)?;
+            if let Some(offset) = committed(part.queue_id) {
+                let offset = to_logical(part, offset);
+                return Ok(Reply::ok(QueryConsumerOffsetResponse { offset }));
+            }
+        }
+        // Offsets of its only part are those of the whole; with more of them, only the consumer
+        // knows where to begin.
+        if logical.parts().count() != 1 || logical.leader.logic_offset != 0 {
+            return Err(BrokerError::NotFound(
+                "Not found, maybe this group consumer boot first".into(),
+            ));
+        }
+        queue_id = logical.leader.queue_id;
+    }
+    let known = committed(queue_id);
     if let Some(offset) = known {
         return Ok(Reply::ok(QueryConsumerOffsetResponse { offset }));
     }
@@ -67,7 +88,14 @@ pub(crate) fn update(
     header: UpdateConsumerOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<UpdateConsumerOffsetResponse>, BrokerError> {
-    let (group, topic, queue_id) = (&header.consumer_group, &header.topic, header.queue_id);
+    let (group, topic) = (&header.consumer_group, &header.topic);
+    let logical = broker
+        .static_topics
+        .find(topic, header.queue_id, &header.rpc)?;
+    let (queue_id, offset) = match logical {
+        Some(logical) => logical.place(header.commit_offset)?,
+        None => (header.queue_id, header.commit_offset),
+    };
     if broker.groups.get(group).is_none() {
         return Err(BrokerError::GroupNotExist(group.to_string()));
     }
@@ -81,9 +109,7 @@ pub(crate) fn update(
     {
         return Ok(reply.with_remark("Offset has been previously reset"));
     }
-    broker
-        .offsets
-        .commit(group, topic, queue_id, header.commit_offset);
+    broker.offsets.commit(group, topic, queue_id, offset);
     Ok(reply)
 }
 
@@ -94,7 +120,12 @@ pub(crate) fn max(
     header: GetMaxOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<GetMaxOffsetResponse>, BrokerError> {
-    let (_, offset) = range(broker, &header.topic, header.queue_id);
+    let offset = at_part(
+        broker,
+        (&header.topic, header.queue_id, &header.rpc),
+        i64::MAX,
+        |queue_id| Ok(range(broker, &header.topic, queue_id).1),
+    )?;
     Ok(Reply::ok(GetMaxOffsetResponse { offset }))
 }
 
@@ -105,8 +136,31 @@ pub(crate) fn min(
     header: GetMinOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<GetMinOffsetResponse>, BrokerError> {
-    let (offset, _) = range(broker, &header.topic, header.queue_id);
+    let offset = at_part(
+        broker,
+        (&header.topic, header.queue_id, &header.rpc),
+        0,
+        |queue_id| Ok(range(broker, &header.topic, queue_id).0),
+    )?;
     Ok(Reply::ok(GetMinOffsetResponse { offset }))
+}
+
+/// An offset that `find` finds in a queue; in a static topic in the part of the logical queue
+/// that holds `place`, told as an offset of the whole.
+fn at_part(
+    broker: &Broker,
+    (topic, queue_id, fields): (&str, i32, &TopicRpcFields<'_>),
+    place: i64,
+    find: impl Fn(i32) -> Result<i64, BrokerError>,
+) -> Result<i64, BrokerError> {
+    match broker.static_topics.find(topic, queue_id, fields)? {
+        None => find(queue_id),
+        Some(logical) => {
+            let part = logical.part_at(place)?;
+            logical.check_here(part)?;
+            Ok(to_logical(part, find(part.queue_id)?))
+        }
+    }
 }
 
 /// First offset and offset behind the last of a queue; that of a queue without messages is 0.
@@ -126,14 +180,31 @@ pub(crate) async fn search(
         BoundaryType::Lower => Boundary::Lower,
         BoundaryType::Upper => Boundary::Upper,
     };
-    let offset = by_time(
-        broker,
-        &header.topic,
-        header.queue_id,
-        header.timestamp,
-        boundary,
-    )?;
+    let (topic, queue_id, time) = (&header.topic, header.queue_id, header.timestamp);
+    let offset = match broker.static_topics.find(topic, queue_id, &header.rpc)? {
+        None => by_time(broker, topic, queue_id, time, boundary)?,
+        Some(logical) => by_time_in_parts(broker, topic, &logical, time, boundary)?,
+    };
     Ok(Reply::ok(SearchOffsetResponse { offset }))
+}
+
+/// The same for a logical queue: the first part that has messages from that time on tells.
+fn by_time_in_parts(
+    broker: &Broker,
+    topic: &str,
+    logical: &LogicalQueue,
+    timestamp: i64,
+    boundary: Boundary,
+) -> Result<i64, BrokerError> {
+    for part in logical.parts() {
+        logical.check_here(part)?;
+        let offset = by_time(broker, topic, part.queue_id, timestamp, boundary)?;
+        let is_over = part.end_offset > part.start_offset && offset >= part.end_offset;
+        if offset > 0 && !is_over {
+            return Ok(to_logical(part, offset));
+        }
+    }
+    Ok(0)
 }
 
 fn by_time(
@@ -156,7 +227,11 @@ pub(crate) async fn earliest_time(
     header: GetEarliestMsgStoretimeRequest<'_>,
     _: Bytes,
 ) -> Result<Reply<GetEarliestMsgStoretimeResponse>, BrokerError> {
-    let timestamp = match broker.store.find_queue(&header.topic, header.queue_id) {
+    let (topic, mut queue_id) = (&header.topic, header.queue_id);
+    if let Some(logical) = broker.static_topics.find(topic, queue_id, &header.rpc)? {
+        (queue_id, _) = logical.place(0)?;
+    }
+    let timestamp = match broker.store.find_queue(topic, queue_id) {
         Some(queue) => broker.store.earliest_message_time(&queue)?,
         None => -1,
     };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use transport::Reply;
 use wire::body::group::GroupList;
 use wire::body::json;
+use wire::body::static_topic::TopicQueueMappingDetail;
 use wire::body::topic::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper,
     TopicConfigAndQueueMapping, TopicFilterType, TopicList,
@@ -32,8 +33,34 @@ pub(crate) async fn upsert(
     header: CreateTopicRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
+    upsert_all(broker, vec![config(header)?])
+}
+
+/// UPDATE_AND_CREATE_STATIC_TOPIC: the same with the mapping of the topic's logical queues.
+pub(crate) async fn map(
+    broker: &Arc<Broker>,
+    _: &Call,
+    header: CreateTopicRequest<'_>,
+    body: Bytes,
+) -> Result<Reply, BrokerError> {
+    let mapping = TopicQueueMappingDetail {
+        topic: header.topic.to_string(),
+        ..read_body(&body)?
+    };
+    let force = header.force.unwrap_or_default();
+    let config = config(header)?;
+    check(broker, &config)?;
+    let name = &broker.settings().broker.broker_name;
+    broker.static_topics.upsert(mapping, name, force)?;
+    broker.topics.upsert(vec![config])?;
+    // Also where only the mapping is another one.
+    broker.topics.mark_changed();
+    Ok(Reply::empty())
+}
+
+fn config(header: CreateTopicRequest<'_>) -> Result<TopicConfig, BrokerError> {
     let filter_type = TopicFilterType::from_name(&header.topic_filter_type);
-    let config = TopicConfig {
+    Ok(TopicConfig {
         attributes: attributes::parse(header.attributes.as_deref().unwrap_or_default())?,
         order: header.order,
         perm: header.perm,
@@ -42,8 +69,7 @@ pub(crate) async fn upsert(
         topic_name: header.topic.into_owned(),
         topic_sys_flag: header.topic_sys_flag.unwrap_or_default(),
         write_queue_nums: header.write_queue_nums,
-    };
-    upsert_all(broker, vec![config])
+    })
 }
 
 /// UPDATE_AND_CREATE_TOPIC_LIST: the same for many, all or none.
@@ -58,23 +84,29 @@ pub(crate) async fn upsert_list(
 }
 
 fn upsert_all(broker: &Broker, configs: Vec<TopicConfig>) -> Result<Reply, BrokerError> {
-    for config in &configs {
-        names::validate_topic(&config.topic_name)?;
-        refuse_system_topic(broker, &config.topic_name)?;
-        let message_type = config.attributes.get(&format!("+{MESSAGE_TYPE}"));
-        if message_type.is_some_and(|kind| kind == "MIXED") {
-            let why = "MIXED message type is not supported.";
-            return Err(BrokerError::InvalidParameter(why.into()));
-        }
-        if config.read_queue_nums < 0 || config.write_queue_nums < 0 {
-            return Err(BrokerError::InvalidParameter(format!(
-                "topic[{}] can not have {} read and {} write queues",
-                config.topic_name, config.read_queue_nums, config.write_queue_nums
-            )));
-        }
-    }
+    configs
+        .iter()
+        .try_for_each(|config| check(broker, config))?;
     broker.topics.upsert(configs)?;
     Ok(Reply::empty())
+}
+
+/// Refuses what no topic can be.
+fn check(broker: &Broker, config: &TopicConfig) -> Result<(), BrokerError> {
+    names::validate_topic(&config.topic_name)?;
+    refuse_system_topic(broker, &config.topic_name)?;
+    let message_type = config.attributes.get(&format!("+{MESSAGE_TYPE}"));
+    if message_type.is_some_and(|kind| kind == "MIXED") {
+        let why = "MIXED message type is not supported.";
+        return Err(BrokerError::InvalidParameter(why.into()));
+    }
+    if config.read_queue_nums < 0 || config.write_queue_nums < 0 {
+        return Err(BrokerError::InvalidParameter(format!(
+            "topic[{}] can not have {} read and {} write queues",
+            config.topic_name, config.read_queue_nums, config.write_queue_nums
+        )));
+    }
+    Ok(())
 }
 
 fn refuse_system_topic(broker: &Broker, topic: &str) -> Result<(), BrokerError> {
@@ -111,6 +143,7 @@ pub(crate) async fn delete(
     topics.retain(|name| name == topic || broker.topics.get(name).is_some());
     for topic in topics {
         broker.topics.remove(&topic)?;
+        broker.static_topics.remove(&topic)?;
         broker.offsets.remove_topic(&topic);
         broker.store.delete_topic(&topic)?;
     }
@@ -126,9 +159,10 @@ pub(crate) async fn get(
 ) -> Result<Reply, BrokerError> {
     let topic = broker.topics.get(&header.topic);
     let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(header.topic.to_string()))?;
+    let mapping = broker.static_topics.get(&header.topic);
     let body = TopicConfigAndQueueMapping {
         config: topic.config.clone(),
-        mapping_detail: None,
+        mapping_detail: mapping.map(Arc::unwrap_or_clone),
     };
     Ok(Reply::empty().with_body(json::write(&body)))
 }
@@ -144,9 +178,14 @@ pub(crate) async fn all(
     let seen = header.data_version.as_deref();
     let (skip, count) = page(seen, header.topic_seq, header.max_topic_num, version);
     let page = broker.topics.page(skip, count);
+    let mut mappings = broker.static_topics.wrapper();
+    let mapped = &mut mappings.topic_queue_mapping_info_map;
+    mapped.retain(|topic, _| page.topic_config_table.contains_key(topic));
     let body = TopicConfigAndMappingSerializeWrapper {
         data_version: page.data_version,
+        mapping_data_version: mappings.data_version,
         topic_config_table: page.topic_config_table,
+        topic_queue_mapping_detail_map: mappings.topic_queue_mapping_info_map,
         ..TopicConfigAndMappingSerializeWrapper::default()
     };
     let total_topic_num = Some(broker.topics.len() as i32);

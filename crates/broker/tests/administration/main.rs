@@ -8,4 +8,5 @@ mod messages;
 mod offsets;
 mod permissions;
 mod rig;
+mod static_topics;
 mod topics_and_groups;
