@@ -22,6 +22,7 @@ use wire::message::{properties, property};
 
 use crate::attributes;
 use crate::clients::ClientTable;
+use crate::cold_data::ColdDataThresholds;
 use crate::error::BrokerError;
 use crate::groups::GroupTable;
 use crate::locks::QueueLocks;
@@ -86,6 +87,7 @@ pub(crate) struct Broker {
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
+    pub(crate) cold_data: ColdDataThresholds,
     /// Sends whose answers wait for the disk.
     pub(crate) unflushed_sends: AtomicUsize,
     /// Counts the changes of the settings.
@@ -196,6 +198,7 @@ impl Broker {
             traffic: Traffic::default(),
             rates: Rates::default(),
             statistics: Statistics::default(),
+            cold_data: ColdDataThresholds::default(),
             unflushed_sends: AtomicUsize::new(0),
             config_version: Mutex::default(),
             started_millis: clock.now_millis(),

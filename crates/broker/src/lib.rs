@@ -12,6 +12,7 @@ mod admin;
 mod attributes;
 mod broker;
 mod clients;
+mod cold_data;
 mod error;
 mod groups;
 mod locks;

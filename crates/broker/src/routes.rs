@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, pull, send, send_back};
+use crate::{admin, cold_data, pull, send, send_back};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -172,6 +172,9 @@ routes! {
         UpdateBrokerConfig => admin::settings::update;
         GetBrokerRuntimeInfo => admin::runtime::info;
         ViewBrokerStatsData => admin::runtime::statistics;
+        UpdateColdDataFlowCtrConfig => cold_data::update;
+        RemoveColdDataFlowCtrConfig => cold_data::remove;
+        GetColdDataFlowCtrInfo => cold_data::info;
         DeleteExpiredCommitLog => admin::runtime::delete_expired;
         CleanExpiredConsumeQueue => admin::runtime::clean_queues;
     }

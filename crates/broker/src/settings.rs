@@ -63,6 +63,10 @@ config::settings! {
         "brokerConfigPath" broker_config_path: Option<String> = None;
         /// Keys that nobody may change from afar, joined by semicolons.
         "configBlackList" config_black_list: String = "configBlackList;brokerConfigPath".into();
+        /// Bytes of old data that a group may read in a period, as tools are told; nobody is held up by it.
+        "cgColdReadThreshold" cg_cold_read_threshold: i64 = 3 * 1024 * 1024, range(0..), reloadable;
+        /// The same for all groups together.
+        "globalColdReadThreshold" global_cold_read_threshold: i64 = 100 * 1024 * 1024, range(0..), reloadable;
         /// Sends whose answers wait for the disk at the same time; further ones are told SYSTEM_BUSY.
         "sendThreadPoolQueueCapacity" send_thread_pool_queue_capacity: usize = 10_000, range(1..);
         /// Administration commands that run at the same time.

@@ -63,6 +63,7 @@ pub(crate) async fn delete(
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
     broker.groups.remove(&header.group_name)?;
+    broker.cold_data.forget(&header.group_name);
     broker
         .topics
         .for_each(|topic| topic.statistics.remove_group(&header.group_name));

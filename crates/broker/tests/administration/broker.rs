@@ -88,6 +88,42 @@ async fn the_broker_tells_how_it_is_doing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn thresholds_of_cold_data_are_kept_and_told() {
+    let rig = Rig::new().await;
+    let told = async || -> serde_json::Value {
+        let answer = rig.done::<GetColdDataFlowCtrInfo>(NoHeader, Body::Empty);
+        serde_json::from_slice(&answer.await.body).unwrap()
+    };
+    let set = async |text: &'static str| {
+        let body = Bytes::from_static(text.as_bytes());
+        rig.ask::<UpdateColdDataFlowCtrConfig>(NoHeader, body).await
+    };
+    for (text, code, remark) in [
+        (
+            "nobody=1",
+            ResponseCode::SubscriptionGroupNotExist,
+            "nobody",
+        ),
+        (
+            "TOOLS_CONSUMER=much",
+            ResponseCode::SystemError,
+            "not `much`",
+        ),
+    ] {
+        refused(&set(text).await, code, remark);
+    }
+    assert_eq!(set("TOOLS_CONSUMER=4096\n").await.head.code, 0);
+    let with_one = told().await;
+    assert_eq!(with_one["configTable"]["TOOLS_CONSUMER"], 4096);
+    assert_eq!(with_one["cgColdReadThreshold"], 3_145_728);
+    assert_eq!(with_one["globalColdReadThreshold"], 104_857_600);
+    let group = Bytes::from_static(b"TOOLS_CONSUMER");
+    rig.done::<RemoveColdDataFlowCtrConfig>(NoHeader, group)
+        .await;
+    assert_eq!(told().await["configTable"], serde_json::json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counters_tell_what_went_through_topics_and_groups() {
     let rig = Rig::new().await;
     rig.create_topic("orders", 1).await;
