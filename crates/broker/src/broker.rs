@@ -35,7 +35,8 @@ use crate::static_topics::StaticTopics;
 use crate::statistics::Statistics;
 use crate::topics::TopicTable;
 use crate::traffic::Traffic;
-use crate::{registration, routes};
+use crate::transaction::Transactions;
+use crate::{registration, routes, transaction};
 
 /// Time between two looks at what is over: held pulls, silent clients.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -84,6 +85,7 @@ pub(crate) struct Broker {
     pub(crate) locks: QueueLocks,
     pub(crate) polling: Arc<LongPolling>,
     pub(crate) schedule: Schedule,
+    pub(crate) transactions: Transactions,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
@@ -186,11 +188,13 @@ impl Broker {
             properties::put(&mut own_properties, name, value);
         }
         let pid = std::process::id();
+        let offsets = OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
         Ok(Self {
             topics: TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
-            offsets: OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            transactions: Transactions::open(&store, &offsets)?,
+            offsets,
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
             locks: QueueLocks::new(Arc::clone(&clock)),
             polling,
@@ -309,6 +313,9 @@ impl RunningBroker {
         self.tasks.push(tokio::spawn(
             async move { broker.schedule.run(&broker).await },
         ));
+        let broker = Arc::clone(&self.broker);
+        self.tasks
+            .push(tokio::spawn(async move { transaction::run(&broker).await }));
         let broker = Arc::clone(&self.broker);
         self.tasks.push(tokio::spawn(async move {
             let mut interval = tokio::time::interval(SWEEP);

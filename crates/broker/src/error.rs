@@ -32,6 +32,8 @@ pub(crate) enum BrokerError {
     #[error("{0}")]
     MessageIllegal(String),
     #[error("{0}")]
+    IllegalOperation(String),
+    #[error("{0}")]
     NotFound(String),
     #[error("the consumer's group info not exist: {0}")]
     SubscriptionNotExist(String),
@@ -65,6 +67,7 @@ impl BrokerError {
             Self::TopicNotExist(_) => ResponseCode::TopicNotExist,
             Self::GroupNotExist(_) => ResponseCode::SubscriptionGroupNotExist,
             Self::NoPermission(_) => ResponseCode::NoPermission,
+            Self::IllegalOperation(_) => ResponseCode::IllegalOperation,
             Self::NotFound(_) => ResponseCode::QueryNotFound,
             Self::SubscriptionNotExist(_) => ResponseCode::SubscriptionNotExist,
             Self::SubscriptionParseFailed(_) => ResponseCode::SubscriptionParseFailed,

@@ -6,7 +6,8 @@
 //! it never touches bytes of frames, and knows nothing of sockets.
 //!
 //! Locks are short, never held across an await, and never taken while another one is held, but
-//! for those that a table's own file writing needs.
+//! for those that a table's own file writing needs, and that of `transaction`, which is held over
+//! an append.
 
 mod admin;
 mod attributes;
@@ -33,6 +34,7 @@ mod table_file;
 mod test_clock;
 mod topics;
 mod traffic;
+mod transaction;
 
 pub use broker::{RunningBroker, StartError};
 pub use routes::SERVED;

@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, cold_data, pull, send, send_back};
+use crate::{admin, cold_data, pull, send, send_back, transaction};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -77,6 +77,7 @@ macro_rules! routes {
             RequestCode::SendBatchMessage,
             RequestCode::PullMessage,
             RequestCode::LitePullMessage,
+            RequestCode::EndTransaction,
             $(RequestCode::$hot,)*
             $(RequestCode::$client,)*
             $(RequestCode::$admin,)*
@@ -167,6 +168,7 @@ routes! {
         QueryConsumeTimeSpan => admin::progress::time_span;
         QueryMessage => admin::message::query;
         ViewMessageById => admin::message::view;
+        ResumeCheckHalfMessage => transaction::resume;
         QueryConsumeQueue => admin::message::queue_entries;
         GetBrokerConfig => admin::settings::get;
         UpdateBrokerConfig => admin::settings::update;
@@ -196,6 +198,10 @@ pub(crate) fn handlers(broker: &Arc<Broker>) -> HandlerTable {
     let pulls = [RequestCode::PullMessage, RequestCode::LitePullMessage];
     table.inline_held(&pulls, move |connection, frame, out| {
         pull::pull(&pulling, connection, frame, out);
+    });
+    let ending = Arc::clone(broker);
+    table.inline(&[RequestCode::EndTransaction], move |_, run, out| {
+        transaction::end(&ending, run, out);
     });
     let executors = Executors::new(&broker.settings().broker);
     register(broker, &executors, &mut table);

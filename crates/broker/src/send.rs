@@ -32,6 +32,7 @@ use crate::settings::BrokerSettings;
 use crate::static_topics::LogicalQueue;
 use crate::statistics::Tally;
 use crate::topics::Topic;
+use crate::transaction;
 
 /// Queues of a group's dead letter topic (`DLQ_NUMS_PER_GROUP`).
 pub(crate) const DEAD_LETTER_QUEUES: i32 = 1;
@@ -365,13 +366,21 @@ impl<'a> Sending<'a> {
     ) -> Result<Self, BrokerError> {
         check_size(&places.settings, frame.body.len())?;
         let sent = header.properties.as_deref().unwrap_or_default();
-        let read = Properties::read(sent);
+        let mut read = Properties::read(sent);
         let is_retry = header.reconsume_times.unwrap_or(0) > 0 && read.delay_level > 0;
-        if read.is_half && !is_retry {
-            return Err(BrokerError::NoPermission(format!(
-                "the broker[{}] sending transaction message is forbidden",
-                places.settings.broker.broker_ip
-            )));
+        let is_half = read.is_half && !is_retry;
+        if is_half {
+            if places.settings.broker.reject_transaction_message {
+                return Err(BrokerError::NoPermission(format!(
+                    "the broker[{}] sending transaction message is forbidden",
+                    places.settings.broker.broker_ip
+                )));
+            }
+            (read.delay_level, read.has_time) = (0, false);
+            header.sys_flag = message_flag::with_transaction_type(
+                header.sys_flag,
+                message_flag::TRANSACTION_NOT_TYPE,
+            );
         }
         if read.has_time && read.delay_level <= 0 {
             let problem = "accurate timer message is not enabled, timerWheelEnable is false";
@@ -407,8 +416,15 @@ impl<'a> Sending<'a> {
             queue_id = broker.random_queue(DEAD_LETTER_QUEUES);
             header.topic = Cow::Owned(dead_letter);
         }
-        let (place, tags_code) = if delay_level > 0 {
-            let topic = &header.topic;
+        let topic = &header.topic;
+        let (place, tags_code) = if is_half {
+            let id = unique_id.get(sent);
+            let queue = transaction::place(broker, topic, queue_id, id, &mut added);
+            let properties = rewritten.as_deref().unwrap_or(sent);
+            rewritten = transaction::rewritten(properties).or(rewritten);
+            let tags_code = TagsCode::Known(tags::tags_code(read.tags));
+            (places.add(queue), tags_code)
+        } else if delay_level > 0 {
             let (queue, tags_code) =
                 broker
                     .schedule
@@ -495,15 +511,11 @@ impl<'a> Sending<'a> {
         message_ids: &'s str,
     ) -> SendMessageResponse<'s> {
         let sent = self.header.properties.as_deref().unwrap_or_default();
-        let unique_id = match &self.unique_id {
-            UniqueId::Sent(range) => sent.get(range.clone()),
-            UniqueId::Made(id) => Some(&**id),
-            UniqueId::None => None,
-        };
         let (queue_id, queue_offset) = match &self.logical {
             Some(logical) => (logical.id, logical.offset_of_message(queue_offset)),
             None => (self.queue_id, queue_offset),
         };
+        let unique_id = self.unique_id.get(sent);
         SendMessageResponse {
             msg_id: Cow::Borrowed(message_ids),
             queue_id,
@@ -525,6 +537,15 @@ impl UniqueId {
             let start = id.as_ptr() as usize - sent.as_ptr() as usize;
             Self::Sent(start..start + id.len())
         })
+    }
+
+    /// The id, by the properties that were sent.
+    fn get<'s>(&'s self, sent: &'s str) -> Option<&'s str> {
+        match self {
+            Self::Sent(range) => sent.get(range.clone()),
+            Self::Made(id) => Some(id),
+            Self::None => None,
+        }
     }
 }
 

@@ -49,6 +49,15 @@ config::settings! {
         "litePullMessageEnable" lite_pull_message_enable: bool = true, reloadable;
         /// Whether the members of a group are told at once when one comes or goes.
         "notifyConsumerIdsChangedEnable" notify_consumer_ids_changed_enable: bool = true, reloadable;
+        /// Whether half messages of transactions are refused.
+        "rejectTransactionMessage" reject_transaction_message: bool = false, reloadable;
+        /// Age of a half message at which its producer is first asked what became of its
+        /// transaction, in milliseconds.
+        "transactionTimeOut" transaction_time_out: i64 = 6000, range(0..), reloadable, important;
+        /// Time between two looks at the half messages that are open, in milliseconds.
+        "transactionCheckInterval" transaction_check_interval: u64 = 30_000, range(10..=86_400_000), reloadable, important;
+        /// How often a producer is asked about a half message before it is given up.
+        "transactionCheckMax" transaction_check_max: i32 = 15, reloadable, important;
         /// Time without a heartbeat after which a client is forgotten, in milliseconds.
         "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
         /// Whether resetting a group's offsets takes effect here, at its next pull.
