@@ -7,6 +7,7 @@
 //! - [`id`]: offset message ids and unique ids
 //! - [`names`]: legal, system, retry, dead letter, light and namespaced names
 //! - [`tags`]: tag hash codes and tag expressions
+//! - [`sql92`]: expressions that select messages by their properties
 //! - [`pop`]: what POP writes into messages, headers and handles; [`recall`]: recall handles
 //! - [`sys_flag`], [`perm`]: bit sets carried as integers
 
@@ -20,6 +21,7 @@ pub mod properties;
 pub mod property;
 pub mod recall;
 pub mod record;
+pub mod sql92;
 pub mod sys_flag;
 pub mod tags;
 
