@@ -15,6 +15,9 @@ const SHARED: usize = 4096;
 const NEARBY: i64 = 4096;
 /// Entries read from the queue at a time.
 const ENTRIES: usize = 64;
+/// Bytes of records that one call reads in vain, so that a filter that matches nothing does not
+/// keep others waiting.
+const MAX_UNWANTED: usize = 4 << 20;
 /// No answer is larger than this (`DefaultMessageStore.MAX_PULL_MSG_SIZE`).
 const MAX_PULL_SIZE: usize = 128 << 20;
 
@@ -213,6 +216,7 @@ impl Store {
         let mut files = 0;
         // Entries of records in front of this position are skipped.
         let mut skip_until = 0;
+        let mut unwanted = 0;
         'files: while wanted.is_empty()
             && next < result.max_offset
             && files < limits.settings.travel_cq_file_num_when_get_message
@@ -241,6 +245,7 @@ impl Store {
                     };
                     let entry = unit.entry;
                     if unit.queue_offset - offset >= limits.max_looked_at
+                        || unwanted >= MAX_UNWANTED
                         || limits.is_full(&unit, result)
                     {
                         break 'files;
@@ -278,6 +283,7 @@ impl Store {
                     if filter.looks_at_records() {
                         let record = self.log.read(entry.physical_offset, entry.size as usize)?;
                         if !record.is_some_and(|record| filter.matches_record(&record)) {
+                            unwanted += entry.size as usize;
                             if wanted.is_empty() {
                                 result.status = GetStatus::NoMatchedMessage;
                             }

@@ -195,6 +195,42 @@ fn a_message_that_is_too_large_says_so() {
     assert_eq!(batch[2].outcome.clone().unwrap().unwrap().queue_offset, 0);
 }
 
+/// Wants the messages with the body `x`.
+struct WithBody;
+
+impl MessageFilter for WithBody {
+    fn matches_entry(&self, _: i64) -> bool {
+        true
+    }
+
+    fn looks_at_records(&self) -> bool {
+        true
+    }
+
+    fn matches_record(&self, record: &[u8]) -> bool {
+        body_of(record) == b"x"
+    }
+}
+
+#[test]
+fn a_reader_that_looks_at_records_does_not_read_much_in_vain() {
+    let mut setup = Setup::new();
+    setup.settings.mapped_file_size_commit_log = 16 << 20;
+    setup.settings.mapped_file_size_consume_queue = 2000;
+    let store = setup.open();
+    let queue = store.queue("t", 0).unwrap();
+    setup.fill(&store, "t", 0, 10, 1 << 20);
+    setup.fill(&store, "t", 0, 1, 1);
+    let read = |offset| {
+        let got = store.get_messages(&queue, offset, 32, 1 << 20, &WithBody);
+        let got = got.unwrap();
+        (got.status, got.message_count, got.next_begin_offset)
+    };
+    assert_eq!(read(0), (GetStatus::NoMatchedMessage, 0, 4));
+    assert_eq!(read(4), (GetStatus::NoMatchedMessage, 0, 8));
+    assert_eq!(read(8), (GetStatus::Found, 1, 11));
+}
+
 /// Topic, queue, first and next number, tags code.
 type Told = (String, i32, i64, i64, Option<i64>);
 
