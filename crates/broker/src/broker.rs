@@ -24,6 +24,7 @@ use crate::attributes;
 use crate::clients::ClientTable;
 use crate::cold_data::ColdDataThresholds;
 use crate::error::BrokerError;
+use crate::filter::FilterTable;
 use crate::groups::GroupTable;
 use crate::locks::QueueLocks;
 use crate::long_polling::LongPolling;
@@ -82,6 +83,7 @@ pub(crate) struct Broker {
     pub(crate) groups: GroupTable,
     pub(crate) offsets: OffsetTable,
     pub(crate) clients: ClientTable,
+    pub(crate) filters: Arc<FilterTable>,
     pub(crate) locks: QueueLocks,
     pub(crate) polling: Arc<LongPolling>,
     pub(crate) schedule: Schedule,
@@ -196,6 +198,7 @@ impl Broker {
             transactions: Transactions::open(&store, &offsets)?,
             offsets,
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
+            filters: FilterTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?.into(),
             locks: QueueLocks::new(Arc::clone(&clock)),
             polling,
             schedule,
@@ -227,6 +230,11 @@ impl Broker {
             ("static topics", self.static_topics.persist()),
             ("groups", self.groups.persist()),
             ("offsets", self.offsets.persist()),
+            (
+                "filters",
+                self.filters
+                    .persist(|group| self.clients.group(group).is_some()),
+            ),
             (
                 "delayed messages",
                 self.schedule.persist().map_err(BrokerError::from),

@@ -21,9 +21,8 @@ use wire::body::heartbeat::{
 use wire::command::{Command, NotifyConsumerIdsChanged};
 use wire::frame::{Head, Language, SerializeType};
 use wire::header::client::NotifyConsumerIdsChangedRequest;
-use wire::message::tags;
 
-use crate::pull::TagFilter;
+use crate::filter::Filter;
 use crate::settings::BrokerSettings;
 
 /// A client on its connection, in one group.
@@ -116,26 +115,14 @@ pub(crate) struct Subscription {
     /// As the last heartbeat told.
     pub(crate) data: SubscriptionData,
     /// Which tags it selects; everything, if it does not select by tag.
-    pub(crate) filter: TagFilter,
+    pub(crate) filter: Filter,
 }
 
 impl From<SubscriptionData> for Subscription {
     fn from(data: SubscriptionData) -> Self {
-        let all = !is_tag_type(&data.expression_type)
-            || data.sub_string == tags::SUB_ALL
-            || (data.sub_string.is_empty() && data.code_set.is_empty());
-        let filter = if all {
-            TagFilter::All
-        } else {
-            TagFilter::of_codes(data.code_set.iter().copied())
-        };
+        let filter = Filter::by_tag(&data);
         Self { data, filter }
     }
-}
-
-/// Whether an expression is one of tags (`ExpressionType.isTagType`).
-pub(crate) fn is_tag_type(expression_type: &str) -> bool {
-    matches!(expression_type, "" | "TAG")
 }
 
 /// A consumer group that is online. It stands still: a change makes a new one.
@@ -183,6 +170,19 @@ impl ConsumerGroup {
 
     fn is_broadcasting(&self) -> bool {
         self.message_model == MessageModel::Broadcasting
+    }
+
+    /// Whether a member wants something else of a topic than the group did.
+    pub(crate) fn is_changed_by(&self, wanted: &[SubscriptionData]) -> bool {
+        wanted.iter().any(|data| {
+            let known = self.subscriptions.get(&data.topic);
+            known.is_some_and(|known| {
+                let known = &known.data;
+                known.sub_version < data.sub_version
+                    && (&known.expression_type, &known.sub_string)
+                        != (&data.expression_type, &data.sub_string)
+            })
+        })
     }
 
     /// Takes over what a member subscribes to. Returns whether topics came or went.
@@ -724,7 +724,7 @@ mod tests {
         fleet.table.consumer_heartbeat(&first.here, tagged(2));
         let known = fleet.table.subscription("g", "bills").unwrap();
         assert_eq!(known.data.sub_string, "a");
-        assert!(matches!(&known.filter, TagFilter::Codes(codes) if **codes == [97]));
+        assert!(matches!(&known.filter, Filter::Codes(codes) if **codes == [97]));
         assert!(first.no_notice().await, "the topics are the same");
     }
 

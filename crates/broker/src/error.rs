@@ -39,6 +39,12 @@ pub(crate) enum BrokerError {
     SubscriptionNotExist(String),
     #[error("parse the consumer's subscription failed: {0}")]
     SubscriptionParseFailed(String),
+    #[error("the consumer's subscription not latest")]
+    SubscriptionNotLatest,
+    #[error("The broker's consumer filter data is not exist!Your expression may be wrong!")]
+    FilterDataNotExist,
+    #[error("the consumer's consumer filter data not latest")]
+    FilterDataNotLatest,
     #[error("{0}")]
     ConsumerNotOnline(String),
     #[error("{0}")]
@@ -71,6 +77,9 @@ impl BrokerError {
             Self::NotFound(_) => ResponseCode::QueryNotFound,
             Self::SubscriptionNotExist(_) => ResponseCode::SubscriptionNotExist,
             Self::SubscriptionParseFailed(_) => ResponseCode::SubscriptionParseFailed,
+            Self::SubscriptionNotLatest => ResponseCode::SubscriptionNotLatest,
+            Self::FilterDataNotExist => ResponseCode::FilterDataNotExist,
+            Self::FilterDataNotLatest => ResponseCode::FilterDataNotLatest,
             Self::ConsumerNotOnline(_) => ResponseCode::ConsumerNotOnline,
         };
         Refusal::new(code, self.to_string())

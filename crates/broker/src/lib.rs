@@ -15,6 +15,7 @@ mod broker;
 mod clients;
 mod cold_data;
 mod error;
+mod filter;
 mod groups;
 mod locks;
 mod long_polling;

@@ -87,11 +87,18 @@ impl LongPolling {
 
     /// Answers all whose time is over, and forgets those whose client has gone.
     pub(crate) fn expire(&self, now_millis: i64) {
+        self.give_up(|pull| pull.deadline_millis <= now_millis || !pull.is_wanted());
+    }
+
+    /// Answers those of a group, whose consumers then ask by what they want now.
+    pub(crate) fn ask_anew(&self, group: &str) {
+        self.give_up(|pull| pull.group() == group);
+    }
+
+    fn give_up(&self, is_over: impl Fn(&HeldPull) -> bool) {
         let mut over = Vec::new();
         self.held.lock().retain(|_, pulls| {
-            over.extend(pulls.extract_if(.., |pull| {
-                pull.deadline_millis <= now_millis || !pull.is_wanted()
-            }));
+            over.extend(pulls.extract_if(.., |pull| is_over(pull)));
             !pulls.is_empty()
         });
         self.count.fetch_sub(over.len(), Ordering::SeqCst);

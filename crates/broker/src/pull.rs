@@ -4,61 +4,19 @@ use std::sync::Arc;
 
 use store::{Arrival, GetMessages, GetStatus, MessageFilter, Queue};
 use transport::{Connection, Outbox, Reply, Responder};
+use wire::body::group::SubscriptionGroupConfig;
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::frame::Frame;
 use wire::header::pull::{PullMessageRequest, PullMessageResponse};
 use wire::message::perm;
 use wire::message::sys_flag::pull as pull_flag;
-use wire::message::tags::TagExpression;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::filter::{self, Filter};
 use crate::static_topics::LogicalPull;
 use crate::statistics::GroupStatistics;
-
-/// The expression type that selects by tag, and the default.
-const TAG: &str = "TAG";
-
-/// Which messages of a queue a consumer wants, told by the hash codes of their tags.
-#[derive(Debug, Clone)]
-pub(crate) enum TagFilter {
-    /// Every message.
-    All,
-    /// Those with one of these codes, in ascending order.
-    Codes(Arc<[i32]>),
-}
-
-impl TagFilter {
-    /// A filter for hash codes; none at all select nothing.
-    pub(crate) fn of_codes(codes: impl IntoIterator<Item = i32>) -> Self {
-        let mut codes: Vec<i32> = codes.into_iter().collect();
-        codes.sort_unstable();
-        Self::Codes(codes.into())
-    }
-
-    fn parse(expression: &str) -> Result<Self, BrokerError> {
-        match TagExpression::parse(expression) {
-            Ok(TagExpression::All) => Ok(Self::All),
-            Ok(tags) => Ok(Self::of_codes(tags.codes())),
-            Err(error) => Err(BrokerError::SubscriptionParseFailed(error.to_string())),
-        }
-    }
-
-    fn matches(&self, tags_code: i64) -> bool {
-        match self {
-            Self::All => true,
-            // The reference compares the lower 32 bits.
-            Self::Codes(codes) => codes.binary_search(&(tags_code as i32)).is_ok(),
-        }
-    }
-}
-
-impl MessageFilter for TagFilter {
-    fn matches_entry(&self, tags_code: i64) -> bool {
-        self.matches(tags_code)
-    }
-}
 
 /// Serves one pull: answers it now, or holds it.
 pub(crate) fn pull(
@@ -182,7 +140,7 @@ fn accept(
         filter,
         reset_to,
         topic_sys_flag: topic.config.topic_sys_flag,
-        group_sys_flag: group.group_sys_flag,
+        group,
         statistics: topic.statistics.group(&header.consumer_group),
         logical,
     };
@@ -199,20 +157,15 @@ fn filter(
     broker: &Broker,
     header: &PullMessageRequest<'_>,
     broadcast_allowed: bool,
-) -> Result<TagFilter, BrokerError> {
-    let by_tag = |expression_type: &str| {
-        if expression_type.is_empty() || expression_type == TAG {
-            return Ok(());
-        }
-        Err(BrokerError::System(format!(
-            "The broker does not support consumer to filter message by {expression_type}"
-        )))
-    };
-    if pull_flag::has_subscription(header.sys_flag) {
-        by_tag(header.expression_type.as_deref().unwrap_or(TAG))?;
-        return TagFilter::parse(header.subscription.as_deref().unwrap_or_default());
-    }
+) -> Result<Filter, BrokerError> {
     let group = &*header.consumer_group;
+    if pull_flag::has_subscription(header.sys_flag) {
+        let expression_type = header.expression_type.as_deref();
+        filter::check_type(broker, expression_type.unwrap_or_default())?;
+        let expression = header.subscription.as_deref().unwrap_or_default();
+        let filter = Filter::parse(expression_type, expression)?;
+        return Ok(filter.in_topic(broker, group, &header.topic));
+    }
     let subscription = broker.clients.subscription(group, &header.topic).ok_or_else(|| {
         BrokerError::SubscriptionNotExist(format!(
             "no heartbeat of group {group} has named topic {} yet; all consumers of a group must \
@@ -231,14 +184,24 @@ fn filter(
             header.topic
         )));
     }
-    by_tag(&subscription.data.expression_type)?;
-    if subscription.data.sub_version < header.sub_version {
+    let data = &subscription.data;
+    filter::check_type(broker, &data.expression_type)?;
+    let by_tag = filter::is_tag_type(&data.expression_type);
+    if data.sub_version < header.sub_version {
         // The consumer knows a newer subscription than its last heartbeat told. The reference
         // refuses and lets it wait for the next heartbeat; consumers also filter by tag
-        // themselves, so that too much does no harm.
-        return Ok(TagFilter::All);
+        // themselves, so that too much of that does no harm.
+        let asked = header.expression_type.as_deref().unwrap_or_default();
+        return match by_tag && filter::is_tag_type(asked) {
+            true => Ok(Filter::All),
+            false => Err(BrokerError::SubscriptionNotLatest),
+        };
     }
-    Ok(subscription.filter.clone())
+    if by_tag {
+        return Ok(subscription.filter.clone());
+    }
+    let filter = Filter::of_group(broker, group, &header.topic, header.sub_version)?;
+    Ok(filter.in_topic(broker, group, &header.topic))
 }
 
 /// A pull that was found to be in order.
@@ -246,11 +209,11 @@ struct Pull {
     queue: Arc<Queue>,
     offset: i64,
     max_count: i32,
-    filter: TagFilter,
+    filter: Filter,
     /// Where an administrator has reset the group's offset to.
     reset_to: Option<i64>,
     topic_sys_flag: i32,
-    group_sys_flag: i32,
+    group: Arc<SubscriptionGroupConfig>,
     statistics: Arc<GroupStatistics>,
     /// What is asked for in a static topic.
     logical: Option<LogicalPull>,
@@ -303,7 +266,7 @@ impl Pull {
             min_offset,
             max_offset,
             topic_sys_flag: Some(self.topic_sys_flag),
-            group_sys_flag: Some(self.group_sys_flag),
+            group_sys_flag: Some(self.group.group_sys_flag),
             ..Default::default()
         };
         let code = match &self.logical {
@@ -356,6 +319,11 @@ impl HeldPull {
         self.pull.offset
     }
 
+    /// The consumer group that it is for.
+    pub(crate) fn group(&self) -> &str {
+        &self.pull.group.group_name
+    }
+
     /// Whether the client is still there.
     pub(crate) fn is_wanted(&self) -> bool {
         self.responder.connection().is_open()
@@ -372,7 +340,7 @@ impl HeldPull {
             .filter(|arrival| {
                 arrival
                     .tags_code
-                    .is_some_and(|code| !self.pull.filter.matches(code))
+                    .is_some_and(|code| !self.pull.filter.matches_entry(code))
             });
         if let Some(unwanted) = unwanted {
             self.pull.offset = unwanted.max_offset;
@@ -387,8 +355,11 @@ impl HeldPull {
         };
         match self.pull.answer(&got).0 {
             ResponseCode::PullNotFound => Some(self),
+            // Behind more messages than one look takes it asks again, and others have their turn.
             ResponseCode::PullRetryImmediately
-                if got.next_begin_offset > self.pull.offset && self.pull.logical.is_none() =>
+                if got.next_begin_offset > self.pull.offset
+                    && got.next_begin_offset >= got.max_offset
+                    && self.pull.logical.is_none() =>
             {
                 self.pull.offset = got.next_begin_offset;
                 Some(self)

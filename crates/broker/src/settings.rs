@@ -62,6 +62,16 @@ config::settings! {
         "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
         /// Whether resetting a group's offsets takes effect here, at its next pull.
         "useServerSideResetOffset" use_server_side_reset_offset: bool = true, reloadable;
+        /// Whether consumers may select messages by SQL92 expressions.
+        "enablePropertyFilter" enable_property_filter: bool = false, reloadable, important;
+        /// Whether an expression for a retry topic is that of the topic that a message comes from.
+        "filterSupportRetry" filter_support_retry: bool = false, reloadable;
+        /// Time after which an expression that no consumer uses is forgotten, in milliseconds.
+        "filterDataCleanTimeSpan" filter_data_clean_time_span: i64 = 86_400_000, range(0..), reloadable;
+        /// Groups with expressions that the bloom filters of a topic are made for.
+        "expectConsumerNumUseFilter" expect_consumer_num_use_filter: u32 = 32, range(1..=10_000);
+        /// Messages of a hundred that a bloom filter may let pass wrongly.
+        "maxErrorRateOfBloomFilter" max_error_rate_of_bloom_filter: u32 = 20, range(1..=99);
         /// Time between two writes of the offsets of groups and delay levels to disk, in milliseconds.
         "flushConsumerOffsetInterval" flush_consumer_offset_interval: u64 = 5000, range(100..);
         /// Time between two registrations with the name servers, in milliseconds.

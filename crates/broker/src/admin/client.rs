@@ -23,8 +23,9 @@ use wire::message::{names, perm};
 
 use super::read_body;
 use crate::broker::Broker;
-use crate::clients::{Client, ConsumerHeartbeat, is_tag_type};
+use crate::clients::{Client, ConsumerHeartbeat};
 use crate::error::BrokerError;
+use crate::filter::{self, Filter};
 use crate::routes::Call;
 
 /// HEART_BEAT: a client is there.
@@ -57,6 +58,12 @@ pub(crate) async fn heartbeat(
             topic_flag::build(false, data.unit_mode),
         );
         let notify = group.notify_consumer_ids_changed_enable;
+        let name = data.group_name.clone();
+        let known = broker.clients.group(&name);
+        let changed = known.is_some_and(|group| group.is_changed_by(&data.subscription_data_set));
+        if !without_subscriptions {
+            broker.filters.register(&name, &data.subscription_data_set);
+        }
         tell_subscriptions |= broker.clients.consumer_heartbeat(
             &client,
             ConsumerHeartbeat {
@@ -66,6 +73,9 @@ pub(crate) async fn heartbeat(
                 notify,
             },
         );
+        if changed {
+            broker.polling.ask_anew(&name);
+        }
     }
     for data in heartbeat.producer_data_set {
         broker.clients.producer_heartbeat(&client, &data.group_name);
@@ -99,19 +109,18 @@ pub(crate) async fn unregister(
 
 /// CHECK_CLIENT_CONFIG: whether the broker accepts a subscription's filter.
 pub(crate) async fn check_config(
-    _: &Arc<Broker>,
+    broker: &Arc<Broker>,
     _: &Call,
     _: NoHeader,
     body: Bytes,
 ) -> Result<Reply, BrokerError> {
     let check: CheckClientRequestBody = read_body(&body)?;
-    let expression_type = &check.subscription_data.expression_type;
-    if is_tag_type(expression_type) {
-        return Ok(Reply::empty());
+    let data = &check.subscription_data;
+    filter::check_type(broker, &data.expression_type)?;
+    if !filter::is_tag_type(&data.expression_type) {
+        Filter::parse(Some(&data.expression_type), &data.sub_string)?;
     }
-    Err(BrokerError::System(format!(
-        "The broker does not support consumer to filter message by {expression_type}"
-    )))
+    Ok(Reply::empty())
 }
 
 /// GET_CONSUMER_LIST_BY_GROUP: with whom a client shares the queues.

@@ -4,6 +4,7 @@
 
 mod broker;
 mod clients;
+mod filters;
 mod messages;
 mod offsets;
 mod permissions;

@@ -1,0 +1,237 @@
+//! Messages selected by SQL92 expressions.
+
+use bytes::Bytes;
+use transport::Body;
+use wire::body::heartbeat::{
+    CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData, SubscriptionData,
+};
+use wire::body::json;
+use wire::code::ResponseCode;
+use wire::command::{CheckClientConfig, Heartbeat, PullMessage, SendMessageV2, UpdateBrokerConfig};
+use wire::frame::Frame;
+use wire::header::NoHeader;
+use wire::header::client::HeartbeatRequest;
+use wire::header::pull::{PullMessageRequest, PullMessageResponse};
+use wire::header::send::SendMessageRequestV2;
+use wire::message::record::RecordRef;
+
+use crate::rig::{Rig, refused};
+
+/// Pull flags: wait for a message; the expression is in the request.
+const SUSPEND: i32 = 2;
+const SUBSCRIPTION: i32 = 4;
+
+/// A broker that filters, with a topic of one queue.
+async fn filtering() -> Rig {
+    let rig = Rig::new().await;
+    rig.create_topic("orders", 1).await;
+    let settings = Bytes::from_static(b"enablePropertyFilter=true");
+    rig.done::<UpdateBrokerConfig>(NoHeader, settings).await;
+    rig
+}
+
+/// Sends a message whose body and property `n` are the same.
+async fn send(rig: &Rig, n: &'static str) {
+    let header = SendMessageRequestV2 {
+        producer_group: "p".into(),
+        topic: "orders".into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        properties: Some(format!("n\u{1}{n}\u{2}").into()),
+        ..Default::default()
+    };
+    rig.done::<SendMessageV2>(header, Bytes::from_static(n.as_bytes()))
+        .await;
+}
+
+/// Says what the group `g` wants of `orders`.
+async fn subscribe(rig: &Rig, expression: &str, sub_version: i64) {
+    let data = HeartbeatData {
+        client_id: "c".into(),
+        consumer_data_set: vec![ConsumerData {
+            group_name: "g".into(),
+            consume_type: ConsumeType::ConsumePassively,
+            subscription_data_set: vec![sql(expression, sub_version)],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    rig.done::<Heartbeat>(HeartbeatRequest::default(), json::write(&data))
+        .await;
+}
+
+fn sql(expression: &str, sub_version: i64) -> SubscriptionData {
+    SubscriptionData {
+        topic: "orders".into(),
+        sub_string: expression.into(),
+        expression_type: "SQL92".into(),
+        sub_version,
+        ..Default::default()
+    }
+}
+
+/// A pull of the group `g` that knows version 1 of its subscription.
+fn pull(sys_flag: i32) -> PullMessageRequest<'static> {
+    PullMessageRequest {
+        consumer_group: "g".into(),
+        topic: "orders".into(),
+        max_msg_nums: 32,
+        sys_flag,
+        // Longer than any test waits.
+        suspend_timeout_millis: 600_000,
+        sub_version: 1,
+        expression_type: Some("SQL92".into()),
+        ..Default::default()
+    }
+}
+
+/// The messages of an answer, and where to go on.
+fn told(answer: &Frame) -> (Vec<String>, i64) {
+    let header: PullMessageResponse = answer.header().unwrap();
+    let mut bodies = Vec::new();
+    let mut rest = &answer.body[..];
+    while !rest.is_empty() {
+        let record = RecordRef::parse(rest).unwrap();
+        bodies.push(String::from_utf8(record.body().to_vec()).unwrap());
+        rest = &rest[record.total_size()..];
+    }
+    (bodies, header.next_begin_offset)
+}
+
+#[tokio::test]
+async fn a_group_gets_what_its_heartbeat_selects() {
+    let rig = filtering().await;
+    for n in ["1", "7", "x", "8", "2"] {
+        send(&rig, n).await;
+    }
+    subscribe(&rig, "n > 5", 1).await;
+    let answer = rig.done::<PullMessage>(pull(0), Body::Empty).await;
+    assert_eq!(told(&answer), (vec!["7".into(), "8".into()], 5));
+
+    subscribe(&rig, "n > 10", 2).await;
+    let answer = rig.ask::<PullMessage>(pull(0), Body::Empty).await;
+    refused(
+        &answer,
+        ResponseCode::PullRetryImmediately,
+        "NO_MATCHED_MESSAGE",
+    );
+    assert_eq!(told(&answer), (vec![], 5));
+
+    let newer = PullMessageRequest {
+        sub_version: 3,
+        ..pull(0)
+    };
+    let answer = rig.ask::<PullMessage>(newer, Body::Empty).await;
+    refused(&answer, ResponseCode::SubscriptionNotLatest, "not latest");
+    subscribe(&rig, "n >", 3).await;
+    let answer = rig.ask::<PullMessage>(pull(0), Body::Empty).await;
+    refused(
+        &answer,
+        ResponseCode::FilterDataNotExist,
+        "Your expression may be wrong",
+    );
+}
+
+#[tokio::test]
+async fn a_pull_may_bring_its_expression() {
+    let rig = filtering().await;
+    for n in ["1", "7"] {
+        send(&rig, n).await;
+    }
+    let with = |expression_type: &'static str, expression: &'static str| PullMessageRequest {
+        expression_type: Some(expression_type.into()),
+        subscription: Some(expression.into()),
+        ..pull(SUBSCRIPTION)
+    };
+    let answer = rig
+        .done::<PullMessage>(with("SQL92", "n = 7"), Body::Empty)
+        .await;
+    assert_eq!(told(&answer), (vec!["7".into()], 2));
+    for (expression_type, expression) in [("SQL92", "n ="), ("SQL92", ""), ("XPATH", "n")] {
+        let answer = rig
+            .ask::<PullMessage>(with(expression_type, expression), Body::Empty)
+            .await;
+        refused(
+            &answer,
+            ResponseCode::SubscriptionParseFailed,
+            "parse the consumer's subscription failed",
+        );
+    }
+    let settings = Bytes::from_static(b"enablePropertyFilter=false");
+    rig.done::<UpdateBrokerConfig>(NoHeader, settings).await;
+    let answer = rig
+        .ask::<PullMessage>(with("SQL92", "n = 7"), Body::Empty)
+        .await;
+    refused(
+        &answer,
+        ResponseCode::SystemError,
+        "does not support consumer to filter message by SQL92",
+    );
+}
+
+#[tokio::test]
+async fn a_held_pull_is_answered_by_what_it_selects() {
+    let rig = filtering().await;
+    subscribe(&rig, "n > 5", 1).await;
+    // All on one connection, which serves them in this order.
+    let (answer, ()) = tokio::join!(rig.done::<PullMessage>(pull(SUSPEND), Body::Empty), async {
+        send(&rig, "1").await;
+        send(&rig, "x").await;
+        send(&rig, "7").await;
+    });
+    assert_eq!(told(&answer), (vec!["7".into()], 3));
+}
+
+#[tokio::test]
+async fn a_held_pull_is_given_up_when_its_group_selects_something_else() {
+    let rig = filtering().await;
+    subscribe(&rig, "n > 5", 1).await;
+    let (answer, ()) = tokio::join!(rig.ask::<PullMessage>(pull(SUSPEND), Body::Empty), async {
+        send(&rig, "1").await;
+        subscribe(&rig, "n < 5", 2).await;
+        send(&rig, "2").await;
+    });
+    assert_eq!(answer.head.code, ResponseCode::PullRetryImmediately as i32);
+    assert_eq!(told(&answer), (vec![], 1));
+    let next = PullMessageRequest {
+        queue_offset: 1,
+        ..pull(SUSPEND)
+    };
+    let answer = rig.done::<PullMessage>(next, Body::Empty).await;
+    assert_eq!(told(&answer), (vec!["2".into()], 2));
+}
+
+#[tokio::test]
+async fn a_client_may_ask_whether_its_expression_will_do() {
+    let rig = filtering().await;
+    let check = |expression_type: &str, expression: &str| {
+        json::write(&CheckClientRequestBody {
+            subscription_data: SubscriptionData {
+                expression_type: expression_type.into(),
+                ..sql(expression, 1)
+            },
+            ..Default::default()
+        })
+    };
+    rig.done::<CheckClientConfig>(NoHeader, check("SQL92", "n > 5"))
+        .await;
+    rig.done::<CheckClientConfig>(NoHeader, check("TAG", "n > 5"))
+        .await;
+    let answer = rig
+        .ask::<CheckClientConfig>(NoHeader, check("SQL92", "n > 'x'"))
+        .await;
+    refused(
+        &answer,
+        ResponseCode::SubscriptionParseFailed,
+        "Invalid MessageSelector. 'x' cannot be compared",
+    );
+    let deep = "(".repeat(30_000);
+    let answer = rig
+        .ask::<CheckClientConfig>(NoHeader, check("SQL92", &deep))
+        .await;
+    refused(
+        &answer,
+        ResponseCode::SubscriptionParseFailed,
+        "levels deep",
+    );
+}
