@@ -56,6 +56,7 @@ pub(crate) async fn update(
     if updated.changed.is_empty() {
         return Ok(Reply::empty());
     }
+    broker.store.reconfigure(broker.settings().store.clone());
     broker.config_version.lock().advance(0, broker.now_millis());
     for change in &updated.changed {
         let (key, from, to) = (change.key, &change.from, &change.to);
