@@ -1,6 +1,6 @@
 //! Messages selected by SQL92 expressions.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use transport::Body;
 use wire::body::heartbeat::{
     CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData, SubscriptionData,
@@ -13,6 +13,7 @@ use wire::header::NoHeader;
 use wire::header::client::HeartbeatRequest;
 use wire::header::pull::{PullMessageRequest, PullMessageResponse};
 use wire::header::send::SendMessageRequestV2;
+use wire::message::body::BatchMessage;
 use wire::message::record::RecordRef;
 
 use crate::rig::{Rig, refused};
@@ -32,26 +33,38 @@ async fn filtering() -> Rig {
 
 /// Sends a message whose body and property `n` are the same.
 async fn send(rig: &Rig, n: &'static str) {
-    let header = SendMessageRequestV2 {
-        producer_group: "p".into(),
-        topic: "orders".into(),
-        default_topic: "TBW102".into(),
-        default_topic_queue_nums: 4,
-        properties: Some(format!("n\u{1}{n}\u{2}").into()),
-        ..Default::default()
-    };
+    send_to(rig, "orders", n, "").await;
+}
+
+async fn send_to(rig: &Rig, topic: &'static str, n: &'static str, more_properties: &str) {
+    let header = message_to(topic, format!("n\u{1}{n}\u{2}{more_properties}"));
     rig.done::<SendMessageV2>(header, Bytes::from_static(n.as_bytes()))
         .await;
 }
 
+fn message_to(topic: &'static str, properties: String) -> SendMessageRequestV2<'static> {
+    SendMessageRequestV2 {
+        producer_group: "p".into(),
+        topic: topic.into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        properties: Some(properties.into()),
+        ..Default::default()
+    }
+}
+
 /// Says what the group `g` wants of `orders`.
 async fn subscribe(rig: &Rig, expression: &str, sub_version: i64) {
+    subscribe_all(rig, vec![sql(expression, sub_version)]).await;
+}
+
+async fn subscribe_all(rig: &Rig, subscription_data_set: Vec<SubscriptionData>) {
     let data = HeartbeatData {
         client_id: "c".into(),
         consumer_data_set: vec![ConsumerData {
             group_name: "g".into(),
             consume_type: ConsumeType::ConsumePassively,
-            subscription_data_set: vec![sql(expression, sub_version)],
+            subscription_data_set,
             ..Default::default()
         }],
         ..Default::default()
@@ -183,6 +196,42 @@ async fn a_held_pull_is_answered_by_what_it_selects() {
 }
 
 #[tokio::test]
+async fn a_held_pull_is_answered_when_more_comes_than_one_look_takes() {
+    let rig = filtering().await;
+    let settings = Bytes::from_static(b"maxFilterMessageSize=20");
+    rig.done::<UpdateBrokerConfig>(NoHeader, settings).await;
+    subscribe(&rig, "n > 5", 1).await;
+    let mut batch = BytesMut::new();
+    for n in ["1", "7"] {
+        let properties = format!("n\u{1}{n}\u{2}");
+        let message = BatchMessage {
+            flag: 0,
+            body: n.as_bytes(),
+            properties: properties.as_bytes(),
+        };
+        message.encode_into(&mut batch).unwrap();
+    }
+    let header = SendMessageRequestV2 {
+        batch: Some(true),
+        ..message_to("orders", String::new())
+    };
+    let looks_at_one = PullMessageRequest {
+        max_msg_nums: 1,
+        ..pull(SUSPEND)
+    };
+    let (answer, _) = tokio::join!(
+        rig.ask::<PullMessage>(looks_at_one, Body::Empty),
+        rig.done::<SendMessageV2>(header, batch.freeze()),
+    );
+    refused(
+        &answer,
+        ResponseCode::PullRetryImmediately,
+        "NO_MATCHED_MESSAGE",
+    );
+    assert_eq!(told(&answer), (vec![], 1));
+}
+
+#[tokio::test]
 async fn a_held_pull_is_given_up_when_its_group_selects_something_else() {
     let rig = filtering().await;
     subscribe(&rig, "n > 5", 1).await;
@@ -233,5 +282,34 @@ async fn a_client_may_ask_whether_its_expression_will_do() {
         &answer,
         ResponseCode::SubscriptionParseFailed,
         "levels deep",
+    );
+}
+
+#[tokio::test]
+async fn messages_that_come_again_are_selected_as_those_of_their_topic() {
+    let rig = filtering().await;
+    let retry = "%RETRY%g";
+    let of_retry = SubscriptionData {
+        topic: retry.into(),
+        ..sql("n = 1", 1)
+    };
+    subscribe_all(&rig, vec![sql("n > 5", 1), of_retry]).await;
+    for (n, topic) in [("1", "orders"), ("7", "orders"), ("2", "bills")] {
+        send_to(&rig, retry, n, &format!("RETRY_TOPIC\u{1}{topic}\u{2}")).await;
+    }
+    let request = || PullMessageRequest {
+        topic: retry.into(),
+        ..pull(0)
+    };
+    let answer = rig.done::<PullMessage>(request(), Body::Empty).await;
+    assert_eq!(told(&answer), (vec!["1".into()], 3));
+
+    let settings = Bytes::from_static(b"filterSupportRetry=true");
+    rig.done::<UpdateBrokerConfig>(NoHeader, settings).await;
+    let answer = rig.done::<PullMessage>(request(), Body::Empty).await;
+    assert_eq!(
+        told(&answer),
+        (vec!["7".into(), "2".into()], 3),
+        "bills has no filter"
     );
 }
