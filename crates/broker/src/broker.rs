@@ -18,7 +18,7 @@ use transport::{
 };
 use wire::body::version::DataVersion;
 use wire::message::id::UniqueIdGenerator;
-use wire::message::{properties, property};
+use wire::message::{names, properties, property};
 
 use crate::attributes;
 use crate::clients::ClientTable;
@@ -122,6 +122,9 @@ impl Broker {
     pub(crate) fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, StoreError> {
         if let Some(queue) = self.store.find_queue(topic, queue_id) {
             return Ok(queue);
+        }
+        if names::is_lmq(topic) && queue_id == names::LMQ_QUEUE_ID {
+            return self.store.light_queue(topic);
         }
         let topic_now = self.topics.get(topic);
         let kind = topic_now.map_or(QueueKind::Simple, |topic| {

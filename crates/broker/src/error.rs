@@ -66,6 +66,7 @@ impl BrokerError {
             Self::Store(StoreError::Closed | StoreError::FlushFailed) => {
                 ResponseCode::ServiceNotAvailable
             }
+            Self::Store(StoreError::LightQueues { .. }) => ResponseCode::LmqQuotaExceeded,
             Self::Store(error) if error.is_disk_full() => ResponseCode::ServiceNotAvailable,
             Self::Overload | Self::Store(StoreError::Busy { .. }) => ResponseCode::SystemBusy,
             Self::Store(_) => ResponseCode::SystemError,

@@ -99,8 +99,12 @@ impl GroupTable {
         })
     }
 
-    /// The settings of a group.
+    /// The settings of a group. Every name of a light queue is one, if there may be light queues
+    /// (`LmqSubscriptionGroupManager`).
     pub(crate) fn get(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        if names::is_lmq(group) && self.live.load().store.enable_lmq {
+            return Some(Arc::new(named(group)));
+        }
         self.state.read().groups.get(group).cloned()
     }
 

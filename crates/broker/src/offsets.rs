@@ -67,7 +67,7 @@ impl OffsetTable {
         type Content = ConsumerOffsetSerializeWrapper;
         let dir = live.load().store.config_dir();
         let mut files = ["consumerOffset.json", "lmqConsumerOffset.json"];
-        if live.load().broker.enable_lmq {
+        if live.load().store.enable_lmq {
             files.reverse();
         }
         let [path, other] = files.map(|name| dir.join(name));
@@ -244,7 +244,7 @@ impl OffsetTable {
 
     /// The table as the file has it; also what a replica is given.
     pub(crate) fn encode(&self) -> Bytes {
-        let has_light = self.live.load().broker.enable_lmq;
+        let has_light = self.live.load().store.enable_lmq;
         let mut offset_table = BTreeMap::new();
         let mut lmq_offset_table = BTreeMap::new();
         for (group, topics) in &*self.groups.read() {
@@ -416,7 +416,7 @@ mod tests {
         );
         let light = || {
             let mut settings = BrokerSettings::default();
-            settings.broker.enable_lmq = true;
+            settings.store.enable_lmq = true;
             open_with(&disk, settings)
         };
         let offsets = light();

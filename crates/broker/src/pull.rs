@@ -9,8 +9,8 @@ use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::frame::Frame;
 use wire::header::pull::{PullMessageRequest, PullMessageResponse};
-use wire::message::perm;
 use wire::message::sys_flag::pull as pull_flag;
+use wire::message::{names, perm};
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
@@ -114,7 +114,11 @@ fn accept(
         )));
     }
     let filter = filter(broker, &header, group.consume_broadcast_enable)?;
-    let queue = broker.queue(&header.topic, header.queue_id)?;
+    let lite = header.lite_topic.as_deref();
+    let queue = match lite.and_then(|lite| names::lite_lmq_name(&header.topic, lite)) {
+        Some(light_queue) => broker.store.light_queue(&light_queue)?,
+        None => broker.queue(&header.topic, header.queue_id)?,
+    };
     if pull_flag::has_commit_offset(header.sys_flag) {
         let (queue_id, offset) = match &logical {
             Some(logical) => logical.queue.place(header.commit_offset)?,

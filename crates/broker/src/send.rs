@@ -41,7 +41,8 @@ pub(crate) const DEAD_LETTER_QUEUES: i32 = 1;
 pub(crate) const TELLS_MAX_RECONSUME_TIMES: i32 = 121;
 
 /// Properties that the broker sets; what a client sends under these names is dropped.
-const SET_BY_THE_BROKER: [&str; 4] = [
+const SET_BY_THE_BROKER: [&str; 5] = [
+    property::INNER_MULTI_QUEUE_OFFSET,
     property::POP_CK,
     property::MSG_REGION,
     property::TRACE_SWITCH,
@@ -181,6 +182,7 @@ struct Properties<'a> {
     has_time: bool,
     is_half: bool,
     inner_messages: Option<&'a str>,
+    lite_topic: Option<&'a str>,
     /// There are some that only the broker sets.
     has_forged: bool,
 }
@@ -195,6 +197,7 @@ impl<'a> Properties<'a> {
             has_time: false,
             is_half: false,
             inner_messages: None,
+            lite_topic: None,
             has_forged: false,
         };
         for (name, value) in properties::iter(string) {
@@ -203,6 +206,7 @@ impl<'a> Properties<'a> {
                 property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => read.unique_id = Some(value),
                 property::DELAY_TIME_LEVEL => read.delay_level = value.parse().unwrap_or(0),
                 property::WAIT_STORE_MSG_OK => read.wait_store = is_true(value),
+                property::LITE_TOPIC => read.lite_topic = Some(value),
                 property::INNER_NUM => read.inner_messages = Some(value),
                 property::TRANSACTION_PREPARED => read.is_half = is_true(value),
                 _ => {
@@ -398,6 +402,12 @@ impl<'a> Sending<'a> {
             }
             sent => sent,
         };
+        let lite = read
+            .lite_topic
+            .and_then(|lite| names::lite_lmq_name(&header.topic, lite));
+        if let Some(light_queue) = lite {
+            properties::put(&mut added, property::INNER_MULTI_DISPATCH, &light_queue);
+        }
         let mut delay_level = read.delay_level.min(broker.schedule.max_level());
         if (delay_level != read.delay_level || read.has_time) && read.delay_level > 0 {
             let mut levelled = properties::without(rewritten.as_deref().unwrap_or(sent), &TIMES);

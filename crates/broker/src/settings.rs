@@ -4,7 +4,7 @@ use transport::RemotingServerConfig;
 
 config::settings! {
     /// Who the broker is, what it allows, and how often it reports.
-    pub struct BrokerConfig from "BrokerConfig", "BrokerIdentity", "MessageStoreConfig" {
+    pub struct BrokerConfig from "BrokerConfig", "BrokerIdentity" {
         /// Name of the broker, unique among the masters of a cluster.
         "brokerName" broker_name: String = config::machine::host_name(), shown("${hostname}"), important;
         /// Name of the cluster the broker belongs to.
@@ -34,9 +34,6 @@ config::settings! {
         "traceTopicEnable" trace_topic_enable: bool = false;
         /// Whether clients are asked to trace.
         "traceOn" trace_on: bool = true, reloadable;
-        /// Whether the offsets of groups are in `lmqConsumerOffset.json` and not in
-        /// `consumerOffset.json`, as in a store of the reference with light queues.
-        "enableLmq" enable_lmq: bool = false;
         /// Region that is written into every message.
         "regionId" region_id: String = "DefaultRegion".into();
         /// Time before which nothing may be sent here, in milliseconds since 1970.

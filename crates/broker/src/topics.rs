@@ -117,8 +117,19 @@ impl TopicTable {
         })
     }
 
-    /// The topic of a name.
+    /// The topic of a name. Every name of a light queue is one, if there may be light queues
+    /// (`LmqTopicConfigManager`).
     pub(crate) fn get(&self, topic: &str) -> Option<Arc<Topic>> {
+        if names::is_lmq(topic) && self.live.load().store.enable_lmq {
+            let config = TopicConfig {
+                topic_name: topic.into(),
+                read_queue_nums: 1,
+                write_queue_nums: 1,
+                ..TopicConfig::default()
+            };
+            let kept = AtomicBool::new(true);
+            return Some(Arc::new(Topic { config, kept }));
+        }
         self.state.read().topics.get(topic).cloned()
     }
 

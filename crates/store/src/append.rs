@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use wire::message::record::{BLANK_HEAD_SIZE, RecordFields, RecordVersion};
 use wire::message::sys_flag::message as sys_flag;
-use wire::message::{properties, property};
+use wire::message::{names, properties, property};
 
 use crate::commit_log::LogTail;
 use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit};
+use crate::dispatch::feeds_light_queues;
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -63,6 +64,17 @@ pub struct Append<'a> {
     pub outcome: Option<Result<Appended, StoreError>>,
     /// Bytes of the record.
     size: usize,
+    /// The light queues that its properties name, in their order; empty unless it names some and
+    /// the settings allow them.
+    light: Vec<Option<LightPlace>>,
+}
+
+/// A message's place in a light queue.
+#[derive(Debug, Clone)]
+struct LightPlace {
+    queue: Arc<Queue>,
+    /// The message's number there, once it has one.
+    offset: i64,
 }
 
 /// Where a message was stored.
@@ -133,6 +145,7 @@ impl<'a> Append<'a> {
             with_previous: false,
             outcome: None,
             size: 0,
+            light: Vec::new(),
         }
     }
 
@@ -166,8 +179,9 @@ impl<'a> Append<'a> {
         }
     }
 
-    /// Computes the record's size and refuses what is too large (`MessageExtEncoder.encode`).
-    fn check(&mut self, settings: &StoreConfig) -> Result<(), StoreError> {
+    /// Finds its light queues, computes the record's size and refuses what is too large
+    /// (`MessageExtEncoder.encode`).
+    fn check(&mut self, store: &Store, settings: &StoreConfig) -> Result<(), StoreError> {
         let max = settings.max_message_size;
         if self.body.len() > max {
             return Err(StoreError::MessageTooLarge {
@@ -175,10 +189,11 @@ impl<'a> Append<'a> {
                 max,
             });
         }
+        self.light = self.find_light_queues(store, settings)?;
         let mut record = self.record(settings);
-        // Its number is known later, with as many digits at most.
-        let inner = self.inner_properties(i64::MAX);
-        record.more_properties = inner.as_deref().unwrap_or(self.more_properties);
+        // Its numbers are known later, with as many digits at most.
+        let added = self.added_properties(i64::MAX);
+        record.more_properties = added.as_deref().unwrap_or(self.more_properties);
         self.size = record.encoded_len();
         let max = (max + (64 << 10)).min(settings.mapped_file_size_commit_log - BLANK_HEAD_SIZE);
         if self.size > max {
@@ -190,17 +205,91 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// The properties to add to an inner batch that gets this number
-    /// (`SendMessageProcessor.sendBatchMessage`, `BatchConsumeQueue.assignQueueOffset`).
-    fn inner_properties(&self, queue_offset: i64) -> Option<Vec<u8>> {
-        if self.inner_messages == 0 {
+    /// The light queues that the properties name. Names that cannot be one are passed over, and
+    /// so is a name that comes again (`LmqDispatch.wrapLmqDispatch`).
+    fn find_light_queues(
+        &self,
+        store: &Store,
+        settings: &StoreConfig,
+    ) -> Result<Vec<Option<LightPlace>>, StoreError> {
+        let wanted = settings.enters_light_queues()
+            && self.queue.kind() == QueueKind::Simple
+            && self.is_queued()
+            && feeds_light_queues(self.queue.topic());
+        let named = |properties| {
+            let text = str::from_utf8(properties).ok()?;
+            properties::get(text, property::INNER_MULTI_DISPATCH)
+        };
+        let names = wanted.then(|| named(self.more_properties).or_else(|| named(self.properties)));
+        let Some(names) = names.flatten() else {
+            return Ok(Vec::new());
+        };
+        let mut places: Vec<Option<LightPlace>> = Vec::new();
+        for name in names.split(names::LMQ_DISPATCH_SEPARATOR) {
+            let queue = match store.light_queue(name) {
+                Err(error @ StoreError::LightQueues { .. }) => return Err(error),
+                found => found.ok(),
+            };
+            let queue = queue.filter(|queue| {
+                let mut known = places.iter().flatten();
+                !known.any(|known| Arc::ptr_eq(&known.queue, queue))
+            });
+            places.push(queue.map(|queue| LightPlace {
+                queue,
+                offset: i64::MAX,
+            }));
+        }
+        Ok(places)
+    }
+
+    /// The properties that the store adds to a message that gets this number: those of an inner
+    /// batch (`SendMessageProcessor.sendBatchMessage`, `BatchConsumeQueue.assignQueueOffset`), and
+    /// its numbers in light queues; with `more_properties` behind or in front of them.
+    fn added_properties(&self, queue_offset: i64) -> Option<Vec<u8>> {
+        if self.inner_messages == 0 && self.light.is_empty() {
             return None;
         }
-        let mut text = String::new();
-        let count = self.inner_messages.to_string();
-        properties::put(&mut text, property::INNER_NUM, &count);
-        properties::put(&mut text, property::INNER_BASE, &queue_offset.to_string());
-        Some([text.as_bytes(), self.more_properties].concat())
+        let mut inner = String::new();
+        if self.inner_messages != 0 {
+            let count = self.inner_messages.to_string();
+            properties::put(&mut inner, property::INNER_NUM, &count);
+            properties::put(&mut inner, property::INNER_BASE, &queue_offset.to_string());
+        }
+        let mut light = String::new();
+        if !self.light.is_empty() {
+            let offsets: Vec<String> = self
+                .light
+                .iter()
+                .map(|place| place.as_ref().map(|place| place.offset.to_string()))
+                .map(Option::unwrap_or_default)
+                .collect();
+            let offsets = offsets.join(&names::LMQ_DISPATCH_SEPARATOR.to_string());
+            properties::put(&mut light, property::INNER_MULTI_QUEUE_OFFSET, &offsets);
+        }
+        // The last of the same name counts, and a client may have sent one.
+        Some([inner.as_bytes(), self.more_properties, light.as_bytes()].concat())
+    }
+
+    /// Takes its numbers in its queues. Under the log's lock.
+    fn reserve(&mut self) -> i64 {
+        for place in self.light.iter_mut().flatten() {
+            place.offset = place.queue.reserve(1);
+        }
+        self.queue.reserve(i64::from(self.count()))
+    }
+
+    /// Gives back its numbers, the last ones that were taken. Under the log's lock.
+    fn unreserve(&self) {
+        for place in self.light.iter().flatten() {
+            place.queue.reserve(-1);
+        }
+        self.queue.reserve(-i64::from(self.count()));
+    }
+
+    /// All queues that it goes to.
+    fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        let light = self.light.iter().flatten();
+        std::iter::once(self.queue).chain(light.map(|place| &place.queue))
     }
 
     /// How many numbers it takes in its queue.
@@ -258,7 +347,7 @@ impl Store {
         let mut rest = &mut *batch;
         while !rest.is_empty() {
             let (group, others) = rest.split_at_mut(first_group(rest));
-            size += check_group(group, &settings);
+            size += check_group(group, self, &settings);
             rest = others;
         }
 
@@ -329,7 +418,7 @@ impl Store {
                 .iter_mut()
                 .filter(|append| append.appended().is_some())
             {
-                append.queue.unreserve();
+                append.queues().for_each(|queue| queue.unreserve());
                 append.outcome = Some(Err(error.clone()));
             }
             return;
@@ -338,21 +427,28 @@ impl Store {
             let Some(appended) = append.appended().filter(|_| append.is_queued()) else {
                 continue;
             };
-            let unit = QueueUnit {
-                queue_offset: appended.queue_offset,
-                count: append.count(),
-                entry: QueueEntry {
-                    physical_offset: appended.physical_offset,
-                    size: appended.size,
-                    tags_code: append.tags_code(appended.store_timestamp),
-                },
+            let entry = QueueEntry {
+                physical_offset: appended.physical_offset,
+                size: appended.size,
+                tags_code: append.tags_code(appended.store_timestamp),
             };
-            let pushed = append.queue.push(&unit, appended.store_timestamp);
-            if pushed.list {
-                self.list(append.queue);
-            }
-            if pushed.urgent {
-                self.hurry();
+            let enter = |queue: &Arc<Queue>, queue_offset, count| {
+                let unit = QueueUnit {
+                    queue_offset,
+                    count,
+                    entry,
+                };
+                let pushed = queue.push(&unit, appended.store_timestamp);
+                if pushed.list {
+                    self.list(queue);
+                }
+                if pushed.urgent {
+                    self.hurry();
+                }
+            };
+            enter(append.queue, appended.queue_offset, append.count());
+            for place in append.light.iter().flatten() {
+                enter(&place.queue, place.offset, 1);
             }
         }
     }
@@ -377,24 +473,30 @@ impl Store {
                 continue;
             };
             let tags_code = append.tags_code(appended.store_timestamp);
-            let mine = |slot: &&mut Option<Arrival<'_>>| {
-                slot.is_none_or(|arrival| Arc::ptr_eq(arrival.queue, append.queue))
-            };
-            if arrivals.iter_mut().find(mine).is_none() {
-                tell(&mut arrivals);
-            }
-            if let Some(slot) = arrivals.iter_mut().find(mine) {
-                let arrival = slot.get_or_insert(Arrival {
-                    queue: append.queue,
-                    first_offset: appended.queue_offset,
-                    max_offset: appended.queue_offset,
-                    tags_code: Some(tags_code),
-                    store_timestamp: appended.store_timestamp,
-                });
-                arrival.max_offset = appended.queue_offset + i64::from(append.count());
-                if arrival.tags_code != Some(tags_code) {
-                    arrival.tags_code = None;
+            let mut arrived = |queue, first_offset, count| {
+                let mine = |slot: &&mut Option<Arrival<'_>>| {
+                    slot.is_none_or(|arrival| Arc::ptr_eq(arrival.queue, queue))
+                };
+                if arrivals.iter_mut().find(mine).is_none() {
+                    tell(&mut arrivals);
                 }
+                if let Some(slot) = arrivals.iter_mut().find(mine) {
+                    let arrival = slot.get_or_insert(Arrival {
+                        queue,
+                        first_offset,
+                        max_offset: first_offset,
+                        tags_code: Some(tags_code),
+                        store_timestamp: appended.store_timestamp,
+                    });
+                    arrival.max_offset = first_offset + i64::from(count);
+                    if arrival.tags_code != Some(tags_code) {
+                        arrival.tags_code = None;
+                    }
+                }
+            };
+            arrived(append.queue, appended.queue_offset, append.count());
+            for place in append.light.iter().flatten() {
+                arrived(&place.queue, place.offset, 1);
             }
         }
         tell(&mut arrivals);
@@ -403,12 +505,12 @@ impl Store {
 
 /// Checks the messages of a client batch and returns the size of their records; if one is
 /// refused, all are and the size is 0.
-fn check_group(group: &mut [Append<'_>], settings: &StoreConfig) -> usize {
+fn check_group(group: &mut [Append<'_>], store: &Store, settings: &StoreConfig) -> usize {
     let mut size = 0;
     let mut checked = Ok(());
     for append in group.iter_mut() {
         append.outcome = None;
-        checked = checked.and_then(|()| append.check(settings));
+        checked = checked.and_then(|()| append.check(store, settings));
         size += append.size;
     }
     let max = settings.mapped_file_size_commit_log - BLANK_HEAD_SIZE;
@@ -436,7 +538,7 @@ fn encode_group(tail: &mut LogTail, group: &mut [Append<'_>], now: i64, settings
             Err(error) => {
                 tail.buffer.truncate(before);
                 for done in group.iter().take(index).filter(|append| append.is_queued()) {
-                    done.queue.reserve(-i64::from(done.count()));
+                    done.unreserve();
                 }
                 return refuse(group, &error);
             }
@@ -446,26 +548,28 @@ fn encode_group(tail: &mut LogTail, group: &mut [Append<'_>], now: i64, settings
 
 fn encode(
     tail: &mut LogTail,
-    append: &Append<'_>,
+    append: &mut Append<'_>,
     now: i64,
     settings: &StoreConfig,
 ) -> Result<Appended, StoreError> {
-    if append.queue.is_deleted() {
-        return Err(StoreError::QueueDeleted {
-            topic: Arc::clone(append.queue.topic()),
-            queue_id: append.queue.id(),
-        });
+    for queue in append.queues() {
+        if queue.is_deleted() {
+            return Err(StoreError::QueueDeleted {
+                topic: Arc::clone(queue.topic()),
+                queue_id: queue.id(),
+            });
+        }
+        queue.relieve()?;
     }
-    append.queue.relieve()?;
     let mut record = append.record(settings);
     record.physical_offset = tail.position();
     record.store_timestamp = now;
     if append.is_queued() {
-        record.queue_offset = append.queue.reserve(i64::from(append.count()));
+        record.queue_offset = append.reserve();
     }
-    let inner = append.inner_properties(record.queue_offset);
-    if let Some(inner) = &inner {
-        record.more_properties = inner;
+    let added = append.added_properties(record.queue_offset);
+    if let Some(added) = &added {
+        record.more_properties = added;
     }
     match record.encode_into(&mut tail.buffer) {
         Ok(size) => Ok(Appended {
@@ -476,7 +580,7 @@ fn encode(
         }),
         Err(error) => {
             if append.is_queued() {
-                append.queue.reserve(-i64::from(append.count()));
+                append.unreserve();
             }
             Err(error.into())
         }

@@ -23,8 +23,15 @@ pub(crate) struct Dispatch {
     pub(crate) store_timestamp: i64,
 }
 
-/// The entries of a record: one in its queue, for all messages of an inner batch, and one in each light message queue it is in
-/// (`CommitLog.checkMessageAndReturnSize`, `ConsumeQueue.multiDispatchLmqQueue`).
+/// Whether the messages of a topic's simple queues may be in light queues as well
+/// (`MixAll.topicAllowsLMQ`); of the system's own topics, which keep messages that are not there
+/// yet, none are.
+pub(crate) fn feeds_light_queues(topic: &str) -> bool {
+    names::topic_allows_lmq(topic) && !names::is_system_topic(topic)
+}
+
+/// The entries of a record: one in its queue, for all messages of an inner batch, and one in each
+/// light message queue it is in (`CommitLog.checkMessageAndReturnSize`, `ConsumeQueue.multiDispatchLmqQueue`).
 pub(crate) fn dispatches(
     record: &RecordRef<'_>,
     physical_offset: i64,
@@ -86,7 +93,8 @@ pub(crate) fn dispatches(
         unit,
         store_timestamp,
     }];
-    if let (Some(queues), Some(offsets)) = (light_queues, light_offsets) {
+    let feeds = kind == QueueKind::Simple && feeds_light_queues(&record.topic());
+    if let (true, Some(queues), Some(offsets)) = (feeds, light_queues, light_offsets) {
         let queues = queues.split(names::LMQ_DISPATCH_SEPARATOR);
         let offsets = offsets.split(names::LMQ_DISPATCH_SEPARATOR);
         for (queue, offset) in queues.zip(offsets) {

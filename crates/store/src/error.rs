@@ -96,6 +96,16 @@ pub enum StoreError {
         /// The queue.
         queue_id: i32,
     },
+    /// There are as many light queues as may be.
+    #[error(
+        "{name} would be one light queue more than the {max} of maxLmqConsumeQueueNum: raise it, or delete light queues"
+    )]
+    LightQueues {
+        /// The light queue that is not there.
+        name: String,
+        /// The limit.
+        max: usize,
+    },
     /// The disk is fuller than `diskSpaceWarningLevelRatio`.
     #[error(
         "the disk is {used} % full, over diskSpaceWarningLevelRatio: free some space, writing goes on by itself"

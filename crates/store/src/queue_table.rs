@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
+use wire::message::names;
 
 use crate::consume_queue::{Queue, QueueFiles, QueueKind};
 use crate::disk::{DirEntry, Disk};
@@ -23,6 +24,7 @@ pub(crate) struct QueueTable {
     files: QueueFiles,
     topics: RwLock<HashMap<Arc<str>, Queues>>,
     next_number: AtomicU64,
+    light: AtomicUsize,
     /// Whether some queues are on another disk than the data directory, by links or mounts.
     other_disks: AtomicBool,
 }
@@ -35,6 +37,7 @@ impl QueueTable {
             topics: RwLock::default(),
             // 0 is the log.
             next_number: AtomicU64::new(1),
+            light: AtomicUsize::new(0),
             other_disks: AtomicBool::new(false),
         }
     }
@@ -144,7 +147,15 @@ impl QueueTable {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let queue = Arc::new(Queue::new(kind, name, id, number, &self.files));
         queues.insert(id, Arc::clone(&queue));
+        if names::is_lmq(topic) {
+            self.light.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(queue)
+    }
+
+    /// How many light queues there are.
+    pub(crate) fn light(&self) -> usize {
+        self.light.load(Ordering::Relaxed)
     }
 
     /// The topic's queues, in the order of their numbers.
@@ -179,10 +190,11 @@ impl QueueTable {
 
     /// Takes a topic's queues out of the table.
     pub(crate) fn take(&self, topic: &str) -> Vec<Arc<Queue>> {
-        let queues = self.topics.write().remove(topic);
-        queues
-            .map(|queues| queues.into_values().collect())
-            .unwrap_or_default()
+        let queues = self.topics.write().remove(topic).unwrap_or_default();
+        if names::is_lmq(topic) {
+            self.light.fetch_sub(queues.len(), Ordering::Relaxed);
+        }
+        queues.into_values().collect()
     }
 
     /// Removes the directories of a topic whose queues are gone, where they are empty.

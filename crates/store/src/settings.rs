@@ -34,6 +34,14 @@ config::settings! {
         "enableConsumeQueueExt" enable_consume_queue_ext: bool = false;
         /// Bytes of one file of `consumequeue_ext`. Cannot change once there are files.
         "mappedFileSizeConsumeQueueExt" mapped_file_size_consume_queue_ext: usize = 48 << 20, range(64..=i32::MAX as usize);
+        /// Whether there are light queues, named `%LMQ%…`, which messages of other topics are entered into as well. The offsets of groups are in `lmqConsumerOffset.json` then, not in `consumerOffset.json`.
+        "enableLmq" enable_lmq: bool = false;
+        /// Whether messages are entered into the light queues that their property INNER_MULTI_DISPATCH names; for `enableLmq`.
+        "enableMultiDispatch" enable_multi_dispatch: bool = false;
+        /// Whether there is a limit to the number of light queues.
+        "enableLmqQuota" enable_lmq_quota: bool = false, reloadable;
+        /// Most light queues; for `enableLmqQuota`.
+        "maxLmqConsumeQueueNum" max_lmq_consume_queue_num: usize = 20_000, range(0..=i32::MAX as usize), reloadable;
         /// When a message counts as stored: ASYNC_FLUSH as soon as it is written, SYNC_FLUSH once it is on the disk.
         "flushDiskType" flush_disk_type: FlushDiskType = FlushDiskType::AsyncFlush, important;
         /// Longest wait for the disk before a sender is told FLUSH_DISK_TIMEOUT, in milliseconds; for SYNC_FLUSH.
@@ -147,6 +155,11 @@ impl StoreConfig {
             Some(path) => PathBuf::from(path),
             None => self.root().join("commitlog"),
         }
+    }
+
+    /// Whether messages are entered into light queues.
+    pub(crate) fn enters_light_queues(&self) -> bool {
+        self.enable_lmq && self.enable_multi_dispatch
     }
 
     /// How the files of the index are laid out.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
+use wire::message::names;
 
 use self::housekeeping::{Alarm, CheckpointState};
 use crate::append::ArrivalListener;
@@ -344,6 +345,37 @@ impl Store {
         kind: QueueKind,
     ) -> Result<Arc<Queue>, StoreError> {
         self.queues.get_or_make(topic, queue_id, kind)
+    }
+
+    /// The light queue of a name, made where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::LightQueues`] if it would be one too many; [`StoreError::QueueName`] for what
+    /// is no name of a light queue.
+    pub fn light_queue(&self, name: &str) -> Result<Arc<Queue>, StoreError> {
+        if !names::is_lmq(name) {
+            return Err(StoreError::QueueName {
+                topic: name.to_owned(),
+                queue_id: names::LMQ_QUEUE_ID,
+            });
+        }
+        if let Some(queue) = self.find_queue(name, names::LMQ_QUEUE_ID) {
+            return Ok(queue);
+        }
+        let settings = self.settings();
+        let max = settings.max_lmq_consume_queue_num;
+        if settings.enable_lmq_quota && self.light_queues() >= max {
+            return Err(StoreError::LightQueues {
+                name: name.to_owned(),
+                max,
+            });
+        }
+        self.queue(name, names::LMQ_QUEUE_ID)
+    }
+
+    /// How many light queues there are.
+    pub fn light_queues(&self) -> usize {
+        self.queues.light()
     }
 
     /// The queue, if it is there.

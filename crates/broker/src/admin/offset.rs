@@ -21,6 +21,7 @@ use wire::header::offset::{
     SearchOffsetRequest, SearchOffsetResponse, UpdateConsumerOffsetRequest,
     UpdateConsumerOffsetResponse,
 };
+use wire::message::names;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
@@ -180,7 +181,10 @@ pub(crate) async fn search(
         BoundaryType::Lower => Boundary::Lower,
         BoundaryType::Upper => Boundary::Upper,
     };
-    let (topic, queue_id, time) = (&header.topic, header.queue_id, header.timestamp);
+    let lite = header.lite_topic.as_deref();
+    let lite = lite.and_then(|lite| names::lite_lmq_name(&header.topic, lite));
+    let topic = lite.as_deref().unwrap_or(&header.topic);
+    let (queue_id, time) = (header.queue_id, header.timestamp);
     let offset = match broker.static_topics.find(topic, queue_id, &header.rpc)? {
         None => by_time(broker, topic, queue_id, time, boundary)?,
         Some(logical) => by_time_in_parts(broker, topic, &logical, time, boundary)?,

@@ -5,6 +5,7 @@
 mod broker;
 mod clients;
 mod filters;
+mod light_queues;
 mod messages;
 mod offsets;
 mod permissions;

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
     pub(crate) broker: RunningBroker,
     pub(crate) client: RemotingClient,
     dir: TempDir,
+    change: fn(&mut BrokerSettings),
 }
 
 /// The settings of a broker on a directory.
@@ -51,14 +52,22 @@ fn config_file(dir: &TempDir) -> PathBuf {
 impl Rig {
     /// A broker on an empty directory.
     pub(crate) async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let broker = RunningBroker::start(Live::new(settings(&dir)))
-            .await
-            .unwrap();
+        Self::with(|_| {}).await
+    }
+
+    /// The same with changed settings.
+    pub(crate) async fn with(change: fn(&mut BrokerSettings)) -> Self {
+        Self::start(TempDir::new().unwrap(), change).await
+    }
+
+    async fn start(dir: TempDir, change: fn(&mut BrokerSettings)) -> Self {
+        let mut settings = settings(&dir);
+        change(&mut settings);
         Self {
-            broker,
+            broker: RunningBroker::start(Live::new(settings)).await.unwrap(),
             client: client(HandlerTable::new()),
             dir,
+            change,
         }
     }
 
@@ -70,14 +79,7 @@ impl Rig {
     /// Stops the broker and starts it again.
     pub(crate) async fn restarted(self) -> Self {
         self.broker.shutdown().await.unwrap();
-        let broker = RunningBroker::start(Live::new(settings(&self.dir)))
-            .await
-            .unwrap();
-        Self {
-            broker,
-            client: client(HandlerTable::new()),
-            dir: self.dir,
-        }
+        Self::start(self.dir, self.change).await
     }
 
     /// Asks a broker something.

@@ -14,6 +14,8 @@ fn setup() -> Setup {
     setup.settings.mapped_file_size_commit_log = 1024;
     setup.settings.mapped_file_size_consume_queue = 160;
     setup.settings.tail_cache_size = 0;
+    setup.settings.enable_lmq = true;
+    setup.settings.enable_multi_dispatch = true;
     setup
 }
 
@@ -21,10 +23,7 @@ fn setup() -> Setup {
 fn small_store(closed: bool) -> Files {
     let setup = setup();
     let store = setup.open();
-    let light = properties(&[
-        ("INNER_MULTI_DISPATCH", "%LMQ%light"),
-        ("INNER_MULTI_QUEUE_OFFSET", "0"),
-    ]);
+    let light = properties(&[("INNER_MULTI_DISPATCH", "%LMQ%light")]);
     for number in 0..10 {
         setup.fill(&store, "t", 0, 1, number);
         setup.fill(&store, "t", 1, 1, 30);

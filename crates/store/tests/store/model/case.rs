@@ -67,7 +67,7 @@ pub(super) enum Kind {
     Commit,
     /// In the log only.
     Rollback,
-    /// In a light queue, too, of which recovery takes the number from the record.
+    /// In a light queue, too, whose number the record gets.
     Light,
 }
 

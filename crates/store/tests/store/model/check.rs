@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kerolox_store::*;
 use proptest::prelude::*;
 use wire::message::record::{LogEntry, RecordRef};
+use wire::message::{properties, property};
 
 use super::world::{Known, LIGHT, State, World, key_of};
 
@@ -62,6 +63,13 @@ impl World {
                         at += record.total_size();
                         let known = &mut self.known[number];
                         known.place = Some(place);
+                        let light = properties::get(
+                            &record.properties(),
+                            property::INNER_MULTI_QUEUE_OFFSET,
+                        )
+                        .map(|offset| offset.parse().unwrap());
+                        prop_assert_eq!(light.is_some(), known.is_light);
+                        known.light = light;
                         if known.state == State::Unsure {
                             known.state = State::Stored;
                         }
@@ -99,6 +107,7 @@ impl World {
     fn check_queues(&mut self, found: &Found, power_failed: bool) -> Result<(), TestCaseError> {
         let begin = self.store.min_physical_offset();
         let mut entered = vec![false; self.known.len()];
+        let mut in_light = vec![false; self.known.len()];
         for queue in self.store.queues() {
             let mut next = queue.min_offset();
             while next < queue.max_offset() {
@@ -136,6 +145,7 @@ impl World {
                 );
                 if &**queue.topic() == LIGHT {
                     prop_assert_eq!((known.light, unit.count), (Some(offset), 1));
+                    in_light[number] = true;
                     continue;
                 }
                 prop_assert!(known.is_queued());
@@ -148,6 +158,10 @@ impl World {
             }
         }
         for (at, number) in found.range(self.floor..) {
+            prop_assert!(
+                !entered[*number] || in_light[*number] == self.known[*number].is_light,
+                "message {number} at {at} is in one of its queues only"
+            );
             let known = &mut self.known[*number];
             if entered[*number] || !known.is_queued() || known.state == State::Deleted {
                 continue;

@@ -60,7 +60,9 @@ pub(super) struct Known {
     pub(super) tags_code: TagsCode,
     /// Messages of its inner batch; 0 without one.
     inner_messages: i16,
-    /// Where it is in the light queue.
+    /// Whether it names the light queue.
+    pub(super) is_light: bool,
+    /// Its number in the light queue, as its record in the log says.
     pub(super) light: Option<i64>,
     /// Whether its topic was deleted before.
     pub(super) made_anew: bool,
@@ -103,7 +105,6 @@ pub(super) struct World {
     excused: bool,
     /// How the process dies, once it does.
     crash: Option<Crash>,
-    next_light: i64,
     /// Topics that were deleted at some time.
     deleted: HashSet<&'static str>,
     /// Whether the clock was ever set back.
@@ -126,6 +127,8 @@ impl World {
             max_msgs_num_batch: 1000,
             file_reserved_time: 1,
             delete_commit_log_files_interval: 0,
+            enable_lmq: true,
+            enable_multi_dispatch: true,
             ..setup.settings
         };
         World {
@@ -135,7 +138,6 @@ impl World {
             floor: 0,
             excused: false,
             crash: None,
-            next_light: 0,
             deleted: HashSet::new(),
             went_back: false,
         }
@@ -260,7 +262,6 @@ impl World {
         let mut pairs = vec![(property::KEYS, key.as_str())];
         let mut flag = 0;
         let mut tags_code = TagsCode::Known(0);
-        let mut light = None;
         let text;
         match message.kind {
             Kind::Plain => {}
@@ -278,13 +279,7 @@ impl World {
             Kind::Half => flag = sys_flag::TRANSACTION_PREPARED_TYPE,
             Kind::Commit => flag = sys_flag::TRANSACTION_COMMIT_TYPE,
             Kind::Rollback => flag = sys_flag::TRANSACTION_ROLLBACK_TYPE,
-            Kind::Light => {
-                light = Some(self.next_light);
-                self.next_light += 1;
-                text = light.unwrap_or_default().to_string();
-                pairs.push((property::INNER_MULTI_DISPATCH, LIGHT));
-                pairs.push((property::INNER_MULTI_QUEUE_OFFSET, &text));
-            }
+            Kind::Light => pairs.push((property::INNER_MULTI_DISPATCH, LIGHT)),
         }
         let host = |v6: bool, last: u8| -> SocketAddr {
             match v6 {
@@ -301,7 +296,8 @@ impl World {
             hosts: (host(message.v6.0, 1), host(message.v6.1, 2)),
             tags_code,
             inner_messages: if topic == BATCH { message.inner } else { 0 },
-            light,
+            is_light: matches!(message.kind, Kind::Light) && topic != BATCH,
+            light: None,
             made_anew: self.deleted.contains(topic),
             state: State::Unsure,
             place: None,
@@ -346,6 +342,8 @@ impl World {
                 next.push((Arc::clone(queue), queue.max_offset()));
             }
         }
+        let light_queue = self.store.light_queue(LIGHT).unwrap();
+        next.push((Arc::clone(&light_queue), light_queue.max_offset()));
         let end = self.store.append(&mut appends);
         let outcomes: Vec<Result<Appended, StoreError>> = appends
             .into_iter()
@@ -369,6 +367,9 @@ impl World {
                     known.state = State::Stored;
                     known.place = Some(place);
                     let queue = &queues[number - from];
+                    if let (true, Some((_, next))) = (known.is_light, next.last_mut()) {
+                        *next += 1;
+                    }
                     let next = next.iter_mut().find(|(other, _)| Arc::ptr_eq(other, queue));
                     if let (true, Some((_, next))) = (known.is_queued(), next) {
                         prop_assert_eq!(place.queue_offset, *next);
