@@ -9,6 +9,7 @@ use crate::error::BrokerError;
 pub(crate) mod ask_client;
 pub(crate) mod client;
 pub(crate) mod group;
+pub(crate) mod lite;
 pub(crate) mod message;
 pub(crate) mod offset;
 pub(crate) mod progress;

@@ -26,6 +26,7 @@ use crate::cold_data::ColdDataThresholds;
 use crate::error::BrokerError;
 use crate::filter::FilterTable;
 use crate::groups::GroupTable;
+use crate::lite::{self, Lite};
 use crate::locks::QueueLocks;
 use crate::long_polling::LongPolling;
 use crate::offsets::OffsetTable;
@@ -88,6 +89,7 @@ pub(crate) struct Broker {
     pub(crate) polling: Arc<LongPolling>,
     pub(crate) schedule: Schedule,
     pub(crate) transactions: Transactions,
+    pub(crate) lite: Lite,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
@@ -205,6 +207,7 @@ impl Broker {
             locks: QueueLocks::new(Arc::clone(&clock)),
             polling,
             schedule,
+            lite: Lite::default(),
             traffic: Traffic::default(),
             rates: Rates::default(),
             statistics: Statistics::default(),
@@ -333,6 +336,7 @@ impl RunningBroker {
             loop {
                 interval.tick().await;
                 broker.polling.expire(broker.now_millis());
+                broker.lite.sweep(&broker);
                 broker.clients.expire();
                 broker.locks.expire();
                 let (now, hour) = (broker.now_millis(), broker.clock.local_hour());
@@ -340,6 +344,16 @@ impl RunningBroker {
                 broker
                     .statistics
                     .sample(&broker.topics, &broker.traffic, now);
+            }
+        }));
+        let broker = Arc::clone(&self.broker);
+        let period = Duration::from_millis(settings.broker.lite_ttl_check_interval);
+        self.tasks.push(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(period);
+            loop {
+                interval.tick().await;
+                let broker = Arc::clone(&broker);
+                let _ = tokio::task::spawn_blocking(move || lite::expiry::expire(&broker)).await;
             }
         }));
         let broker = Arc::clone(&self.broker);
@@ -375,6 +389,7 @@ impl RunningBroker {
             task.abort();
         }
         self.broker.polling.release();
+        self.broker.lite.release();
         let limit = self.broker.settings().server.shutdown_wait_time_seconds;
         self.server
             .shutdown(Duration::from_secs(u64::from(limit)))

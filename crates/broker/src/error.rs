@@ -46,6 +46,12 @@ pub(crate) enum BrokerError {
     #[error("the consumer's consumer filter data not latest")]
     FilterDataNotLatest,
     #[error("{0}")]
+    LiteSubscriptionQuota(String),
+    #[error("{0}")]
+    NoMessage(String),
+    #[error("{0}")]
+    PollingTimeout(String),
+    #[error("{0}")]
     ConsumerNotOnline(String),
     #[error("{0}")]
     NotLeader(String),
@@ -81,6 +87,9 @@ impl BrokerError {
             Self::SubscriptionNotLatest => ResponseCode::SubscriptionNotLatest,
             Self::FilterDataNotExist => ResponseCode::FilterDataNotExist,
             Self::FilterDataNotLatest => ResponseCode::FilterDataNotLatest,
+            Self::LiteSubscriptionQuota(_) => ResponseCode::LiteSubscriptionQuotaExceeded,
+            Self::NoMessage(_) => ResponseCode::NoMessage,
+            Self::PollingTimeout(_) => ResponseCode::PollingTimeout,
             Self::ConsumerNotOnline(_) => ResponseCode::ConsumerNotOnline,
         };
         Refusal::new(code, self.to_string())

@@ -6,8 +6,9 @@
 //! it never touches bytes of frames, and knows nothing of sockets.
 //!
 //! Locks are short, never held across an await, and never taken while another one is held, but
-//! for those that a table's own file writing needs, and that of `transaction`, which is held over
-//! an append.
+//! for those that a table's own file writing needs, that of `transaction`, which is held over an
+//! append, and for a group's order in a lite topic, which is locked while its messages are read and
+//! its offset is committed.
 
 mod admin;
 mod attributes;
@@ -17,6 +18,7 @@ mod cold_data;
 mod error;
 mod filter;
 mod groups;
+mod lite;
 mod locks;
 mod long_polling;
 mod offsets;

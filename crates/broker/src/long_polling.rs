@@ -123,5 +123,6 @@ impl ArrivalListener for LongPolling {
             self.wake(&broker, arrival.queue, Some(arrival));
         }
         broker.schedule.arrived(arrival);
+        broker.lite.arrived(&broker, arrival);
     }
 }

@@ -214,6 +214,11 @@ impl OffsetTable {
         of_topic.map(|(group, _)| group.clone()).collect()
     }
 
+    /// How many topics of groups have offsets.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.read().values().map(|topics| topics.len()).sum()
+    }
+
     /// Forgets all of a group.
     pub(crate) fn remove_group(&self, group: &str) {
         if self.groups.write().remove(group).is_some() {

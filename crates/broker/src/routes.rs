@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, cold_data, pull, send, send_back, transaction};
+use crate::{admin, cold_data, lite, pull, send, send_back, transaction};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -78,6 +78,7 @@ macro_rules! routes {
             RequestCode::PullMessage,
             RequestCode::LitePullMessage,
             RequestCode::EndTransaction,
+            RequestCode::PopLiteMessage,
             $(RequestCode::$hot,)*
             $(RequestCode::$client,)*
             $(RequestCode::$admin,)*
@@ -121,6 +122,8 @@ routes! {
         UpdateConsumerOffset => admin::offset::update;
         GetMaxOffset => admin::offset::max;
         GetMinOffset => admin::offset::min;
+        AckMessage => lite::pop::acknowledge;
+        ChangeMessageInvisibleTime => lite::pop::change_invisible_time;
     }
     client {
         ConsumerSendMsgBack => send_back::send_back;
@@ -128,6 +131,7 @@ routes! {
         UnregisterClient => admin::client::unregister;
         CheckClientConfig => admin::client::check_config;
         GetConsumerListByGroup => admin::client::consumer_list;
+        LiteSubscriptionCtl => lite::control::control;
         LockBatchMq => admin::client::lock;
         UnlockBatchMq => admin::client::unlock;
     }
@@ -162,6 +166,12 @@ routes! {
         GetAllSubscriptionGroupConfig => admin::group::all;
         UpdateAndGetGroupForbidden => admin::group::forbid;
         QuerySubscriptionByConsumer => admin::group::subscription;
+        GetBrokerLiteInfo => admin::lite::broker_info;
+        GetParentTopicInfo => admin::lite::parent_topic;
+        GetLiteTopicInfo => admin::lite::lite_topic;
+        GetLiteClientInfo => admin::lite::client;
+        GetLiteGroupInfo => admin::lite::group;
+        TriggerLiteDispatch => admin::lite::dispatch;
         GetTopicStatsInfo => admin::progress::topic_stats;
         GetConsumeStats => admin::progress::group_stats;
         GetBrokerConsumeStats => admin::progress::broker_stats;
@@ -202,6 +212,11 @@ pub(crate) fn handlers(broker: &Arc<Broker>) -> HandlerTable {
     let ending = Arc::clone(broker);
     table.inline(&[RequestCode::EndTransaction], move |_, run, out| {
         transaction::end(&ending, run, out);
+    });
+    let popping = Arc::clone(broker);
+    let pops = [RequestCode::PopLiteMessage];
+    table.inline_held(&pops, move |connection, frame, out| {
+        lite::pop::pop(&popping, connection, frame, out);
     });
     let executors = Executors::new(&broker.settings().broker);
     register(broker, &executors, &mut table);

@@ -44,6 +44,20 @@ config::settings! {
         "shortPollingTimeMills" short_polling_time_mills: i64 = 1000, range(0..), reloadable;
         /// Whether consumers that pull on their own may do so with the lite pull command.
         "litePullMessageEnable" lite_pull_message_enable: bool = true, reloadable;
+        /// Most subscriptions to lite topics, each lite topic of each client counted.
+        "maxLiteSubscriptionCount" max_lite_subscription_count: usize = 100_000, range(0..), reloadable;
+        /// Most lite topics with messages that wait for one client, if its group does not say.
+        "maxClientEventCount" max_client_event_count: usize = 100, range(1..=10_000_000), reloadable;
+        /// Time after which a client that could not be told of all its lite topics looks through them, in milliseconds.
+        "liteEventFullDispatchDelayTime" lite_event_full_dispatch_delay_time: i64 = 10_000, range(50..=86_400_000), reloadable;
+        /// The same for a group that gets all lite topics of its parent topic.
+        "liteEventFullDispatchDelayTimeForWildcardGroup" lite_event_full_dispatch_delay_time_for_wildcard_group: i64 = 10_000, range(50..=86_400_000), reloadable;
+        /// Time without a word after which a client's subscriptions to lite topics end, in milliseconds.
+        "liteSubscriptionCheckTimeoutMills" lite_subscription_check_timeout_mills: i64 = 180_000, range(1000..=86_400_000), reloadable;
+        /// Time between two looks for lite topics whose time is over, in milliseconds.
+        "liteTtlCheckInterval" lite_ttl_check_interval: u64 = 120_000, range(100..);
+        /// Time that each lite topic lives at least after its last message and after the start of the broker, in milliseconds.
+        "minLiteTTl" min_lite_ttl: i64 = 900_000, range(0..=i64::MAX / 2), reloadable;
         /// Whether the members of a group are told at once when one comes or goes.
         "notifyConsumerIdsChangedEnable" notify_consumer_ids_changed_enable: bool = true, reloadable;
         /// Whether half messages of transactions are refused.

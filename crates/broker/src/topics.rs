@@ -128,7 +128,11 @@ impl TopicTable {
                 ..TopicConfig::default()
             };
             let kept = AtomicBool::new(true);
-            return Some(Arc::new(Topic { config, kept }));
+            return Some(Arc::new(Topic {
+                config,
+                statistics: Arc::default(),
+                kept,
+            }));
         }
         self.state.read().topics.get(topic).cloned()
     }

@@ -24,6 +24,7 @@ use super::{page, read_body};
 use crate::attributes::{self, MESSAGE_TYPE};
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::lite;
 use crate::routes::Call;
 
 /// UPDATE_AND_CREATE_TOPIC: makes a topic or changes it.
@@ -141,6 +142,13 @@ pub(crate) async fn delete(
     // The retry topics only where they are; the topic itself in any case, since its queues may
     // have outlived its settings.
     topics.retain(|name| name == topic || broker.topics.get(name).is_some());
+    if broker
+        .topics
+        .get(topic)
+        .is_some_and(|topic| lite::is_parent(&topic))
+    {
+        lite::expiry::delete_below(broker, topic)?;
+    }
     for topic in topics {
         broker.topics.remove(&topic)?;
         broker.static_topics.remove(&topic)?;

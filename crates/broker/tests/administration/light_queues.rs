@@ -22,12 +22,15 @@ use wire::message::{properties, property};
 
 use crate::rig::{Rig, refused};
 
-fn with_light_queues(settings: &mut BrokerSettings) {
+pub(crate) fn with_light_queues(settings: &mut BrokerSettings) {
     settings.store.enable_lmq = true;
     settings.store.enable_multi_dispatch = true;
 }
 
-fn message(topic: &'static str, properties: &[(&str, &str)]) -> SendMessageRequestV2<'static> {
+pub(crate) fn message(
+    topic: &'static str,
+    properties: &[(&str, &str)],
+) -> SendMessageRequestV2<'static> {
     SendMessageRequestV2 {
         producer_group: "p".into(),
         topic: topic.into(),

@@ -6,6 +6,7 @@ mod broker;
 mod clients;
 mod filters;
 mod light_queues;
+mod lite_topics;
 mod messages;
 mod offsets;
 mod permissions;
