@@ -21,7 +21,7 @@ pub(crate) mod topic;
 const PAGE: usize = 2000;
 
 /// Reads the JSON body of a request.
-fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BrokerError> {
+pub(crate) fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BrokerError> {
     json::read(body).map_err(|error| BrokerError::Body(error.to_string()))
 }
 

@@ -1,8 +1,8 @@
 //! The broker put together: its state, its tasks, its life.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use config::Live;
@@ -30,6 +30,7 @@ use crate::lite::{self, Lite};
 use crate::locks::QueueLocks;
 use crate::long_polling::LongPolling;
 use crate::offsets::OffsetTable;
+use crate::pop::Pop;
 use crate::rates::Rates;
 use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
@@ -74,6 +75,9 @@ impl From<BrokerError> for StartError {
     }
 }
 
+/// Time between two looks at what was popped and is due again.
+const POP_SWEEP: Duration = Duration::from_millis(100);
+
 /// The state of a broker, shared by its handlers and tasks.
 pub(crate) struct Broker {
     pub(crate) live: Live<BrokerSettings>,
@@ -90,6 +94,9 @@ pub(crate) struct Broker {
     pub(crate) schedule: Schedule,
     pub(crate) transactions: Transactions,
     pub(crate) lite: Lite,
+    pub(crate) pop: Pop,
+    /// Asks name servers; set when the broker runs.
+    pub(crate) client: OnceLock<RemotingClient>,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
@@ -196,7 +203,9 @@ impl Broker {
         }
         let pid = std::process::id();
         let offsets = OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
-        Ok(Self {
+        let broker = Self {
+            pop: Pop::open(&disk, &settings)?,
+            client: OnceLock::new(),
             topics: TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
@@ -226,16 +235,22 @@ impl Broker {
             clock,
             store,
             live,
-        })
+        };
+        broker.pop.recover(&broker)?;
+        Ok(broker)
     }
 
     /// Writes all tables to disk.
-    fn persist(&self) {
+    pub(crate) fn persist(&self) {
+        if let Err(error) = self.pop.note_progress(self) {
+            warn!("the progress of pop consumption can't be written: {error}");
+        }
         let tables = [
             ("topics", self.topics.persist()),
             ("static topics", self.static_topics.persist()),
             ("groups", self.groups.persist()),
             ("offsets", self.offsets.persist()),
+            ("orderly pops", self.pop.persist(self.now_millis())),
             (
                 "filters",
                 self.filters
@@ -308,6 +323,8 @@ impl RunningBroker {
             .listener(Arc::new(Presence(Arc::clone(&broker))))
             .start();
         let client = RemotingClient::new(settings.client.clone(), HandlerTable::new());
+        // Nobody has set it before.
+        let _ = broker.client.set(client.clone());
         registration::register(&broker, &client).await;
         let mut running = Self {
             broker,
@@ -357,6 +374,14 @@ impl RunningBroker {
             }
         }));
         let broker = Arc::clone(&self.broker);
+        self.tasks.push(tokio::spawn(async move {
+            let mut interval = tokio::time::interval(POP_SWEEP);
+            loop {
+                interval.tick().await;
+                broker.pop.sweep(&broker);
+            }
+        }));
+        let broker = Arc::clone(&self.broker);
         let period = Duration::from_millis(settings.broker.flush_consumer_offset_interval);
         self.tasks.push(tokio::spawn(async move {
             let mut interval = tokio::time::interval(period);
@@ -390,6 +415,7 @@ impl RunningBroker {
         }
         self.broker.polling.release();
         self.broker.lite.release();
+        self.broker.pop.release(&self.broker);
         let limit = self.broker.settings().server.shutdown_wait_time_seconds;
         self.server
             .shutdown(Duration::from_secs(u64::from(limit)))

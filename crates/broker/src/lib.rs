@@ -7,8 +7,8 @@
 //!
 //! Locks are short, never held across an await, and never taken while another one is held, but
 //! for those that a table's own file writing needs, that of `transaction`, which is held over an
-//! append, and for a group's order in a lite topic, which is locked while its messages are read and
-//! its offset is committed.
+//! append, the one of a group's pops of a topic, and for a group's order in a lite topic, which is
+//! locked while its messages are read and its offset is committed.
 
 mod admin;
 mod attributes;
@@ -22,6 +22,7 @@ mod lite;
 mod locks;
 mod long_polling;
 mod offsets;
+mod pop;
 mod pull;
 mod rates;
 mod registration;
@@ -40,5 +41,6 @@ mod traffic;
 mod transaction;
 
 pub use broker::{RunningBroker, StartError};
+pub use pop::PopConfig;
 pub use routes::SERVED;
 pub use settings::{BrokerConfig, BrokerSettings};

@@ -124,5 +124,6 @@ impl ArrivalListener for LongPolling {
         }
         broker.schedule.arrived(arrival);
         broker.lite.arrived(&broker, arrival);
+        broker.pop.arrived(&broker, arrival);
     }
 }

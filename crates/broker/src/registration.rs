@@ -24,7 +24,7 @@ use crate::broker::Broker;
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The addresses in a `namesrvAddr` setting.
-fn addresses(setting: Option<&String>) -> Vec<String> {
+pub(crate) fn addresses(setting: Option<&String>) -> Vec<String> {
     let addresses = setting.map(String::as_str).unwrap_or_default().split(';');
     addresses
         .map(str::trim)

@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, cold_data, lite, pull, send, send_back, transaction};
+use crate::{admin, cold_data, lite, pop, pull, send, send_back, transaction};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -79,6 +79,9 @@ macro_rules! routes {
             RequestCode::LitePullMessage,
             RequestCode::EndTransaction,
             RequestCode::PopLiteMessage,
+            RequestCode::PopMessage,
+            RequestCode::AckMessage,
+            RequestCode::Notification,
             $(RequestCode::$hot,)*
             $(RequestCode::$client,)*
             $(RequestCode::$admin,)*
@@ -122,8 +125,7 @@ routes! {
         UpdateConsumerOffset => admin::offset::update;
         GetMaxOffset => admin::offset::max;
         GetMinOffset => admin::offset::min;
-        AckMessage => lite::pop::acknowledge;
-        ChangeMessageInvisibleTime => lite::pop::change_invisible_time;
+        ChangeMessageInvisibleTime => pop::change_invisible_time;
     }
     client {
         ConsumerSendMsgBack => send_back::send_back;
@@ -134,6 +136,8 @@ routes! {
         LiteSubscriptionCtl => lite::control::control;
         LockBatchMq => admin::client::lock;
         UnlockBatchMq => admin::client::unlock;
+        BatchAckMessage => pop::batch_acknowledge;
+        QueryAssignment => pop::query_assignment;
     }
     admin {
         GetConsumerConnectionList => admin::client::consumer_connections;
@@ -180,6 +184,11 @@ routes! {
         ViewMessageById => admin::message::view;
         ResumeCheckHalfMessage => transaction::resume;
         QueryConsumeQueue => admin::message::queue_entries;
+        PeekMessage => pop::peek;
+        PollingInfo => pop::polling_info;
+        PopRollback => pop::roll_back;
+        SetMessageRequestMode => pop::set_request_mode;
+        GetAllMessageRequestMode => pop::all_request_modes;
         GetBrokerConfig => admin::settings::get;
         UpdateBrokerConfig => admin::settings::update;
         GetBrokerRuntimeInfo => admin::runtime::info;
@@ -218,6 +227,21 @@ pub(crate) fn handlers(broker: &Arc<Broker>) -> HandlerTable {
     table.inline_held(&pops, move |connection, frame, out| {
         lite::pop::pop(&popping, connection, frame, out);
     });
+    let popping = Arc::clone(broker);
+    table.inline_held(&[RequestCode::PopMessage], move |connection, frame, out| {
+        pop::pop(&popping, connection, frame, out);
+    });
+    let acknowledging = Arc::clone(broker);
+    table.inline(&[RequestCode::AckMessage], move |connection, run, out| {
+        pop::acknowledge(&acknowledging, connection, run, out);
+    });
+    let notifying = Arc::clone(broker);
+    table.inline_held(
+        &[RequestCode::Notification],
+        move |connection, frame, out| {
+            pop::notification(&notifying, connection, frame, out);
+        },
+    );
     let executors = Executors::new(&broker.settings().broker);
     register(broker, &executors, &mut table);
     table

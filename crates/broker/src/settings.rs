@@ -115,6 +115,8 @@ config::groups! {
     pub struct BrokerSettings {
         /// The broker itself.
         pub broker: BrokerConfig,
+        /// How consumers pop.
+        pub pop: crate::pop::PopConfig,
         /// What it stores and how.
         pub store: store::StoreConfig,
         /// Where it listens.

@@ -27,7 +27,7 @@ use crate::table_file::TableFile;
 /// Queues of the topic of delayed messages, one a level.
 const SCHEDULE_QUEUES: i32 = 18;
 /// Queues of the topic of POP check points (`reviveQueueNum`).
-const REVIVE_QUEUES: i32 = 8;
+pub(crate) const REVIVE_QUEUES: i32 = 8;
 /// Queues of the topic for benchmarks.
 const BENCHMARK_QUEUES: i32 = 1024;
 

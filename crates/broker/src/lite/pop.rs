@@ -22,7 +22,6 @@ use super::order::{Acknowledged, Order, OrderKey};
 use super::{Rules, State, is_parent, queue};
 use crate::broker::Broker;
 use crate::error::BrokerError;
-use crate::routes::Call;
 
 /// Most messages of one request.
 const MOST_MESSAGES: i32 = 32;
@@ -395,11 +394,9 @@ fn light_queue_of(
 
 /// ACK_MESSAGE of a message of a lite topic.
 pub(crate) fn acknowledge(
-    broker: &Arc<Broker>,
-    _: &Call,
-    header: AckMessageRequest<'_>,
-    _: &Bytes,
-) -> Result<Reply, BrokerError> {
+    broker: &Broker,
+    header: &AckMessageRequest<'_>,
+) -> Result<(), BrokerError> {
     let (group, offset) = (&*header.consumer_group, header.offset);
     let config = broker.groups.get(group);
     if config
@@ -429,10 +426,10 @@ pub(crate) fn acknowledge(
     let order = broker.lite.orders.get(&key);
     let mut order = order.lock();
     if committed().is_some_and(|committed| offset < committed) {
-        return Ok(Reply::empty());
+        return Ok(());
     }
     match order.acknowledge(offset, info.pop_time) {
-        Acknowledged::Late => return Ok(Reply::empty()),
+        Acknowledged::Late => return Ok(()),
         Acknowledged::Unknown => {
             return Err(BrokerError::MessageIllegal("ack offset illegal.".into()));
         }
@@ -452,15 +449,13 @@ pub(crate) fn acknowledge(
     if is_free && committed().unwrap_or(-1) < queue.max_offset() {
         broker.lite.dispatch(broker, light_queue, Some(group), None);
     }
-    Ok(Reply::empty())
+    Ok(())
 }
 
 /// CHANGE_MESSAGE_INVISIBLETIME of a message of a lite topic, or of all that was received with it.
 pub(crate) fn change_invisible_time(
-    broker: &Arc<Broker>,
-    _: &Call,
-    header: ChangeInvisibleTimeRequest<'_>,
-    _: &Bytes,
+    broker: &Broker,
+    header: &ChangeInvisibleTimeRequest<'_>,
 ) -> Result<Reply<ChangeInvisibleTimeResponse>, BrokerError> {
     let (group, offset) = (&*header.consumer_group, header.offset);
     let queue = light_queue_of(broker, &header.topic, header.lite_topic.as_deref(), offset)?;

@@ -27,8 +27,9 @@ pub struct QueryAssignmentRequestBody {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct QueryAssignmentResponseBody {
-    /// Queues, each with how.
-    pub message_queue_assignments: Vec<MessageQueueAssignment>,
+    /// Queues, each with how; `None`: the broker can't tell, and everything stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_queue_assignments: Option<Vec<MessageQueueAssignment>>,
 }
 
 /// A queue that a client shall consume.

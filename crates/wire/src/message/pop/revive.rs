@@ -109,6 +109,12 @@ impl<'a> PopCheckPoint<'a> {
         self.start_offset.checked_add(diff)
     }
 
+    /// The queue offset of the last message; `None` without messages.
+    pub fn last_offset(&self) -> Option<i64> {
+        let last = usize::try_from(self.num).ok()?.checked_sub(1)?;
+        self.ack_offset_by_index(last)
+    }
+
     /// How often the check point was put back; 127 if the text is no number.
     pub fn parsed_re_put_times(&self) -> i32 {
         self.re_put_times

@@ -1,0 +1,377 @@
+//! ACK_MESSAGE, BATCH_ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME (`AckMessageProcessor`,
+//! `ChangeInvisibleTimeProcessor`).
+//!
+//! Acknowledgements that one read of a connection brought are stored together. One for a message
+//! that is not out any more, since it was acknowledged already or its time was over, changes
+//! nothing and succeeds.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::{FlushDiskType, StoreError};
+use transport::{Connection, Outbox, Refusal, Reply, Responder};
+use wire::body::assignment::{BatchAck, BatchAckMessageRequestBody};
+use wire::frame::{Frame, Head};
+use wire::header::NoHeader;
+use wire::header::pop::{
+    AckMessageRequest, ChangeInvisibleTimeRequest, ChangeInvisibleTimeResponse,
+};
+use wire::message::names::POP_ORDER_REVIVE_QUEUE;
+use wire::message::pop::revive::PopCheckPoint;
+use wire::message::pop::{ExtraInfo, TopicKind};
+
+use super::in_flight::Handle;
+use super::order::Step;
+use super::revive_log::{self, Entry};
+use super::{Consumption, checks};
+use crate::admin::read_body;
+use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::lite;
+use crate::routes::Call;
+
+/// A message that was consumed.
+struct Ack {
+    consumption: Arc<Consumption>,
+    handle: Handle,
+    offset: i64,
+    is_order: bool,
+    invisible_time: i64,
+}
+
+/// Serves the acknowledgements of single messages of one read.
+pub(crate) fn acknowledge(
+    broker: &Arc<Broker>,
+    connection: &Arc<Connection>,
+    run: &[Frame],
+    out: &mut Outbox,
+) {
+    let mut accepted: Vec<(Head, Ack)> = Vec::with_capacity(run.len());
+    for frame in run {
+        match accept(broker, connection, frame) {
+            Ok(Some(ack)) => accepted.push((frame.head, ack)),
+            Ok(None) => out.reply(&frame.head, Reply::empty()),
+            Err(error) => out.refuse(&frame.head, &error.into()),
+        }
+    }
+    // Those of one consumption stand together, whatever order the others are answered in.
+    accepted.sort_by_key(|(_, ack)| (Arc::as_ptr(&ack.consumption), ack.is_order, ack.handle));
+    let is_one = |one: &(Head, Ack), next: &(Head, Ack)| {
+        !next.1.is_order && !one.1.is_order && Arc::ptr_eq(&one.1.consumption, &next.1.consumption)
+    };
+    let mut waiting = Vec::new();
+    for acks in accepted.chunk_by(is_one) {
+        let settled = settle(broker, connection, acks.iter().map(|(_, ack)| ack));
+        for (head, _) in acks {
+            match &settled {
+                Ok(end) if is_flushed(broker, *end) => out.reply(head, Reply::empty()),
+                Ok(end) => waiting.push((connection.responder(head), *end)),
+                Err(error) => out.refuse(head, &error.refusal()),
+            }
+        }
+    }
+    if !waiting.is_empty() {
+        tokio::spawn(answer_when_flushed(Arc::clone(broker), waiting));
+    }
+}
+
+/// Whether what was stored up to `end` needs no waiting for the disk.
+fn is_flushed(broker: &Broker, end: i64) -> bool {
+    broker.settings().store.flush_disk_type == FlushDiskType::AsyncFlush
+        || broker.store.flushed_position() >= end
+}
+
+async fn answer_when_flushed(broker: Arc<Broker>, waiting: Vec<(Responder, i64)>) {
+    for (responder, end) in waiting {
+        let flushed = broker.store.flushed(end).await;
+        let answer = flushed.map(|()| Reply::empty());
+        responder.answer(answer.map_err(|error| Refusal::from(BrokerError::from(error))));
+    }
+}
+
+/// Whether a request is about a message of a lite topic.
+fn is_lite(lite_topic: Option<&str>) -> bool {
+    lite_topic.is_some_and(|name| !name.trim().is_empty())
+}
+
+/// Checks one request; `None`: it is about nothing that is out, or it is done.
+fn accept(
+    broker: &Broker,
+    connection: &Connection,
+    frame: &Frame,
+) -> Result<Option<Ack>, BrokerError> {
+    let header: AckMessageRequest<'_> = frame.header()?;
+    if is_lite(header.lite_topic.as_deref()) {
+        lite::pop::acknowledge(broker, &header)?;
+        return Ok(None);
+    }
+    let (topic, group, queue_id) = (&*header.topic, &*header.consumer_group, header.queue_id);
+    let (min, max) = checks::queue_of_handle(broker, connection, topic, queue_id)?;
+    let offset = header.offset;
+    if !(min..=max).contains(&offset) {
+        return Err(BrokerError::NoMessage(format!(
+            "offset is illegal, key:{topic}@{queue_id}, commit:{offset}, store:{min}~{max}"
+        )));
+    }
+    let info = ExtraInfo::decode(&header.extra_info)?;
+    let Some(consumption) = broker.pop.find(topic, group) else {
+        return Ok(None);
+    };
+    Ok(Some(Ack {
+        consumption,
+        handle: Consumption::handle_of(queue_id, info.start_offset, info.pop_time),
+        offset,
+        is_order: info.is_order(),
+        invisible_time: info.invisible_time,
+    }))
+}
+
+/// Strikes off messages of one consumption; those of orderly consumption one at a time. Returns
+/// what has to be flushed for that to last.
+fn settle<'a>(
+    broker: &Arc<Broker>,
+    connection: &Connection,
+    acks: impl Iterator<Item = &'a Ack>,
+) -> Result<i64, BrokerError> {
+    let mut unordered = Vec::new();
+    let mut consumption = None;
+    for ack in acks {
+        if ack.is_order {
+            acknowledge_in_order(broker, connection, ack)?;
+        } else {
+            consumption = Some(&ack.consumption);
+            unordered.push((ack.handle, ack.offset));
+        }
+    }
+    match consumption {
+        Some(consumption) => Ok(consumption.settle(broker, &unordered)?),
+        None => Ok(0),
+    }
+}
+
+impl Consumption {
+    /// Strikes off messages, those of a reception standing together.
+    pub(super) fn settle(
+        &self,
+        broker: &Broker,
+        acks: &[(Handle, i64)],
+    ) -> Result<i64, StoreError> {
+        let mut in_flight = self.in_flight.lock();
+        let mut entries = Vec::new();
+        for of_reception in acks.chunk_by(|one, next| one.0 == next.0) {
+            let mut place = None;
+            let mut offsets = Vec::with_capacity(of_reception.len());
+            for (handle, offset) in of_reception {
+                if let Some(found) = in_flight.place_of(handle, *offset) {
+                    place = Some(found);
+                    offsets.push(*offset);
+                }
+            }
+            if let (Some(place), Some((handle, _))) = (place, of_reception.first()) {
+                let ack = self.ack(broker, handle, &offsets);
+                entries.push(Entry::ack(broker, place.queue_id, &ack)?);
+            }
+        }
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let (_, end) = revive_log::append(broker, &entries)?;
+        for (handle, offset) in acks {
+            in_flight.settle(handle, *offset);
+        }
+        Ok(end)
+    }
+
+    /// Hides a message from now on for a time. Returns the time of the pop that it seems to come
+    /// from now.
+    pub(super) fn hide(
+        &self,
+        broker: &Broker,
+        handle: &Handle,
+        offset: i64,
+        invisible_time: i64,
+    ) -> Result<i64, StoreError> {
+        let mut in_flight = self.in_flight.lock();
+        let mut pop_time = broker.now_millis();
+        let Some(place) = in_flight.place_of(handle, offset) else {
+            return Ok(pop_time);
+        };
+        let new_handle = |pop_time| Self::handle_of(handle.queue_id, offset, pop_time);
+        while in_flight.is_known(&new_handle(pop_time)) {
+            pop_time += 1;
+        }
+        let check_point = PopCheckPoint {
+            num: 1,
+            invisible_time,
+            queue_offset_diff: vec![0],
+            ..self.check_point(broker, &new_handle(pop_time))
+        };
+        let ack = self.ack(broker, handle, &[offset]);
+        let hidden = Entry::check_point(broker, place.queue_id, &check_point)?;
+        let settled = Entry::ack(broker, place.queue_id, &ack)?;
+        let mut appends = [hidden.append(broker), settled.append(broker)];
+        // Both or none.
+        appends[1].with_previous = true;
+        broker.store.append(&mut appends);
+        let places = revive_log::places(appends.into())?;
+        if let Some(place) = places.first() {
+            in_flight.insert(&check_point, *place);
+        }
+        in_flight.settle(handle, offset);
+        Ok(pop_time)
+    }
+}
+
+/// `AckMessageProcessor.ackOrderly`.
+fn acknowledge_in_order(
+    broker: &Arc<Broker>,
+    connection: &Connection,
+    ack: &Ack,
+) -> Result<(), BrokerError> {
+    let Consumption { topic, group, .. } = &*ack.consumption;
+    let (queue_id, offset) = (ack.handle.queue_id, ack.offset);
+    let orders = &broker.pop.orders;
+    let in_order = ack.consumption.in_flight.lock();
+    let old = broker.offsets.query(group, topic, queue_id).unwrap_or(-1);
+    if offset < old {
+        return Ok(());
+    }
+    match orders.acknowledge(topic, group, queue_id, offset, ack.handle.pop_time) {
+        Step::Next(next) => {
+            if next > old {
+                ack.consumption.store_advance(broker, queue_id, next)?;
+            }
+            if !broker.offsets.has_reset(group, topic, queue_id) {
+                broker.offsets.commit(group, topic, queue_id, next);
+            }
+        }
+        Step::Late => return Ok(()),
+        Step::Illegal => {
+            return Err(BrokerError::MessageIllegal(format!(
+                "offset is illegal, key:{topic}@{group}@{queue_id}, old:{old}, commit:{offset}, \
+                 next:-1, {}",
+                connection.peer()
+            )));
+        }
+    }
+    drop(in_order);
+    let now = broker.now_millis();
+    if !orders.is_blocked(topic, group, queue_id, None, ack.invisible_time, now) {
+        broker
+            .pop
+            .polling
+            .serve(broker, topic, group, Some(queue_id));
+    }
+    Ok(())
+}
+
+/// Serves acknowledgements of many messages.
+pub(crate) async fn batch_acknowledge(
+    broker: &Arc<Broker>,
+    call: &Call,
+    _: NoHeader,
+    body: Bytes,
+) -> Result<Reply, BrokerError> {
+    let batch: BatchAckMessageRequestBody = if body.is_empty() {
+        BatchAckMessageRequestBody::default()
+    } else {
+        read_body(&body)?
+    };
+    if batch.acks.is_empty() {
+        return Err(BrokerError::NoMessage(
+            "there is nothing to acknowledge".into(),
+        ));
+    }
+    let mut end = 0;
+    for batch in &batch.acks {
+        let acks = acks_of(broker, batch)?;
+        end = end.max(settle(broker, &call.connection, acks.iter())?);
+    }
+    if !is_flushed(broker, end) {
+        broker.store.flushed(end).await?;
+    }
+    Ok(Reply::empty())
+}
+
+/// The messages that a batch stands for, as far as the queue has them.
+fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
+    let kind: TopicKind = batch.retry.parse().map_err(|()| {
+        BrokerError::Body(format!(
+            "\"{}\" is no kind of topic: 0, 1 or 2",
+            batch.retry
+        ))
+    })?;
+    let topic = kind.real_topic(&batch.topic, &batch.consumer_group);
+    let queue = broker.store.find_queue(&topic, batch.queue_id);
+    let consumption = broker.pop.find(&topic, &batch.consumer_group);
+    let (Some(queue), Some(consumption)) = (queue, consumption) else {
+        return Ok(Vec::new());
+    };
+    let handle = Consumption::handle_of(batch.queue_id, batch.start_offset, batch.pop_time);
+    let bits = batch.bit_set.iter().zip(0_i64..).flat_map(|(byte, at)| {
+        let set = (0..8).filter(move |bit| byte & (1 << bit) != 0);
+        set.map(move |bit| at * 8 + bit)
+    });
+    let offsets = bits.filter_map(|bit| batch.start_offset.checked_add(bit));
+    let offsets =
+        offsets.filter(|offset| (queue.min_offset()..=queue.max_offset()).contains(offset));
+    Ok(offsets
+        .map(|offset| Ack {
+            consumption: Arc::clone(&consumption),
+            handle,
+            offset,
+            is_order: batch.revive_queue_id == POP_ORDER_REVIVE_QUEUE,
+            invisible_time: batch.invisible_time,
+        })
+        .collect())
+}
+
+/// Serves a change of the time for which a message is hidden.
+pub(crate) fn change_invisible_time(
+    broker: &Arc<Broker>,
+    call: &Call,
+    header: ChangeInvisibleTimeRequest<'_>,
+    _: &Bytes,
+) -> Result<Reply<ChangeInvisibleTimeResponse>, BrokerError> {
+    if is_lite(header.lite_topic.as_deref()) {
+        return lite::pop::change_invisible_time(broker, &header);
+    }
+    let (topic, group, queue_id) = (&*header.topic, &*header.consumer_group, header.queue_id);
+    let (min, max) = checks::queue_of_handle(broker, &call.connection, topic, queue_id)?;
+    let offset = header.offset;
+    if !(min..max).contains(&offset) {
+        return Err(BrokerError::NoMessage(format!(
+            "offset is illegal, key:{topic}@{queue_id}, offset:{offset}, store:{min}~{max}"
+        )));
+    }
+    let info = ExtraInfo::decode(&header.extra_info)?;
+    let (invisible_time, revive_qid) = (header.invisible_time, info.revive_queue_id);
+    let handle = Consumption::handle_of(queue_id, info.start_offset, info.pop_time);
+    let consumption = broker.pop.consumption(topic, group);
+    if !info.is_order() {
+        let pop_time = consumption.hide(broker, &handle, offset, invisible_time)?;
+        return Ok(Reply::ok(ChangeInvisibleTimeResponse {
+            pop_time,
+            invisible_time,
+            revive_qid,
+        }));
+    }
+    let _in_order = consumption.in_flight.lock();
+    if broker
+        .offsets
+        .query(group, topic, queue_id)
+        .is_some_and(|old| offset < old)
+    {
+        return Ok(Reply::ok(ChangeInvisibleTimeResponse::default()));
+    }
+    let until = broker.now_millis().saturating_add(invisible_time);
+    broker
+        .pop
+        .orders
+        .hide_until(topic, group, queue_id, offset, info.pop_time, until);
+    Ok(Reply::ok(ChangeInvisibleTimeResponse {
+        pop_time: info.pop_time,
+        invisible_time: until - info.pop_time,
+        revive_qid,
+    }))
+}

@@ -1,0 +1,246 @@
+//! The messages of one topic that one group has received and not yet acknowledged.
+//!
+//! A reception is what one pop took from one queue. Its handle names it by queue, first offset and
+//! time of the pop. Acknowledged messages are struck off; what is left of a reception when its
+//! invisible time is over goes to the group's retry topic.
+
+use std::collections::{BTreeSet, HashMap};
+
+use wire::message::pop::revive::PopCheckPoint;
+
+/// The most messages of one reception (`PopCheckPoint.bitMap` has so many bits).
+pub(super) const MAX_MESSAGES: usize = 32;
+
+/// Which reception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Handle {
+    pub(super) queue_id: i32,
+    pub(super) start_offset: i64,
+    /// Milliseconds since 1970.
+    pub(super) pop_time: i64,
+}
+
+/// Where a reception's check point stands in the revive topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) queue_id: i32,
+    pub(super) offset: i64,
+}
+
+/// What is known of a reception.
+#[derive(Debug)]
+struct Reception {
+    place: Place,
+    /// When its messages are delivered again, in milliseconds since 1970.
+    due: i64,
+    /// Offsets of its messages less the start offset, ascending.
+    diffs: Box<[i32]>,
+    /// A bit for each that is settled: acknowledged, or handed on to the retry topic.
+    settled: u32,
+}
+
+impl Reception {
+    fn bit(&self, handle: &Handle, offset: i64) -> Option<u32> {
+        let diff = i32::try_from(offset.checked_sub(handle.start_offset)?).ok()?;
+        let index = self.diffs.iter().position(|known| *known == diff)?;
+        Some(1 << index)
+    }
+
+    fn is_settled(&self) -> bool {
+        (0..self.diffs.len()).all(|index| self.settled & (1 << index) != 0)
+    }
+}
+
+/// A reception whose time is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) handle: Handle,
+    pub(super) place: Place,
+    /// Offsets of what was not acknowledged.
+    pub(super) offsets: Vec<i64>,
+}
+
+/// The receptions of one topic and group.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    receptions: HashMap<Handle, Reception>,
+    /// Those that wait for their time, by it.
+    due: BTreeSet<(i64, Handle)>,
+}
+
+impl InFlight {
+    /// Takes note of a reception that stands at this place. One without messages, or all of whose
+    /// messages are acknowledged already, is none.
+    pub(super) fn insert(&mut self, check_point: &PopCheckPoint<'_>, place: Place) {
+        let diffs: Box<[i32]> = if check_point.queue_offset_diff.is_empty() {
+            (0..i32::from(check_point.num)).take(MAX_MESSAGES).collect()
+        } else {
+            let mut diffs = check_point.queue_offset_diff.clone();
+            diffs.truncate(MAX_MESSAGES);
+            diffs.into()
+        };
+        let reception = Reception {
+            place,
+            due: check_point.revive_time(),
+            diffs,
+            settled: check_point.bit_map.cast_unsigned(),
+        };
+        if reception.is_settled() {
+            return;
+        }
+        let handle = Handle {
+            queue_id: check_point.queue_id,
+            start_offset: check_point.start_offset,
+            pop_time: check_point.pop_time,
+        };
+        self.due.insert((reception.due, handle));
+        let due = reception.due;
+        // A check point that the reference put back has the handle of the one before.
+        let before = self.receptions.insert(handle, reception);
+        if let Some(before) = before.filter(|before| before.due != due) {
+            self.due.remove(&(before.due, handle));
+        }
+    }
+
+    /// Whether there is a reception of this name.
+    pub(super) fn is_known(&self, handle: &Handle) -> bool {
+        self.receptions.contains_key(handle)
+    }
+
+    /// Where the check point of a message stands that is still out; `None` for one that is not,
+    /// or not of this reception.
+    pub(super) fn place_of(&self, handle: &Handle, offset: i64) -> Option<Place> {
+        let reception = self.receptions.get(handle)?;
+        let bit = reception.bit(handle, offset)?;
+        (reception.settled & bit == 0).then_some(reception.place)
+    }
+
+    /// Strikes off a message.
+    pub(super) fn settle(&mut self, handle: &Handle, offset: i64) {
+        let Some(reception) = self.receptions.get_mut(handle) else {
+            return;
+        };
+        let Some(bit) = reception.bit(handle, offset) else {
+            return;
+        };
+        reception.settled |= bit;
+        if reception.is_settled() {
+            self.due.remove(&(reception.due, *handle));
+            self.receptions.remove(handle);
+        }
+    }
+
+    /// Takes out a reception whose time is over, the oldest first. It stays known until it is
+    /// settled, or [put off](Self::put_off).
+    pub(super) fn take_due(&mut self, now: i64) -> Option<Due> {
+        let &(due, handle) = self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.due.pop_first();
+        let reception = self.receptions.get(&handle)?;
+        let offsets = reception
+            .diffs
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| reception.settled & (1 << index) == 0)
+            .map(|(_, diff)| handle.start_offset + i64::from(*diff))
+            .collect();
+        Some(Due {
+            handle,
+            place: reception.place,
+            offsets,
+        })
+    }
+
+    /// Has a reception that could not be delivered again wait once more, until some time.
+    pub(super) fn put_off(&mut self, handle: Handle, until: i64) {
+        if let Some(reception) = self.receptions.get_mut(&handle) {
+            reception.due = until;
+            self.due.insert((until, handle));
+        }
+    }
+
+    /// How many receptions are out.
+    pub(super) fn len(&self) -> usize {
+        self.receptions.len()
+    }
+
+    /// The places of all check points that are still needed.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.receptions.values().map(|reception| reception.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_point(
+        start_offset: i64,
+        diffs: &[i32],
+        invisible_time: i64,
+    ) -> PopCheckPoint<'static> {
+        PopCheckPoint {
+            start_offset,
+            queue_offset_diff: diffs.to_vec(),
+            num: diffs.len() as i8,
+            pop_time: 1000,
+            invisible_time,
+            ..PopCheckPoint::default()
+        }
+    }
+
+    fn handle(start_offset: i64) -> Handle {
+        Handle {
+            queue_id: 0,
+            start_offset,
+            pop_time: 1000,
+        }
+    }
+
+    const PLACE: Place = Place {
+        queue_id: 3,
+        offset: 7,
+    };
+
+    #[test]
+    fn what_is_acknowledged_does_not_come_back() {
+        let mut in_flight = InFlight::default();
+        in_flight.insert(&check_point(10, &[0, 2, 5], 60), PLACE);
+        assert_eq!(in_flight.place_of(&handle(10), 12), Some(PLACE));
+        assert_eq!(in_flight.place_of(&handle(10), 11), None, "not received");
+        assert_eq!(in_flight.place_of(&handle(9), 12), None);
+        in_flight.settle(&handle(10), 12);
+        in_flight.settle(&handle(10), 12);
+        assert_eq!(in_flight.place_of(&handle(10), 12), None);
+        assert_eq!(in_flight.take_due(1059), None);
+        let due = in_flight.take_due(1060).unwrap();
+        assert_eq!(due.offsets, [10, 15]);
+        assert_eq!(in_flight.take_due(9999), None, "taken once");
+        in_flight.settle(&handle(10), 10);
+        in_flight.put_off(due.handle, 2000);
+        assert_eq!(in_flight.take_due(2000).unwrap().offsets, [15]);
+        in_flight.settle(&handle(10), 15);
+        assert_eq!((in_flight.len(), in_flight.due.len()), (0, 0));
+    }
+
+    #[test]
+    fn check_points_of_old_brokers_and_settled_ones_are_understood() {
+        let mut in_flight = InFlight::default();
+        let old = PopCheckPoint {
+            num: 3,
+            bit_map: 0b010,
+            ..check_point(5, &[], 0)
+        };
+        in_flight.insert(&old, PLACE);
+        assert_eq!(in_flight.take_due(1000).unwrap().offsets, [5, 7]);
+        let settled = PopCheckPoint {
+            bit_map: 1,
+            ..check_point(9, &[0], 0)
+        };
+        in_flight.insert(&settled, PLACE);
+        in_flight.insert(&check_point(11, &[], 0), PLACE);
+        assert_eq!(in_flight.len(), 1);
+    }
+}

@@ -1,0 +1,192 @@
+//! What was not acknowledged in time is delivered again: a copy goes to the group's retry topic
+//! (`PopReviveService`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::{Append, Queue, StoreError, TagsCode};
+use tracing::warn;
+use wire::message::record::RecordRef;
+use wire::message::{names, perm, properties, property, tags};
+
+use super::Consumption;
+use super::in_flight::{Due, Handle};
+use super::revive_log::Entry;
+use crate::broker::Broker;
+
+/// Messages that are delivered again together.
+const BATCH: usize = 64;
+
+/// How long what could not be delivered again waits for the next try, in milliseconds.
+const RETRY_MILLIS: i64 = 10_000;
+
+/// Queues of a retry topic (`PopAckConstants.retryQueueNum`).
+const RETRY_QUEUES: i32 = 1;
+
+/// A message that is due.
+struct Again {
+    handle: Handle,
+    offset: i64,
+    /// What is delivered; nothing, if it is gone.
+    copy: Option<Copy>,
+    /// That its first reception is settled.
+    ack: Entry,
+}
+
+struct Copy {
+    record: Bytes,
+    properties: String,
+    queue: Arc<Queue>,
+}
+
+/// Delivers again what is due of one consumption.
+pub(super) fn deliver_due(broker: &Arc<Broker>, consumption: &Consumption) {
+    let mut any = false;
+    loop {
+        let now = broker.now_millis();
+        let mut due = Vec::new();
+        {
+            let mut in_flight = consumption.in_flight.lock();
+            while due.iter().map(|due: &Due| due.offsets.len()).sum::<usize>() < BATCH {
+                match in_flight.take_due(now) {
+                    Some(one) => due.push(one),
+                    None => break,
+                }
+            }
+        }
+        if due.is_empty() {
+            break;
+        }
+        any = true;
+        if let Err(error) = deliver(broker, consumption, &due) {
+            let Consumption { topic, group, .. } = consumption;
+            warn!("messages of {topic} can't be delivered to {group} again, trying later: {error}");
+        }
+        // What was delivered is settled, so that this puts off the rest only.
+        let mut in_flight = consumption.in_flight.lock();
+        for due in due {
+            in_flight.put_off(due.handle, now + RETRY_MILLIS);
+        }
+    }
+    if any {
+        let topic = normal_topic(consumption);
+        broker
+            .pop
+            .polling
+            .serve(broker, topic, &consumption.group, None);
+    }
+}
+
+fn normal_topic(consumption: &Consumption) -> &str {
+    let Consumption { topic, group, .. } = consumption;
+    names::normal_topic_of_group(topic, group).unwrap_or(topic)
+}
+
+/// Stores the copies. A copy and the word that its first reception is settled go into the log
+/// together, or neither does.
+fn deliver(broker: &Broker, consumption: &Consumption, due: &[Due]) -> Result<(), StoreError> {
+    let Consumption { topic, group, .. } = consumption;
+    // Nobody is left to deliver to.
+    let is_dropped = broker.topics.get(normal_topic(consumption)).is_none()
+        || broker.groups.get_or_create(group).is_none();
+    let mut again = Vec::new();
+    for Due {
+        handle,
+        place,
+        offsets,
+    } in due
+    {
+        for &offset in offsets {
+            let ack = consumption.ack(broker, handle, &[offset]);
+            again.push(Again {
+                handle: *handle,
+                offset,
+                copy: match broker.store.find_queue(topic, handle.queue_id) {
+                    Some(queue) if !is_dropped => {
+                        copy(broker, consumption, handle, &queue, offset)?
+                    }
+                    _ => None,
+                },
+                ack: Entry::ack(broker, place.queue_id, &ack)?,
+            });
+        }
+    }
+    let mut appends = Vec::with_capacity(2 * again.len());
+    for one in &again {
+        let mut ack = one.ack.append(broker);
+        if let Some(copy) = &one.copy
+            && let Ok(record) = RecordRef::parse(&copy.record)
+        {
+            appends.push(copy.append(broker, &record));
+            ack.with_previous = true;
+        }
+        appends.push(ack);
+    }
+    broker.store.append(&mut appends);
+    let acks = appends
+        .into_iter()
+        .filter(|append| **append.queue.topic() == *broker.pop.revive_topic);
+    let mut failed = Ok(());
+    let mut in_flight = consumption.in_flight.lock();
+    for (one, ack) in again.iter().zip(acks) {
+        match ack.outcome {
+            Some(Err(error)) => failed = Err(error),
+            _ => in_flight.settle(&one.handle, one.offset),
+        }
+    }
+    failed
+}
+
+/// A message as it is delivered again; `None` if it is gone (`PopReviveService.reviveRetry`).
+fn copy(
+    broker: &Broker,
+    consumption: &Consumption,
+    handle: &Handle,
+    queue: &Queue,
+    offset: i64,
+) -> Result<Option<Copy>, StoreError> {
+    let Some(record) = broker.store.message_at(queue, offset)? else {
+        return Ok(None);
+    };
+    let Ok(message) = RecordRef::parse(&record) else {
+        return Ok(None);
+    };
+    let Consumption { topic, group, .. } = consumption;
+    let retry_topic = if names::is_retry_topic(topic) {
+        topic.clone()
+    } else if broker.settings().pop.enable_retry_topic_v2 {
+        names::pop_retry_topic_v2(topic, group)
+    } else {
+        names::pop_retry_topic_v1(topic, group)
+    };
+    let access = perm::READ | perm::WRITE;
+    broker
+        .topics
+        .create_on_send_back(&retry_topic, RETRY_QUEUES, access, None, 0);
+    let mut properties = message.properties().into_owned();
+    let first_pop = properties::get(&properties, property::FIRST_POP_TIME);
+    if message.reconsume_times() == 0 || first_pop.is_none() {
+        let pop_time = handle.pop_time.to_string();
+        properties::set(&mut properties, property::FIRST_POP_TIME, &pop_time);
+    }
+    Ok(Some(Copy {
+        queue: broker.queue(&retry_topic, 0)?,
+        properties,
+        record,
+    }))
+}
+
+impl Copy {
+    fn append<'a>(&'a self, broker: &Broker, record: &RecordRef<'a>) -> Append<'a> {
+        let (body, properties) = (record.body(), self.properties.as_bytes());
+        let host = broker.store_host;
+        let mut append = Append::new(&self.queue, body, properties, host, host);
+        let tag = properties::get(&self.properties, property::TAGS);
+        append.tags_code = TagsCode::Known(tags::tags_code(tag));
+        append.flag = record.flag();
+        append.sys_flag = record.sys_flag();
+        append.born_timestamp = record.born_timestamp();
+        append.reconsume_times = record.reconsume_times().saturating_add(1);
+        append
+    }
+}
