@@ -242,14 +242,18 @@ impl Broker {
 
     /// Writes all tables to disk.
     pub(crate) fn persist(&self) {
-        if let Err(error) = self.pop.note_progress(self) {
-            warn!("the progress of pop consumption can't be written: {error}");
-        }
+        self.pop.note_progress(self);
+        // Popped messages whose check points are lost with the power must be handed out again.
+        let flush = || {
+            if let Err(error) = self.store.flush() {
+                warn!("offsets are written that the log may not have come to: {error}");
+            }
+        };
         let tables = [
             ("topics", self.topics.persist()),
             ("static topics", self.static_topics.persist()),
             ("groups", self.groups.persist()),
-            ("offsets", self.offsets.persist()),
+            ("offsets", self.offsets.persist(flush)),
             ("orderly pops", self.pop.persist(self.now_millis())),
             (
                 "filters",
@@ -378,7 +382,9 @@ impl RunningBroker {
             let mut interval = tokio::time::interval(POP_SWEEP);
             loop {
                 interval.tick().await;
-                broker.pop.sweep(&broker);
+                let broker = Arc::clone(&broker);
+                // It may read much from disk.
+                let _ = tokio::task::spawn_blocking(move || broker.pop.sweep(&broker)).await;
             }
         }));
         let broker = Arc::clone(&self.broker);

@@ -272,9 +272,15 @@ impl OffsetTable {
         })
     }
 
-    /// Writes the file, if it is behind.
-    pub(crate) fn persist(&self) -> Result<(), BrokerError> {
-        Ok(self.file.save(|| self.encode())?)
+    /// Writes the file, if it is behind. What the offsets count on is brought to the disk before
+    /// them by `flush`.
+    pub(crate) fn persist(&self, flush: impl FnOnce()) -> Result<(), BrokerError> {
+        let encode = || {
+            let content = self.encode();
+            flush();
+            content
+        };
+        Ok(self.file.save(encode)?)
     }
 
     fn look<T>(&self, group: &str, topic: &str, see: impl FnOnce(&mut Offsets) -> T) -> Option<T> {
@@ -336,7 +342,7 @@ mod tests {
         offsets.commit("g", "orders", 0, 7);
         offsets.commit("g", "orders", 1, 9);
         offsets.commit("g", "orders", 0, 5);
-        offsets.persist().unwrap();
+        offsets.persist(|| {}).unwrap();
         offsets.commit("g", "orders", 0, 6);
         let again = open(&disk);
         assert_eq!(again.query("g", "orders", 0), Some(5));
@@ -428,7 +434,7 @@ mod tests {
         assert_eq!(offsets.query("%LMQ%g", "%LMQ%a", 0), Some(7));
         assert_eq!(offsets.query("g", "orders", 1), Some(5));
         offsets.commit("%LMQ%g", "%LMQ%a", 0, 8);
-        offsets.persist().unwrap();
+        offsets.persist(|| {}).unwrap();
 
         let written: ConsumerOffsetSerializeWrapper = json::read(&light().encode()).unwrap();
         assert_eq!(written.lmq_offset_table["%LMQ%a@%LMQ%g"], 8);
@@ -455,7 +461,7 @@ mod tests {
                 offsets.commit(&group, &topic, queue, offset);
                 model.insert((group, topic, queue), offset);
             }
-            offsets.persist().unwrap();
+            offsets.persist(|| {}).unwrap();
             let again = open(&disk);
             for ((group, topic, queue), offset) in model {
                 prop_assert_eq!(again.query(&group, &topic, queue), Some(offset));

@@ -122,6 +122,9 @@ impl Pop {
 
     fn restore(&self, broker: &Broker, check_point: &PopCheckPoint<'_>, place: Place) {
         let (group, topic) = (&*check_point.group, &*check_point.topic);
+        if broker.topics.get(topic).is_none() || broker.groups.get(group).is_none() {
+            return;
+        }
         let queue_id = check_point.queue_id;
         let known = broker.offsets.query(group, topic, queue_id);
         let last = check_point.last_offset();
@@ -176,6 +179,38 @@ impl Pop {
         Arc::clone(consumption)
     }
 
+    /// The consumption that a handle belongs to; `None` if it can't belong to any. Orderly
+    /// consumption does not need to have popped since the broker started.
+    fn consumption_of(
+        &self,
+        broker: &Broker,
+        topic: &str,
+        group: &str,
+        is_order: bool,
+    ) -> Option<Arc<Consumption>> {
+        let found = self.find(topic, group);
+        let may_be_new = is_order && broker.groups.get(group).is_some();
+        found.or_else(|| may_be_new.then(|| self.consumption(topic, group)))
+    }
+
+    /// Has a topic that is being deleted start anew for all its groups, should it come back.
+    pub(crate) fn forget_topic(&self, broker: &Broker, topic: &str) -> Result<(), StoreError> {
+        let groups = self.consumptions.write().remove(topic);
+        for consumption in groups.into_iter().flat_map(HashMap::into_values) {
+            let out = consumption.in_flight.lock().outstanding();
+            consumption.settle(broker, &out)?;
+            for queue_id in broker
+                .offsets
+                .committed(&consumption.group, topic)
+                .into_keys()
+            {
+                consumption.store_reset(broker, queue_id, 0)?;
+                self.orders.clear(topic, &consumption.group, queue_id);
+            }
+        }
+        Ok(())
+    }
+
     fn all(&self) -> Vec<Arc<Consumption>> {
         let consumptions = self.consumptions.read();
         let all = consumptions.values().flat_map(HashMap::values);
@@ -197,15 +232,16 @@ impl Pop {
     /// Delivers again what is due, and answers requests whose time is over.
     pub(crate) fn sweep(&self, broker: &Arc<Broker>) {
         let mut receptions = 0;
+        let now = broker.now_millis();
         for consumption in self.all() {
-            revive::deliver_due(broker, &consumption);
+            revive::deliver_due(broker, &consumption, now);
             receptions += consumption.in_flight.lock().len();
         }
         self.receptions.store(receptions, Ordering::Relaxed);
-        for (topic, group, queue_id) in self.orders.take_released(broker.now_millis()) {
+        for (topic, group, queue_id) in self.orders.take_released(now) {
             self.polling.serve(broker, &topic, &group, Some(queue_id));
         }
-        self.polling.expire(broker, broker.now_millis());
+        self.polling.expire(broker, now);
     }
 
     /// Answers all requests that wait; for the shutdown.
@@ -216,7 +252,7 @@ impl Pop {
     /// Notes in the table of offsets how much of the revive topic is not needed any more. To be
     /// called right before that table is written: the offsets of the groups in it must be those
     /// that the check points tell, or later ones.
-    pub(crate) fn note_progress(&self, broker: &Broker) -> Result<(), StoreError> {
+    pub(crate) fn note_progress(&self, broker: &Broker) {
         let queues = broker.store.queues_of(&self.revive_topic);
         // Taken first: what is stored from here on comes behind.
         let mut needed = [i64::MAX; REVIVE_QUEUES as usize];
@@ -236,7 +272,6 @@ impl Pop {
                 }
             }
         }
-        let mut any = false;
         for queue in queues {
             let id = usize::try_from(queue.id()).unwrap_or(usize::MAX);
             let Some(settled) = needed.get(id).map(|needed| needed - 1) else {
@@ -246,14 +281,8 @@ impl Pop {
             let known = broker.offsets.query(group, topic, queue.id());
             if settled > known.unwrap_or(-1) {
                 broker.offsets.commit(group, topic, queue.id(), settled);
-                any = true;
             }
         }
-        if any {
-            // An offset must not reach the disk before the check points that it counts on.
-            broker.store.flush()?;
-        }
-        Ok(())
     }
 
     /// Writes the tables to disk.

@@ -152,6 +152,7 @@ pub(crate) async fn delete(
     for topic in topics {
         broker.topics.remove(&topic)?;
         broker.static_topics.remove(&topic)?;
+        broker.pop.forget_topic(broker, &topic)?;
         broker.offsets.remove_topic(&topic);
         broker.store.delete_topic(&topic)?;
     }

@@ -113,17 +113,23 @@ fn accept(
             "offset is illegal, key:{topic}@{queue_id}, commit:{offset}, store:{min}~{max}"
         )));
     }
-    let info = ExtraInfo::decode(&header.extra_info)?;
-    let Some(consumption) = broker.pop.find(topic, group) else {
+    let info = decode(&header.extra_info)?;
+    let is_order = info.is_order();
+    let Some(consumption) = broker.pop.consumption_of(broker, topic, group, is_order) else {
         return Ok(None);
     };
     Ok(Some(Ack {
         consumption,
         handle: Consumption::handle_of(queue_id, info.start_offset, info.pop_time),
         offset,
-        is_order: info.is_order(),
+        is_order,
         invisible_time: info.invisible_time,
     }))
+}
+
+/// What a handle says.
+fn decode(handle: &str) -> Result<ExtraInfo<'_>, BrokerError> {
+    ExtraInfo::decode(handle).map_err(|error| BrokerError::System(error.to_string()))
 }
 
 /// Strikes off messages of one consumption; those of orderly consumption one at a time. Returns
@@ -182,6 +188,34 @@ impl Consumption {
         Ok(end)
     }
 
+    /// Strikes off a message that was received in order, and has the group go on if none before it
+    /// is left.
+    pub(super) fn settle_in_order(
+        &self,
+        broker: &Broker,
+        queue_id: i32,
+        offset: i64,
+        pop_time: i64,
+    ) -> Result<Step, StoreError> {
+        let Self { topic, group, .. } = self;
+        let _in_order = self.in_flight.lock();
+        let old = broker.offsets.query(group, topic, queue_id).unwrap_or(-1);
+        if offset < old {
+            return Ok(Step::Late);
+        }
+        let orders = &broker.pop.orders;
+        let step = orders.acknowledge(topic, group, queue_id, offset, pop_time);
+        if let Step::Next(next) = step {
+            if next > old {
+                self.store_advance(broker, queue_id, next)?;
+            }
+            if !broker.offsets.has_reset(group, topic, queue_id) {
+                broker.offsets.commit(group, topic, queue_id, next);
+            }
+        }
+        Ok(step)
+    }
+
     /// Hides a message from now on for a time. Returns the time of the pop that it seems to come
     /// from now.
     pub(super) fn hide(
@@ -230,23 +264,14 @@ fn acknowledge_in_order(
 ) -> Result<(), BrokerError> {
     let Consumption { topic, group, .. } = &*ack.consumption;
     let (queue_id, offset) = (ack.handle.queue_id, ack.offset);
-    let orders = &broker.pop.orders;
-    let in_order = ack.consumption.in_flight.lock();
-    let old = broker.offsets.query(group, topic, queue_id).unwrap_or(-1);
-    if offset < old {
-        return Ok(());
-    }
-    match orders.acknowledge(topic, group, queue_id, offset, ack.handle.pop_time) {
-        Step::Next(next) => {
-            if next > old {
-                ack.consumption.store_advance(broker, queue_id, next)?;
-            }
-            if !broker.offsets.has_reset(group, topic, queue_id) {
-                broker.offsets.commit(group, topic, queue_id, next);
-            }
-        }
+    let step = ack
+        .consumption
+        .settle_in_order(broker, queue_id, offset, ack.handle.pop_time)?;
+    match step {
         Step::Late => return Ok(()),
+        Step::Next(_) => {}
         Step::Illegal => {
+            let old = broker.offsets.query(group, topic, queue_id).unwrap_or(-1);
             return Err(BrokerError::MessageIllegal(format!(
                 "offset is illegal, key:{topic}@{group}@{queue_id}, old:{old}, commit:{offset}, \
                  next:-1, {}",
@@ -254,8 +279,8 @@ fn acknowledge_in_order(
             )));
         }
     }
-    drop(in_order);
     let now = broker.now_millis();
+    let orders = &broker.pop.orders;
     if !orders.is_blocked(topic, group, queue_id, None, ack.invisible_time, now) {
         broker
             .pop
@@ -303,7 +328,9 @@ fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
     })?;
     let topic = kind.real_topic(&batch.topic, &batch.consumer_group);
     let queue = broker.store.find_queue(&topic, batch.queue_id);
-    let consumption = broker.pop.find(&topic, &batch.consumer_group);
+    let is_order = batch.revive_queue_id == POP_ORDER_REVIVE_QUEUE;
+    let group = &*batch.consumer_group;
+    let consumption = broker.pop.consumption_of(broker, &topic, group, is_order);
     let (Some(queue), Some(consumption)) = (queue, consumption) else {
         return Ok(Vec::new());
     };
@@ -320,7 +347,7 @@ fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
             consumption: Arc::clone(&consumption),
             handle,
             offset,
-            is_order: batch.revive_queue_id == POP_ORDER_REVIVE_QUEUE,
+            is_order,
             invisible_time: batch.invisible_time,
         })
         .collect())
@@ -344,19 +371,26 @@ pub(crate) fn change_invisible_time(
             "offset is illegal, key:{topic}@{queue_id}, offset:{offset}, store:{min}~{max}"
         )));
     }
-    let info = ExtraInfo::decode(&header.extra_info)?;
+    let info = decode(&header.extra_info)?;
     let (invisible_time, revive_qid) = (header.invisible_time, info.revive_queue_id);
     let handle = Consumption::handle_of(queue_id, info.start_offset, info.pop_time);
-    let consumption = broker.pop.consumption(topic, group);
+    let consumption = broker
+        .pop
+        .consumption_of(broker, topic, group, info.is_order());
     if !info.is_order() {
-        let pop_time = consumption.hide(broker, &handle, offset, invisible_time)?;
+        let pop_time = match consumption {
+            Some(consumption) => consumption.hide(broker, &handle, offset, invisible_time)?,
+            None => broker.now_millis(),
+        };
         return Ok(Reply::ok(ChangeInvisibleTimeResponse {
             pop_time,
             invisible_time,
             revive_qid,
         }));
     }
-    let _in_order = consumption.in_flight.lock();
+    let _in_order = consumption
+        .as_ref()
+        .map(|consumption| consumption.in_flight.lock());
     if broker
         .offsets
         .query(group, topic, queue_id)

@@ -46,6 +46,15 @@ impl Reception {
         Some(1 << index)
     }
 
+    /// Offsets of the messages that are not settled.
+    fn outstanding(&self, handle: &Handle) -> impl Iterator<Item = i64> {
+        let (start, settled) = (handle.start_offset, self.settled);
+        let numbered = self.diffs.iter().enumerate();
+        numbered
+            .filter(move |(index, _)| settled & (1 << index) == 0)
+            .map(move |(_, diff)| start.saturating_add(i64::from(*diff)))
+    }
+
     fn is_settled(&self) -> bool {
         (0..self.diffs.len()).all(|index| self.settled & (1 << index) != 0)
     }
@@ -139,18 +148,22 @@ impl InFlight {
         }
         self.due.pop_first();
         let reception = self.receptions.get(&handle)?;
-        let offsets = reception
-            .diffs
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| reception.settled & (1 << index) == 0)
-            .map(|(_, diff)| handle.start_offset + i64::from(*diff))
-            .collect();
         Some(Due {
             handle,
             place: reception.place,
-            offsets,
+            offsets: reception.outstanding(&handle).collect(),
         })
+    }
+
+    /// All messages that are out, those of a reception together.
+    pub(super) fn outstanding(&self) -> Vec<(Handle, i64)> {
+        let receptions = self.receptions.iter();
+        receptions
+            .flat_map(|(handle, reception)| {
+                let offsets = reception.outstanding(handle);
+                offsets.map(|offset| (*handle, offset))
+            })
+            .collect()
     }
 
     /// Has a reception that could not be delivered again wait once more, until some time.

@@ -39,11 +39,10 @@ struct Copy {
     queue: Arc<Queue>,
 }
 
-/// Delivers again what is due of one consumption.
-pub(super) fn deliver_due(broker: &Arc<Broker>, consumption: &Consumption) {
+/// Delivers again what is due of one consumption at a time.
+pub(super) fn deliver_due(broker: &Arc<Broker>, consumption: &Consumption, now: i64) {
     let mut any = false;
     loop {
-        let now = broker.now_millis();
         let mut due = Vec::new();
         {
             let mut in_flight = consumption.in_flight.lock();
