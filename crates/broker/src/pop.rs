@@ -221,10 +221,12 @@ impl Pop {
         self.receptions.load(Ordering::Relaxed) >= MAX_RECEPTIONS
     }
 
-    /// Hears of new messages.
+    /// Hears of new messages. Those of the revive topic wake nobody: pop stores them under a lock
+    /// that who wakes up needs.
     pub(crate) fn arrived(&self, broker: &Arc<Broker>, arrival: &Arrival<'_>) {
-        // What pop stores for itself wakes nobody: it is stored under a lock that they need.
-        if self.polling.is_waiting() && **arrival.queue.topic() != *self.revive_topic {
+        if **arrival.queue.topic() == *self.revive_topic {
+            revive_log::arrived(broker, arrival);
+        } else if self.polling.is_waiting() {
             self.polling.arrived(broker, arrival);
         }
     }

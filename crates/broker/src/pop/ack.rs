@@ -246,7 +246,7 @@ impl Consumption {
         let mut appends = [hidden.append(broker), settled.append(broker)];
         // Both or none.
         appends[1].with_previous = true;
-        broker.store.append(&mut appends);
+        revive_log::store(broker, &mut appends);
         let places = revive_log::places(appends.into())?;
         if let Some(place) = places.first() {
             in_flight.insert(&check_point, *place);

@@ -11,7 +11,7 @@ use wire::message::{names, perm, properties, property, tags};
 
 use super::Consumption;
 use super::in_flight::{Due, Handle};
-use super::revive_log::Entry;
+use super::revive_log::{self, Entry};
 use crate::broker::Broker;
 
 /// Messages that are delivered again together.
@@ -121,7 +121,7 @@ fn deliver(broker: &Broker, consumption: &Consumption, due: &[Due]) -> Result<()
         }
         appends.push(ack);
     }
-    broker.store.append(&mut appends);
+    revive_log::store(broker, &mut appends);
     let acks = appends
         .into_iter()
         .filter(|append| **append.queue.topic() == *broker.pop.revive_topic);

@@ -17,9 +17,10 @@
 //! The offset of the group `CID_RMQ_SYS_REVIVE_GROUP` in a queue is, as in the reference, that of
 //! the last message that is not needed any more.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use store::{AllMessages, Append, Queue, StoreError, TagsCode};
+use store::{AllMessages, Append, Arrival, Queue, StoreError, TagsCode};
 use tracing::warn;
 use wire::message::pop::revive::{ACK_TAG, BATCH_ACK_TAG, CK_TAG, PopAck, PopCheckPoint};
 use wire::message::record::{RecordRef, crc32};
@@ -94,11 +95,37 @@ impl Entry {
     }
 }
 
+thread_local! {
+    /// Whether this thread is storing what it has in memory already, or is about to.
+    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stores what is known in memory already, or will be. Returns what has to be flushed for it to
+/// last.
+pub(super) fn store(broker: &Broker, appends: &mut [Append<'_>]) -> i64 {
+    let before = IS_OWN.replace(true);
+    let end = broker.store.append(appends);
+    IS_OWN.set(before);
+    end
+}
+
+/// Hears of new messages of the topic. Those that somebody else has stored are read: the timer
+/// brings what the reference has left to it.
+pub(super) fn arrived(broker: &Broker, arrival: &Arrival<'_>) {
+    if IS_OWN.get() {
+        return;
+    }
+    let (first, next) = (arrival.first_offset, arrival.max_offset);
+    if let Err(error) = read_between(broker, arrival.queue, first, next) {
+        warn!("messages {first} to {next} of the revive topic can't be read: {error}");
+    }
+}
+
 /// Stores entries together. Returns where each stands, and what has to be flushed for them to
 /// last.
 pub(super) fn append(broker: &Broker, entries: &[Entry]) -> Result<(Vec<Place>, i64), StoreError> {
     let mut appends: Vec<Append<'_>> = entries.iter().map(|entry| entry.append(broker)).collect();
-    let end = broker.store.append(&mut appends);
+    let end = store(broker, &mut appends);
     Ok((places(appends)?, end))
 }
 
@@ -120,20 +147,25 @@ pub(super) fn recover(broker: &Broker) -> Result<(), BrokerError> {
         let settled = broker
             .offsets
             .query(names::REVIVE_GROUP, queue.topic(), queue.id());
-        let mut next = settled.map_or(0, |settled| settled + 1);
-        next = next.max(queue.min_offset());
-        while next < queue.max_offset() {
-            let got = broker
-                .store
-                .get_messages(&queue, next, BATCH, usize::MAX, &AllMessages)?;
-            for record in records(&got.slices) {
-                read(broker, &record);
-            }
-            if got.next_begin_offset <= next {
-                break;
-            }
-            next = got.next_begin_offset;
+        let next = settled.map_or(0, |settled| settled + 1);
+        let next = next.max(queue.min_offset());
+        read_between(broker, &queue, next, queue.max_offset())?;
+    }
+    Ok(())
+}
+
+fn read_between(broker: &Broker, queue: &Queue, mut next: i64, end: i64) -> Result<(), StoreError> {
+    while next < end {
+        let got = broker
+            .store
+            .get_messages(queue, next, BATCH, usize::MAX, &AllMessages)?;
+        for record in records(&got.slices) {
+            read(broker, &record);
         }
+        if got.next_begin_offset <= next {
+            break;
+        }
+        next = got.next_begin_offset;
     }
     Ok(())
 }

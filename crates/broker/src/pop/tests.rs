@@ -8,10 +8,12 @@ use config::Live;
 use proptest::prelude::*;
 use store::{Append, MemoryDisk, StoreError};
 use wire::message::pop::ExtraInfo;
+use wire::message::pop::revive::{PopAck, PopCheckPoint};
 use wire::message::properties;
 use wire::message::property;
 
 use super::receive::Pop;
+use super::revive_log::Entry;
 use super::{Consumption, revive_log};
 use crate::broker::Broker;
 use crate::error::BrokerError;
@@ -510,6 +512,44 @@ fn a_reset_outlives_a_kill() {
         1,
         "the other queue's last message"
     );
+}
+
+#[test]
+fn what_the_timer_brings_for_the_reference_is_taken_in() {
+    let rig = Rig::new();
+    rig.send(0);
+    rig.send(2);
+    let broker = rig.broker();
+    let check_point = PopCheckPoint {
+        num: 2,
+        queue_offset_diff: vec![0, 1],
+        pop_time: rig.now() - 1000,
+        invisible_time: 2000,
+        topic: TOPIC.into(),
+        group: GROUP.into(),
+        ..PopCheckPoint::default()
+    };
+    let ack = PopAck {
+        ack_offset: 1,
+        pop_time: check_point.pop_time,
+        topic: TOPIC.into(),
+        group: GROUP.into(),
+        ..PopAck::default()
+    };
+    for entry in [
+        Entry::check_point(broker, 5, &check_point),
+        Entry::ack(broker, 5, &ack),
+    ] {
+        broker.store.append(&mut [entry.unwrap().append(broker)]);
+    }
+    assert_eq!(rig.pop(32, 60_000, false), [], "both are out");
+    rig.advance(1000);
+    let numbers: Vec<u32> = rig
+        .pop(32, 60_000, false)
+        .iter()
+        .map(|got| got.number)
+        .collect();
+    assert_eq!(numbers, [0]);
 }
 
 #[test]
