@@ -242,7 +242,7 @@ impl World {
         if let (Ok(progress), Ok(_)) = (&checked, self.broker.store.flush()) {
             self.broker.transactions.keep(&self.broker, progress);
             // When this fails the disk is dead.
-            let _ = self.broker.offsets.persist();
+            let _ = self.broker.offsets.persist(|| {});
         }
         if self.disk.is_dead() {
             return;
@@ -356,7 +356,7 @@ impl World {
             Step::Wait(millis) => self.clock.advance(*millis),
             Step::Check => self.check(),
             Step::Restart => {
-                self.broker.offsets.persist().unwrap();
+                self.broker.offsets.persist(|| {}).unwrap();
                 self.broker.store.close().unwrap();
                 self.start(false);
             }
