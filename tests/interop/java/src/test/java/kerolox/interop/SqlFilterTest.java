@@ -76,10 +76,11 @@ class SqlFilterTest {
     void litePullConsumerGetsWhatItSelects(Clients clients, Server server) throws Exception {
         DefaultMQProducer producer = filtering(clients, server, true);
         String topic = clients.topic(2);
+        sendNumbered(producer, topic, 0, 10);
+        clients.readAtLeast(topic, 10);
         DefaultLitePullConsumer consumer = clients.newLitePullConsumer(clients.newGroup());
         consumer.subscribe(topic, MessageSelector.bySql("n < 3 OR n = 7"));
         consumer.start();
-        sendNumbered(producer, topic, 0, 10);
         List<MessageExt> polled = new ArrayList<>();
         Await.until(() -> "4 messages are polled; " + polled.size() + " were", Await.PATIENCE, () -> {
             polled.addAll(consumer.poll(100));
