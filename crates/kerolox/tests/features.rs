@@ -9,9 +9,10 @@ use wire::command::{COMMANDS, CommandInfo, RequestCode};
 const PAGE: &str = "docs/features.md";
 
 /// What the servers here ask clients, and clients alone serve.
-const ASKED_OF_CLIENTS: [RequestCode; 4] = [
+const ASKED_OF_CLIENTS: [RequestCode; 5] = [
     RequestCode::CheckTransactionState,
     RequestCode::NotifyConsumerIdsChanged,
+    RequestCode::NotifyUnsubscribeLite,
     RequestCode::ResetConsumerClientOffset,
     RequestCode::GetConsumerStatusFromClient,
 ];
