@@ -411,6 +411,16 @@ impl ClientTable {
             .map(|members| members.0.clone())
     }
 
+    /// The connection of the producer with a client id, that of its last heartbeat if there are
+    /// several.
+    pub(crate) fn producer(&self, client_id: &str) -> Option<Arc<Connection>> {
+        let groups = self.producers.read();
+        let members = groups.values().flat_map(|members| &members.0);
+        let open = members.filter(|member| member.id == client_id && member.connection.is_open());
+        let last = open.max_by_key(|member| member.heard.load(Ordering::Relaxed));
+        last.map(|member| Arc::clone(&member.connection))
+    }
+
     /// All producers, as tools show them.
     pub(crate) fn producer_table(&self) -> ProducerTableInfo {
         let info = |member: &Arc<Client>| ProducerInfo {

@@ -26,6 +26,7 @@ mod pop;
 mod pull;
 mod rates;
 mod registration;
+mod reply;
 mod routes;
 mod schedule;
 mod send;

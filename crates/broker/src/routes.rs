@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, cold_data, lite, pop, pull, send, send_back, transaction};
+use crate::{admin, cold_data, lite, pop, pull, reply, send, send_back, transaction};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -29,6 +29,8 @@ pub(crate) struct Call {
 struct Executors {
     /// Presence of clients: heartbeats, lists of group members, queue locks.
     client: Arc<Executor>,
+    /// Replies, which wait for the client that gets them.
+    reply: Arc<Executor>,
     /// Administration, and all that may read much from disk.
     admin: Arc<Executor>,
 }
@@ -40,6 +42,11 @@ impl Executors {
                 "client",
                 settings.client_manage_thread_pool_nums,
                 settings.client_manager_thread_pool_queue_capacity,
+            ),
+            reply: Executor::new(
+                "reply",
+                settings.process_reply_message_thread_pool_nums,
+                settings.reply_thread_pool_queue_capacity,
             ),
             admin: Executor::on_threads(
                 "admin",
@@ -68,6 +75,7 @@ macro_rules! routes {
     (
         hot { $($hot:ident => $hot_handler:path;)* }
         client { $($client:ident => $client_handler:path;)* }
+        reply { $($reply:ident => $reply_handler:path;)* }
         admin { $($admin:ident => $admin_handler:path;)* }
     ) => {
         /// The codes that the broker serves.
@@ -84,6 +92,7 @@ macro_rules! routes {
             RequestCode::Notification,
             $(RequestCode::$hot,)*
             $(RequestCode::$client,)*
+            $(RequestCode::$reply,)*
             $(RequestCode::$admin,)*
         ];
 
@@ -97,6 +106,7 @@ macro_rules! routes {
                 });
             })*
             $(routes!(@spawned broker table executors.client, $client, $client_handler);)*
+            $(routes!(@spawned broker table executors.reply, $reply, $reply_handler);)*
             $(routes!(@spawned broker table executors.admin, $admin, $admin_handler);)*
         }
     };
@@ -138,6 +148,10 @@ routes! {
         UnlockBatchMq => admin::client::unlock;
         BatchAckMessage => pop::batch_acknowledge;
         QueryAssignment => pop::query_assignment;
+    }
+    reply {
+        SendReplyMessage => reply::reply;
+        SendReplyMessageV2 => reply::reply_v2;
     }
     admin {
         GetConsumerConnectionList => admin::client::consumer_connections;

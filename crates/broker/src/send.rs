@@ -236,11 +236,7 @@ impl<'a> Sending<'a> {
             Ok(RequestCode::SendMessage) => frame.header()?,
             _ => with_full_names(frame.header()?),
         };
-        let start = places.settings.broker.start_accept_send_request_time_stamp;
-        if start > 0 && broker.now_millis() < start {
-            let problem = format!("broker unable to service, until {start} ms since 1970");
-            return Err(BrokerError::System(problem));
-        }
+        check_started(broker, &places.settings)?;
         if frame.body.is_empty() {
             return Err(BrokerError::Body(
                 "a message without a body can't be stored".into(),
@@ -256,23 +252,7 @@ impl<'a> Sending<'a> {
         let topic = places.topic(&header.topic, |settings| {
             find_topic(broker, settings, &header)
         })?;
-        let queues = topic
-            .config
-            .write_queue_nums
-            .max(topic.config.read_queue_nums);
-        if header.queue_id >= queues {
-            return Err(BrokerError::InvalidParameter(format!(
-                "request queueId[{}] is illegal, topic[{}] has {queues} queues, Producer: {}",
-                header.queue_id,
-                header.topic,
-                connection.peer()
-            )));
-        }
-        let queue_id = if header.queue_id < 0 {
-            broker.random_queue(topic.config.write_queue_nums)
-        } else {
-            header.queue_id
-        };
+        let queue_id = choose_queue(broker, topic, &header, connection)?;
         let is_batch =
             code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
         let accepted = if is_batch {
@@ -559,7 +539,7 @@ impl UniqueId {
     }
 }
 
-fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
+pub(crate) fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
     let SendMessageRequestV2 {
         producer_group,
         topic,
@@ -595,8 +575,41 @@ fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
     }
 }
 
+/// Refuses to take messages before the time that is set for it.
+pub(crate) fn check_started(broker: &Broker, settings: &BrokerSettings) -> Result<(), BrokerError> {
+    let start = settings.broker.start_accept_send_request_time_stamp;
+    if start > 0 && broker.now_millis() < start {
+        let problem = format!("broker unable to service, until {start} ms since 1970");
+        return Err(BrokerError::System(problem));
+    }
+    Ok(())
+}
+
+/// The queue that is asked for, or any one of the topic's.
+pub(crate) fn choose_queue(
+    broker: &Broker,
+    topic: &Topic,
+    header: &SendMessageRequest<'_>,
+    connection: &Connection,
+) -> Result<i32, BrokerError> {
+    let config = &topic.config;
+    let queues = config.write_queue_nums.max(config.read_queue_nums);
+    if header.queue_id >= queues {
+        return Err(BrokerError::InvalidParameter(format!(
+            "request queueId[{}] is illegal, topic[{}] has {queues} queues, Producer: {}",
+            header.queue_id,
+            header.topic,
+            connection.peer()
+        )));
+    }
+    Ok(match header.queue_id {
+        ..0 => broker.random_queue(config.write_queue_nums),
+        queue_id => queue_id,
+    })
+}
+
 /// The topic to send to, made now if it may be.
-fn find_topic(
+pub(crate) fn find_topic(
     broker: &Broker,
     settings: &BrokerSettings,
     header: &SendMessageRequest<'_>,

@@ -69,6 +69,12 @@ config::settings! {
         "transactionCheckInterval" transaction_check_interval: u64 = 30_000, range(10..=86_400_000), reloadable, important;
         /// How often a producer is asked about a half message before it is given up.
         "transactionCheckMax" transaction_check_max: i32 = 15, reloadable, important;
+        /// Whether replies to requests are stored, beside being handed to the client that waits.
+        "storeReplyMessageEnable" store_reply_message_enable: bool = true, reloadable;
+        /// Replies that are handed over at the same time.
+        "processReplyMessageThreadPoolNums" process_reply_message_thread_pool_nums: usize = 20, range(1..=1024);
+        /// Replies that wait for their turn.
+        "replyThreadPoolQueueCapacity" reply_thread_pool_queue_capacity: usize = 10_000, range(1..);
         /// Time without a heartbeat after which a client is forgotten, in milliseconds.
         "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
         /// Whether resetting a group's offsets takes effect here, at its next pull.

@@ -9,7 +9,8 @@ use wire::command::{COMMANDS, CommandInfo, RequestCode};
 const PAGE: &str = "docs/features.md";
 
 /// What the servers here ask clients, and clients alone serve.
-const ASKED_OF_CLIENTS: [RequestCode; 5] = [
+const ASKED_OF_CLIENTS: [RequestCode; 6] = [
+    RequestCode::PushReplyMessageToClient,
     RequestCode::CheckTransactionState,
     RequestCode::NotifyConsumerIdsChanged,
     RequestCode::NotifyUnsubscribeLite,

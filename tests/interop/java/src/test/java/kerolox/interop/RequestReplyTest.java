@@ -1,0 +1,112 @@
+package kerolox.interop;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import kerolox.interop.fixture.Clients;
+import kerolox.interop.fixture.Inbox;
+import kerolox.interop.fixture.SharedServer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.RequestTimeoutException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.RequestCallback;
+import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+/** Requests, and the replies that come back to who asked. */
+@ExtendWith(SharedServer.class)
+class RequestReplyTest {
+    private static final int PATIENCE_MILLIS = 20_000;
+
+    /** A reply comes to the one that asked, with what the replier put into it. */
+    @Test
+    void replyComesToTheRequester(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        replier(clients, topic);
+        DefaultMQProducer other = clients.producer();
+        DefaultMQProducer producer = clients.producer();
+        for (int i = 0; i < 5; i++) {
+            Message reply = producer.request(Clients.message(topic, "question " + i), PATIENCE_MILLIS);
+            assertEquals("reply to question " + i, new String(reply.getBody(), "UTF-8"));
+            assertEquals("42", reply.getUserProperty("größe"));
+        }
+        Message reply = other.request(Clients.message(topic, "another"), PATIENCE_MILLIS);
+        assertEquals("reply to another", new String(reply.getBody(), "UTF-8"));
+    }
+
+    /** Who asks need not wait. */
+    @Test
+    void replyIsCalledBack(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        replier(clients, topic);
+        CompletableFuture<Message> reply = new CompletableFuture<>();
+        clients.producer().request(Clients.message(topic, "question"), new RequestCallback() {
+            @Override
+            public void onSuccess(Message message) {
+                reply.complete(message);
+            }
+
+            @Override
+            public void onException(Throwable e) {
+                reply.completeExceptionally(e);
+            }
+        }, PATIENCE_MILLIS);
+        Message message = reply.get(PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
+        assertEquals("reply to question", new String(message.getBody(), "UTF-8"));
+    }
+
+    /** Who asks and gets no reply is told when the time is over. */
+    @Test
+    void requestWithoutReplyTimesOut(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        DefaultMQProducer producer = clients.producer();
+        assertThrows(RequestTimeoutException.class, () -> producer.request(Clients.message(topic, "anybody?"), 1_000));
+    }
+
+    /** A reply to somebody who is gone is refused. */
+    @Test
+    void replyToNobodyIsRefused(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        Inbox inbox = new Inbox();
+        clients.pushConsumer(clients.newGroup(), topic, inbox);
+        DefaultMQProducer requester = clients.producer();
+        assertThrows(RequestTimeoutException.class, () -> requester.request(Clients.message(topic, "and leave"), 1_000));
+        MessageExt request = inbox.awaitAtLeast(1).get(0);
+        requester.shutdown();
+
+        DefaultMQProducer replier = clients.producer();
+        Message reply = MessageUtil.createReplyMessage(request, "too late".getBytes("UTF-8"));
+        MQBrokerException refused = assertThrows(MQBrokerException.class, () -> replier.send(reply));
+        assertEquals(1, refused.getResponseCode());
+        assertTrue(refused.getErrorMessage().contains("not found"), refused.getErrorMessage());
+    }
+
+    private static void replier(Clients clients, String topic) throws Exception {
+        DefaultMQProducer producer = clients.producer();
+        DefaultMQPushConsumer consumer = clients.newPushConsumer(clients.newGroup());
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (batch, context) -> {
+            for (MessageExt request : batch) {
+                try {
+                    byte[] body = ("reply to " + Clients.body(request)).getBytes("UTF-8");
+                    Message reply = MessageUtil.createReplyMessage(request, body);
+                    reply.putUserProperty("größe", "42");
+                    producer.send(reply);
+                } catch (Exception e) {
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+    }
+}
