@@ -26,7 +26,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /** Transactions: messages that are there for consumers only if their producer says so. */
 @ExtendWith(OwnServer.class)
-@Settings({"transactionTimeOut=1000", "transactionCheckInterval=500", "transactionCheckMax=3"})
+@Settings({"transactionTimeOut=1000", "transactionCheckInterval=500", "transactionCheckMax=3",
+    "transactionOpBatchInterval=10"})
 @Order(1)
 class TransactionTest {
     private static final String GIVEN_UP = "TRANS_CHECK_MAX_TIME_TOPIC";
