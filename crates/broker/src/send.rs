@@ -180,6 +180,9 @@ struct Properties<'a> {
     delay_level: i32,
     wait_store: bool,
     has_time: bool,
+    has_sharding_key: bool,
+    /// Not negative.
+    priority: Option<i32>,
     is_half: bool,
     inner_messages: Option<&'a str>,
     lite_topic: Option<&'a str>,
@@ -195,6 +198,8 @@ impl<'a> Properties<'a> {
             delay_level: 0,
             wait_store: true,
             has_time: false,
+            has_sharding_key: false,
+            priority: None,
             is_half: false,
             inner_messages: None,
             lite_topic: None,
@@ -209,6 +214,10 @@ impl<'a> Properties<'a> {
                 property::LITE_TOPIC => read.lite_topic = Some(value),
                 property::INNER_NUM => read.inner_messages = Some(value),
                 property::TRANSACTION_PREPARED => read.is_half = is_true(value),
+                property::SHARDING_KEY => read.has_sharding_key = true,
+                property::PRIORITY => {
+                    read.priority = value.parse().ok().filter(|&priority: &i32| priority >= 0);
+                }
                 _ => {
                     read.has_time |= TIMES.contains(&name);
                     read.has_forged |= SET_BY_THE_BROKER.contains(&name);
@@ -253,12 +262,13 @@ impl<'a> Sending<'a> {
             find_topic(broker, settings, &header)
         })?;
         let queue_id = choose_queue(broker, topic, &header, connection)?;
+        let write_queues = topic.config.write_queue_nums;
         let is_batch =
             code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
         let accepted = if is_batch {
             Self::accept_batch(broker, places, frame, header, queue_id)?
         } else {
-            Self::accept_single(broker, places, frame, header, queue_id)?
+            Self::accept_single(broker, places, frame, header, queue_id, write_queues)?
         };
         Ok(Self {
             logical,
@@ -347,6 +357,7 @@ impl<'a> Sending<'a> {
         frame: &'a Frame,
         mut header: SendMessageRequest<'a>,
         mut queue_id: i32,
+        write_queues: i32,
     ) -> Result<Self, BrokerError> {
         check_size(&places.settings, frame.body.len())?;
         let sent = header.properties.as_deref().unwrap_or_default();
@@ -373,6 +384,15 @@ impl<'a> Sending<'a> {
         let mut rewritten = read
             .has_forged
             .then(|| properties::without(sent, &SET_BY_THE_BROKER));
+        if let Some(priority) = read.priority {
+            // The queue of the highest number holds all from its own priority up.
+            if is_half || read.delay_level > 0 || read.has_time || read.has_sharding_key {
+                let rest = rewritten.as_deref().unwrap_or(sent);
+                rewritten = Some(properties::without(rest, &[property::PRIORITY]));
+            } else {
+                queue_id = priority.min(write_queues - 1).max(0);
+            }
+        }
         let mut added = String::new();
         let unique_id = match UniqueId::of(sent, read.unique_id) {
             UniqueId::None => {
