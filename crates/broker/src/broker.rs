@@ -36,6 +36,7 @@ use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
 use crate::static_topics::StaticTopics;
 use crate::statistics::Statistics;
+use crate::timer::Timer;
 use crate::topics::TopicTable;
 use crate::traffic::Traffic;
 use crate::transaction::Transactions;
@@ -97,6 +98,7 @@ pub(crate) struct Broker {
     pub(crate) pop: Pop,
     /// Asks name servers; set when the broker runs.
     pub(crate) client: OnceLock<RemotingClient>,
+    pub(crate) timer: Timer,
     pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
@@ -182,6 +184,8 @@ impl Broker {
         let delay_offsets = settings.store.config_dir().join("delayOffset.json");
         let schedule = Schedule::open(levels, ConfigFile::new(Arc::clone(&disk), delay_offsets))?;
 
+        let timer = Timer::open(&store, clock.now_millis())?;
+
         let ip = &*settings.broker.broker_ip;
         let store_host = resolve(ip, port).ok_or_else(|| StartError::Setting {
             key: "brokerIP1",
@@ -217,6 +221,7 @@ impl Broker {
             polling,
             schedule,
             lite: Lite::default(),
+            timer,
             traffic: Traffic::default(),
             rates: Rates::default(),
             statistics: Statistics::default(),
@@ -352,6 +357,8 @@ impl RunningBroker {
         self.tasks
             .push(tokio::spawn(async move { transaction::run(&broker).await }));
         let broker = Arc::clone(&self.broker);
+        self.tasks.push(tokio::spawn(Timer::run(broker)));
+        let broker = Arc::clone(&self.broker);
         self.tasks.push(tokio::spawn(async move {
             let mut interval = tokio::time::interval(SWEEP);
             loop {
@@ -429,6 +436,9 @@ impl RunningBroker {
         self.client.shutdown().await;
         let broker = self.broker;
         let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = broker.timer.stop(&broker) {
+                warn!("how far the timer came can't be written: {error}");
+            }
             broker.persist();
             broker.store.close()
         });

@@ -31,6 +31,10 @@ pub(crate) enum BrokerError {
     InvalidParameter(String),
     #[error("{0}")]
     MessageIllegal(String),
+    #[error("recall failed, the topic[{0}] not exist")]
+    RecallTopicNotExist(String),
+    #[error("{0}")]
+    ServiceNotAvailable(String),
     #[error("{0}")]
     IllegalOperation(String),
     #[error("{0}")]
@@ -77,7 +81,8 @@ impl BrokerError {
             Self::Overload | Self::Store(StoreError::Busy { .. }) => ResponseCode::SystemBusy,
             Self::Store(_) => ResponseCode::SystemError,
             Self::NotLeader(_) => ResponseCode::NotLeaderForQueue,
-            Self::TopicNotExist(_) => ResponseCode::TopicNotExist,
+            Self::ServiceNotAvailable(_) => ResponseCode::ServiceNotAvailable,
+            Self::TopicNotExist(_) | Self::RecallTopicNotExist(_) => ResponseCode::TopicNotExist,
             Self::GroupNotExist(_) => ResponseCode::SubscriptionGroupNotExist,
             Self::NoPermission(_) => ResponseCode::NoPermission,
             Self::IllegalOperation(_) => ResponseCode::IllegalOperation,

@@ -15,6 +15,7 @@ mod attributes;
 mod broker;
 mod clients;
 mod cold_data;
+mod delivery;
 mod error;
 mod filter;
 mod groups;
@@ -37,6 +38,7 @@ mod statistics;
 mod table_file;
 #[cfg(test)]
 mod test_clock;
+mod timer;
 mod topics;
 mod traffic;
 mod transaction;

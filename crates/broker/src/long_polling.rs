@@ -125,5 +125,6 @@ impl ArrivalListener for LongPolling {
         broker.schedule.arrived(arrival);
         broker.lite.arrived(&broker, arrival);
         broker.pop.arrived(&broker, arrival);
+        broker.timer.arrived(arrival);
     }
 }

@@ -15,7 +15,7 @@ use wire::header::HeaderError;
 
 use crate::broker::Broker;
 use crate::settings::BrokerConfig;
-use crate::{admin, cold_data, lite, pop, pull, reply, send, send_back, transaction};
+use crate::{admin, cold_data, lite, pop, pull, reply, send, send_back, timer, transaction};
 
 /// What a handler may want to know besides the header and the body.
 pub(crate) struct Call {
@@ -139,6 +139,7 @@ routes! {
     }
     client {
         ConsumerSendMsgBack => send_back::send_back;
+        RecallMessage => timer::commands::recall;
         Heartbeat => admin::client::heartbeat;
         UnregisterClient => admin::client::unregister;
         CheckClientConfig => admin::client::check_config;
@@ -210,6 +211,9 @@ routes! {
         UpdateColdDataFlowCtrConfig => cold_data::update;
         RemoveColdDataFlowCtrConfig => cold_data::remove;
         GetColdDataFlowCtrInfo => cold_data::info;
+        GetTimerCheckPoint => timer::commands::checkpoint;
+        GetTimerMetrics => timer::commands::metrics;
+        SwitchTimerEngine => timer::commands::switch_engine;
         DeleteExpiredCommitLog => admin::runtime::delete_expired;
         CleanExpiredConsumeQueue => admin::runtime::clean_queues;
     }

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use store::{Append, Arrival, ConfigFile, DelayLevels, Queue, Store, StoreError, TagsCode};
+use store::{Arrival, ConfigFile, DelayLevels, Queue, Store, StoreError, TagsCode};
 use tokio::sync::Notify;
 use tracing::warn;
 use wire::body::json;
 use wire::body::offset::DelayOffsetSerializeWrapper;
 use wire::body::version::DataVersion;
 use wire::message::record::RecordRef;
-use wire::message::{names, properties, property, tags};
+use wire::message::{names, properties, property};
 
 use crate::broker::Broker;
-use crate::statistics::Tally;
+use crate::delivery::{self, Delivery};
 
 /// Due messages that are delivered together.
 const BATCH: usize = 64;
@@ -177,10 +177,15 @@ impl Schedule {
                 break;
             }
             due_next = Some(now);
-            records.extend(store.message(entry.physical_offset)?);
+            if let Some(record) = store.message(entry.physical_offset)? {
+                let properties = RecordRef::parse(&record)
+                    .map(|record| record.properties().into_owned())
+                    .unwrap_or_default();
+                records.extend(Delivery::of(broker, record, properties)?);
+            }
             next += 1;
         }
-        deliver(broker, &records)?;
+        delivery::deliver(broker, &records, |_| {})?;
         if next != start {
             let mut progress = self.progress.lock();
             progress.offsets.insert(level, next);
@@ -208,66 +213,4 @@ impl Schedule {
         self.progress.lock().changed |= saved.is_err();
         saved
     }
-}
-
-/// Stores the messages once more, where they were meant to go.
-fn deliver(broker: &Broker, records: &[bytes::Bytes]) -> Result<(), StoreError> {
-    let mut due = Vec::with_capacity(records.len());
-    for bytes in records {
-        let Ok(record) = RecordRef::parse(bytes) else {
-            continue;
-        };
-        let string = record.properties().into_owned();
-        let [topic, queue_id] =
-            properties::get_each(&string, [property::REAL_TOPIC, property::REAL_QUEUE_ID]);
-        let queue_id = queue_id.and_then(|id| id.parse().ok());
-        let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
-            warn!(
-                "the delayed message at {} does not say where to go, so it is dropped",
-                record.physical_offset()
-            );
-            continue;
-        };
-        due.push((record, broker.queue(topic, queue_id)?, string));
-    }
-    let mut appends: Vec<Append<'_>> = due
-        .iter()
-        .map(|(record, queue, string)| {
-            let (born_host, store_host) = (record.born_host(), record.store_host());
-            let (body, properties) = (record.body(), string.as_bytes());
-            let mut append = Append::new(queue, body, properties, born_host, store_host);
-            let tag = properties::get(string, property::TAGS);
-            append.tags_code = TagsCode::Known(tags::tags_code(tag));
-            append.flag = record.flag();
-            append.sys_flag = record.sys_flag();
-            append.born_timestamp = record.born_timestamp();
-            append.reconsume_times = record.reconsume_times();
-            append
-        })
-        .collect();
-    broker.store.append(&mut appends);
-    for append in appends {
-        let topic = append.queue.topic();
-        match append.outcome {
-            Some(Err(error)) if error.is_illegal_message() => {
-                warn!("a delayed message for {topic} can't be delivered and is dropped: {error}");
-            }
-            Some(Err(error)) => return Err(error),
-            Some(Ok(stored)) => {
-                if let Some(topic) = broker.topics.get(topic) {
-                    let (requests, messages, bytes) = (1, 1, stored.size as u64);
-                    broker.statistics.stored(
-                        &topic,
-                        Tally {
-                            requests,
-                            messages,
-                            bytes,
-                        },
-                    );
-                }
-            }
-            None => {}
-        }
-    }
-    Ok(())
 }

@@ -31,6 +31,7 @@ use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::static_topics::LogicalQueue;
 use crate::statistics::Tally;
+use crate::timer::accept;
 use crate::topics::Topic;
 use crate::transaction;
 
@@ -47,13 +48,6 @@ const SET_BY_THE_BROKER: [&str; 5] = [
     property::MSG_REGION,
     property::TRACE_SWITCH,
     property::CLUSTER,
-];
-
-/// Properties of timed messages, which a delay level overrides.
-const TIMES: [&str; 3] = [
-    property::TIMER_DELIVER_MS,
-    property::TIMER_DELAY_MS,
-    property::TIMER_DELAY_SEC,
 ];
 
 /// Serves the send requests of one read; see the module's page.
@@ -155,6 +149,8 @@ struct Sending<'a> {
     /// What the broker adds, where it is not what it adds to every message.
     added: Option<String>,
     unique_id: UniqueId,
+    /// What a message that waits for its time is taken back with.
+    recall_handle: Option<String>,
     /// Whether the answer waits for the disk when the broker flushes synchronously.
     wait_store: bool,
     /// How many records it makes.
@@ -219,7 +215,7 @@ impl<'a> Properties<'a> {
                     read.priority = value.parse().ok().filter(|&priority: &i32| priority >= 0);
                 }
                 _ => {
-                    read.has_time |= TIMES.contains(&name);
+                    read.has_time |= accept::TIMES.contains(&name);
                     read.has_forged |= SET_BY_THE_BROKER.contains(&name);
                 }
             }
@@ -325,6 +321,7 @@ impl<'a> Sending<'a> {
                 rewritten: forged.then(|| properties::without(sent, &SET_BY_THE_BROKER)),
                 added: None,
                 unique_id,
+                recall_handle: None,
                 wait_store: read.wait_store,
                 header,
                 records: 1,
@@ -343,6 +340,7 @@ impl<'a> Sending<'a> {
             // The messages of a batch are stored with the properties that they came with.
             added: Some(String::new()),
             unique_id,
+            recall_handle: None,
             wait_store: read.wait_store,
             header,
             records: messages,
@@ -377,10 +375,6 @@ impl<'a> Sending<'a> {
                 message_flag::TRANSACTION_NOT_TYPE,
             );
         }
-        if read.has_time && read.delay_level <= 0 {
-            let problem = "accurate timer message is not enabled, timerWheelEnable is false";
-            return Err(BrokerError::System(problem.into()));
-        }
         let mut rewritten = read
             .has_forged
             .then(|| properties::without(sent, &SET_BY_THE_BROKER));
@@ -410,7 +404,8 @@ impl<'a> Sending<'a> {
         }
         let mut delay_level = read.delay_level.min(broker.schedule.max_level());
         if (delay_level != read.delay_level || read.has_time) && read.delay_level > 0 {
-            let mut levelled = properties::without(rewritten.as_deref().unwrap_or(sent), &TIMES);
+            let mut levelled =
+                properties::without(rewritten.as_deref().unwrap_or(sent), &accept::TIMES);
             properties::set(
                 &mut levelled,
                 property::DELAY_TIME_LEVEL,
@@ -426,6 +421,7 @@ impl<'a> Sending<'a> {
             queue_id = broker.random_queue(DEAD_LETTER_QUEUES);
             header.topic = Cow::Owned(dead_letter);
         }
+        let mut recall_handle = None;
         let topic = &header.topic;
         let (place, tags_code) = if is_half {
             let id = unique_id.get(sent);
@@ -442,7 +438,26 @@ impl<'a> Sending<'a> {
             (places.add(queue), tags_code)
         } else {
             let tags_code = TagsCode::Known(tags::tags_code(read.tags));
-            (places.queue(broker, &header.topic, queue_id)?, tags_code)
+            let timed = match read.has_time {
+                true => accept::place(
+                    broker,
+                    sent,
+                    header.sys_flag,
+                    &header.topic,
+                    queue_id,
+                    &mut added,
+                )?,
+                false => None,
+            };
+            let place = match timed {
+                Some(timed) => {
+                    let id = unique_id.get(sent).unwrap_or_default();
+                    recall_handle = timed.recall_handle(broker, &header.topic, id);
+                    places.add(timed.queue)
+                }
+                None => places.queue(broker, &header.topic, queue_id)?,
+            };
+            (place, tags_code)
         };
         let added = (!added.is_empty()).then(|| added + &broker.own_properties);
         let wait_store = read.wait_store;
@@ -459,6 +474,7 @@ impl<'a> Sending<'a> {
             rewritten,
             added,
             unique_id,
+            recall_handle,
             wait_store,
             records: 1,
             is_batch: false,
@@ -534,9 +550,9 @@ impl<'a> Sending<'a> {
             batch_uniq_id: unique_id
                 .filter(|_| self.inner_messages > 0)
                 .map(Cow::Borrowed),
+            recall_handle: self.recall_handle.as_deref().map(Cow::Borrowed),
             region_id: Some(Cow::Borrowed(&broker.region_id)),
             trace_on: Some(broker.trace_on),
-            ..Default::default()
         }
     }
 }

@@ -38,6 +38,10 @@ config::settings! {
         "regionId" region_id: String = "DefaultRegion".into();
         /// Time before which nothing may be sent here, in milliseconds since 1970.
         "startAcceptSendRequestTimeStamp" start_accept_send_request_time_stamp: i64 = 0, reloadable;
+        /// Whether producers may take messages back that wait for their time.
+        "recallMessageEnable" recall_message_enable: bool = false, reloadable;
+        /// Whether they may also where `brokerPermission` does not let them send.
+        "allowRecallWhenBrokerNotWriteable" allow_recall_when_broker_not_writeable: bool = true, reloadable;
         /// Whether a pull that finds nothing waits here for a message.
         "longPollingEnable" long_polling_enable: bool = true, reloadable;
         /// How long a pull waits when long polling is off, in milliseconds.

@@ -175,6 +175,24 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn F
     Ok(file)
 }
 
+/// Makes a file at its full length, so that its name survives a power failure from now on, or opens
+/// the one that is there.
+pub(crate) fn create_named(
+    disk: &dyn Disk,
+    path: &Path,
+    len: u64,
+) -> Result<Arc<dyn File>, StoreError> {
+    let is_there = open(disk, path, OpenMode::Read)?.is_some();
+    let dir = parent(path);
+    create_dir(disk, dir)?;
+    let file = create(disk, path, len)?;
+    if !is_there {
+        disk.sync_dir(dir)
+            .map_err(|error| StoreError::io("flush the directory", dir, error))?;
+    }
+    Ok(file)
+}
+
 /// Opens a file; `None` where it is missing.
 pub(crate) fn open(
     disk: &dyn Disk,

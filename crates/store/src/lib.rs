@@ -18,7 +18,8 @@
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
 //! - `queue_snapshot`: what a clean stop knew of the queues
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
-//! - `timer_wheel`, `timer_log`, `timer_checkpoint`: messages with a time of their own
+//! - `timer_wheel`, `timer_log`, `timer_checkpoint`: messages with a time of their own;
+//!   [`TimerFiles`] keeps them together
 //! - [`ConfigFile`]: the broker's configuration files, replaced as a whole
 //!
 //! Threads: whoever calls does the work. Three threads of the store flush the log (`flush`), which
@@ -56,6 +57,7 @@ mod store;
 mod tail_cache;
 mod time_zone;
 mod timer_checkpoint;
+mod timer_files;
 mod timer_log;
 mod timer_wheel;
 mod write_behind;
@@ -80,5 +82,6 @@ pub use offline::{
 pub use settings::{FlushDiskType, StoreConfig};
 pub use store::{Store, StoreOptions};
 pub use timer_checkpoint::{TIMER_CHECKPOINT_SIZE, TimerCheckpoint};
+pub use timer_files::{DueEntry, TimerFiles, Waiting};
 pub use timer_log::{TIMER_ENTRY_SIZE, TimerEntry};
 pub use timer_wheel::{TIMER_SLOT_SIZE, TimerSlot};

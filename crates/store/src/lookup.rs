@@ -5,6 +5,7 @@ use wire::message::record::{RecordRef, SYS_FLAG_POSITION, store_timestamp_positi
 
 use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit, partition_point};
 use crate::error::StoreError;
+use crate::log_scan::{LogItem, LogScan};
 use crate::store::Store;
 
 /// Which of several messages of one time, or none of that time, is meant (`BoundaryType`).
@@ -57,6 +58,27 @@ impl Store {
             Some(entry) => self.log.read(entry.physical_offset, entry.size as usize),
             None => Ok(None),
         }
+    }
+
+    /// Shows the records from a position on, where one begins, to the end of the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn records_from(
+        &self,
+        physical_offset: i64,
+        mut show: impl FnMut(&RecordRef<'_>),
+    ) -> Result<(), StoreError> {
+        let settings = self.settings();
+        let mut scan = LogScan::new(&self.log, &settings, physical_offset);
+        while scan.end() < self.log.end() {
+            match scan.next()? {
+                Some(LogItem::Record(record, _)) => show(&record),
+                Some(LogItem::Damage { .. }) => {}
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// When a queue's message was stored, in milliseconds since 1970; -1 where there is none.

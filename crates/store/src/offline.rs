@@ -35,7 +35,7 @@ use crate::files::{self, Found, OpenFiles};
 use crate::index;
 use crate::log_scan::LogScan;
 use crate::settings::StoreConfig;
-use crate::timer_checkpoint::{TIMER_CHECKPOINT_SIZE, TimerCheckpoint};
+use crate::timer_checkpoint::{TimerCheckpoint, TimerCheckpointFile};
 use crate::timer_log::{TimerEntry, TimerLog};
 use crate::timer_wheel::{self, TimerSlot};
 
@@ -196,14 +196,8 @@ impl OfflineStore {
     /// [`StoreError::Io`] if it cannot be read.
     pub fn timer_checkpoint(&self) -> Result<Option<TimerCheckpoint>, StoreError> {
         let path = self.settings.config_dir().join("timercheck");
-        let Some(file) = files::open(&*self.disk, &path, OpenMode::Read)? else {
-            return Ok(None);
-        };
-        let mut bytes = [0; TIMER_CHECKPOINT_SIZE];
-        let count = file
-            .read_at(&mut bytes, 0)
-            .map_err(|error| StoreError::io("read", path, error))?;
-        Ok((count == bytes.len()).then(|| TimerCheckpoint::decode(&bytes)))
+        let file = TimerCheckpointFile::new(Arc::clone(&self.disk), path);
+        Ok(file.load()?.map(|(checkpoint, _)| checkpoint))
     }
 
     /// The slots of the timer wheel that were used.

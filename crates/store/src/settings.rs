@@ -108,8 +108,26 @@ config::settings! {
         "deleteFileBatchMax" delete_file_batch_max: usize = 10, range(1..=1_000_000), reloadable;
         /// Delay of each level, the first for level 1: numbers with a unit of `s`, `m`, `h` or `d`.
         "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| check_delays(text));
-        /// Milliseconds of one moment of the timer wheel, as `kerolox store` reads it. Cannot change once there is a wheel.
+        /// Whether messages may have a time of their own. If not, they are refused.
+        "timerWheelEnable" timer_wheel_enable: bool = true, reloadable, important;
+        /// Milliseconds of one moment of the timer wheel: messages are delivered at the first moment that is not before their time. Cannot change once there is a wheel.
         "timerPrecisionMs" timer_precision_ms: u32 = 1000, range(1..=60_000);
+        /// Longest time from now for which messages are taken, in seconds.
+        "timerMaxDelaySec" timer_max_delay_sec: u32 = 3600 * 24 * 3, range(1..=i32::MAX as u32), reloadable, important;
+        /// Moments after which a message that is due later is stored once more, so that it does not leave the commit log; at most 7 days of seconds, less a minute.
+        "timerRollWindowSlot" timer_roll_window_slot: u32 = 3600 * 24 * 2, range(2..=i32::MAX as u32);
+        /// Bytes of one file of the timer log. Cannot change once there are files.
+        "mappedFileSizeTimerLog" mapped_file_size_timer_log: usize = 100 << 20, range(128..=i32::MAX as usize);
+        /// Longest time between two checkpoints of the timer, in milliseconds.
+        "timerFlushIntervalMs" timer_flush_interval_ms: u32 = 1000, range(1..=i32::MAX as u32), reloadable;
+        /// Messages due at one moment from which on more are refused at random, and all from twice as many on.
+        "timerCongestNumEachSlot" timer_congest_num_each_slot: i32 = i32::MAX, range(1..), reloadable;
+        /// Whether messages with a time stay in their queue and do not enter the wheel.
+        "timerStopEnqueue" timer_stop_enqueue: bool = false, reloadable;
+        /// Whether messages stay in the wheel although they are due.
+        "timerStopDequeue" timer_stop_dequeue: bool = false, reloadable;
+        /// Whether a message is taken back by topic and unique id, not by the unique id only. Both brokers of a store have to agree.
+        "appendTopicForTimerDeleteKey" append_topic_for_timer_delete_key: bool = false;
         /// Bytes of the youngest messages kept in memory, so that consumers at the end of the log need no disk.
         "kerolox.tailCacheSize" tail_cache_size: usize = 32 << 20, range(0..=1 << 40), ours;
         /// Bytes of the youngest messages that the system may keep in its page cache; older ones leave it once they are on the disk. 0 leaves all to the system.

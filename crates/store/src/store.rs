@@ -285,6 +285,9 @@ impl Store {
             message_index_enable: current.message_index_enable,
             max_hash_slot_num: current.max_hash_slot_num,
             max_index_num: current.max_index_num,
+            timer_precision_ms: current.timer_precision_ms,
+            timer_roll_window_slot: current.timer_roll_window_slot,
+            mapped_file_size_timer_log: current.mapped_file_size_timer_log,
             ..settings
         });
     }

@@ -20,24 +20,28 @@
 //! Where an entry does not fit with 16 bytes to spare, the rest of the file is a blank: 4 bytes its
 //! size, 8 bytes 0, 4 bytes magic `0xCBD43194`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use wire::message::record::BLANK_MAGIC;
 
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, File, OpenMode};
 use crate::error::StoreError;
 use crate::files::{self, Found};
 
 /// Bytes of an entry.
 pub const TIMER_ENTRY_SIZE: usize = 52;
+/// Bytes of a blank that are written.
+const BLANK_SIZE: usize = 16;
 /// A message with a time of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimerEntry {
     /// Position in the timer log of the moment's entry before; -1 for its first.
     pub previous: i64,
-    /// Bits 1 message, 2 due later than the wheel reaches, [`TAKES_BACK`](TimerEntry::TAKES_BACK).
+    /// Bits [`MESSAGE`](TimerEntry::MESSAGE), [`ROLLS`](TimerEntry::ROLLS),
+    /// [`TAKES_BACK`](TimerEntry::TAKES_BACK).
     pub magic: i32,
     /// When the message was taken over, milliseconds since 1970.
     pub written: i64,
@@ -52,6 +56,10 @@ pub struct TimerEntry {
 }
 
 impl TimerEntry {
+    /// Bit of the magic: a message; all entries have it.
+    pub const MESSAGE: i32 = 1;
+    /// Bit of the magic: due later than the wheel reaches, so that it is stored and entered anew.
+    pub const ROLLS: i32 = 2;
     /// Bit of the magic: takes another message back.
     pub const TAKES_BACK: i32 = 4;
 
@@ -106,7 +114,7 @@ pub(crate) enum TimerItem {
     Damaged,
 }
 
-/// The timer log of a directory, for reading.
+/// The timer log of a directory.
 pub(crate) struct TimerLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -114,6 +122,12 @@ pub(crate) struct TimerLog {
     /// Bytes of a file.
     file_size: i64,
     window: Window,
+    /// Position behind the last entry; only for writing.
+    end: i64,
+    /// Bytes in front of the end that are not written yet, all of one file.
+    pending: Vec<u8>,
+    /// Files written to since the last flush, by their first positions.
+    unflushed: BTreeMap<i64, Arc<dyn File>>,
 }
 
 /// A stretch of one file.
@@ -136,7 +150,124 @@ impl TimerLog {
             dir,
             files,
             window: Window::default(),
+            end: 0,
+            pending: Vec::new(),
+            unflushed: BTreeMap::new(),
         })
+    }
+
+    /// Finds the files, to write behind the last entry once [`TimerLog::truncate`] has told where
+    /// that is.
+    pub(crate) fn open_to_write(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        file_size: i64,
+    ) -> Result<TimerLog, StoreError> {
+        // A broker of the reference that is killed leaves files at their full length, too.
+        files::load(&*disk, &dir, file_size, true, "mappedFileSizeTimerLog")?;
+        let log = TimerLog::open(disk, dir)?;
+        Ok(TimerLog { file_size, ..log })
+    }
+
+    /// Adds an entry and returns its position. It can be read once [`TimerLog::write`] was called.
+    pub(crate) fn append(&mut self, entry: &TimerEntry) -> Result<i64, StoreError> {
+        let room = self.next_file(self.end) - self.end;
+        if room < (TIMER_ENTRY_SIZE + BLANK_SIZE) as i64 {
+            self.pending.put_i32(room as i32);
+            self.pending.put_i64(0);
+            self.pending.put_i32(BLANK_MAGIC);
+            self.end += BLANK_SIZE as i64;
+            if let Err(error) = self.write() {
+                self.end -= BLANK_SIZE as i64;
+                self.pending.truncate(self.pending.len() - BLANK_SIZE);
+                return Err(error);
+            }
+            self.end = self.next_file(self.end - 1);
+        }
+        let position = self.end;
+        self.pending.extend_from_slice(&entry.encode());
+        self.end += TIMER_ENTRY_SIZE as i64;
+        Ok(position)
+    }
+
+    /// Writes the entries that were added.
+    pub(crate) fn write(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let (path, at) = self.place(self.end - self.pending.len() as i64);
+        let start = self.end - self.pending.len() as i64 - at as i64;
+        if self.files.last().is_none_or(|last| last.start < start) {
+            files::create_dir(&*self.disk, &self.dir)?;
+            self.files.push(Found {
+                start,
+                len: self.file_size as u64,
+            });
+        }
+        let file = match self.unflushed.get(&start) {
+            Some(file) => Arc::clone(file),
+            None => files::create(&*self.disk, &path, self.file_size as u64)?,
+        };
+        file.write_at(&self.pending, at)
+            .map_err(|error| StoreError::io("write", &path, error))?;
+        self.unflushed.insert(start, file);
+        self.pending.clear();
+        self.window = Window::default();
+        Ok(())
+    }
+
+    /// Writes and flushes the entries that were added, and returns the end.
+    pub(crate) fn flush(&mut self) -> Result<i64, StoreError> {
+        self.write()?;
+        if self.unflushed.is_empty() {
+            return Ok(self.end);
+        }
+        for (start, file) in &self.unflushed {
+            let path = self.dir.join(files::file_name(*start));
+            file.sync_data()
+                .map_err(|error| StoreError::io("flush", path, error))?;
+        }
+        self.unflushed.clear();
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|error| StoreError::io("flush the directory", &self.dir, error))?;
+        Ok(self.end)
+    }
+
+    /// Forgets all from a position on, which becomes the end.
+    pub(crate) fn truncate(&mut self, position: i64) -> Result<(), StoreError> {
+        while let Some(last) = self.files.last().filter(|last| last.start >= position) {
+            files::remove(&*self.disk, &self.dir.join(files::file_name(last.start)))?;
+            self.files.pop();
+        }
+        self.window = Window::default();
+        self.end = position;
+        let (path, at) = self.place(position);
+        if let Some(file) = files::open(&*self.disk, &path, OpenMode::Write)?
+            && files::has_data(&*file, at).map_err(|error| StoreError::io("read", &path, error))?
+        {
+            file.set_len(at)
+                .and_then(|()| file.set_len(self.file_size as u64))
+                .and_then(|()| file.sync_data())
+                .map_err(|error| StoreError::io("cut", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files in front whose last entries are of records in front of a position of the
+    /// commit log (`MappedFileQueue.deleteExpiredFileByOffsetForTimerLog`).
+    pub(crate) fn remove_front(&mut self, min_physical: i64) -> Result<(), StoreError> {
+        while let [first, _, ..] = *self.files {
+            let entries = (self.file_size - BLANK_SIZE as i64) / TIMER_ENTRY_SIZE as i64;
+            let last = first.start + (entries - 1) * TIMER_ENTRY_SIZE as i64;
+            match self.look(last)? {
+                TimerItem::Entry(entry) if entry.physical_offset < min_physical => {}
+                _ => break,
+            }
+            files::remove(&*self.disk, &self.dir.join(files::file_name(first.start)))?;
+            self.files.remove(0);
+        }
+        Ok(())
     }
 
     /// The files.

@@ -16,11 +16,15 @@
 //! A slot of zeros was never used. One whose time is past stays as it is until its place is needed
 //! for another moment.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 
-use crate::disk::File;
+use crate::disk::{Disk, File, OpenMode};
+use crate::error::StoreError;
+use crate::files;
 
 /// Slots of a wheel.
 pub(crate) const WHEEL_SLOTS: u64 = 2 * 7 * 24 * 60 * 60;
@@ -106,4 +110,134 @@ pub(crate) fn used_slots(
         }
     })
     .flatten()
+}
+
+/// The wheel of a running broker. What is changed is kept in memory until it is flushed.
+pub(crate) struct Wheel {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    /// The bytes of the slots changed since the last flush, by place.
+    changed: BTreeMap<u64, [u8; TIMER_SLOT_SIZE]>,
+}
+
+impl Wheel {
+    /// Slots read at a time when one in use is looked for.
+    const STRETCH: i64 = 2048;
+
+    /// Opens the file, made where it is missing, and tells whether it was there.
+    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<(Wheel, bool), StoreError> {
+        let expected = WHEEL_SLOTS * TIMER_SLOT_SIZE as u64;
+        let found = files::open(disk, &path, OpenMode::Write)?;
+        let len = match &found {
+            Some(file) => file
+                .len()
+                .map_err(|error| StoreError::io("look at", &path, error))?,
+            None => 0,
+        };
+        if len != 0 && len != expected {
+            let key = "the length of a timer wheel";
+            return Err(StoreError::FileSize {
+                path,
+                len,
+                expected,
+                key,
+            });
+        }
+        let file = files::create_named(disk, &path, expected)?;
+        let changed = BTreeMap::new();
+        let wheel = Wheel {
+            file,
+            path,
+            changed,
+        };
+        Ok((wheel, len != 0))
+    }
+
+    fn index(time: i64) -> u64 {
+        time.rem_euclid(WHEEL_SLOTS as i64) as u64
+    }
+
+    /// The slot of a moment, if it is in use for that one.
+    pub(crate) fn get(&self, time: i64) -> Result<Option<TimerSlot>, StoreError> {
+        self.first_used(time, time + 1)
+    }
+
+    /// Changes the slot of its moment.
+    pub(crate) fn put(&mut self, slot: &TimerSlot) {
+        self.changed.insert(Self::index(slot.time), slot.encode());
+    }
+
+    /// Makes the slot of a moment one that was never used.
+    pub(crate) fn clear(&mut self, time: i64) {
+        self.changed.insert(Self::index(time), [0; TIMER_SLOT_SIZE]);
+    }
+
+    /// The first slot in use for a moment from one to another, which is not included.
+    pub(crate) fn first_used(
+        &self,
+        from: i64,
+        until: i64,
+    ) -> Result<Option<TimerSlot>, StoreError> {
+        let mut bytes = Vec::new();
+        let mut from = from;
+        while from < until {
+            let index = Self::index(from);
+            let in_file = WHEEL_SLOTS as i64 - index as i64;
+            let count = (until - from).min(in_file).min(Self::STRETCH);
+            bytes.resize(count as usize * TIMER_SLOT_SIZE, 0);
+            self.file
+                .read_at(&mut bytes, index * TIMER_SLOT_SIZE as u64)
+                .map_err(|error| StoreError::io("read", &self.path, error))?;
+            let (slots, _) = bytes.as_chunks();
+            for (slot, (index, time)) in slots.iter().zip((index..).zip(from..)) {
+                let slot = self.changed.get(&index).unwrap_or(slot);
+                let slot = TimerSlot::decode(slot).filter(|slot| slot.time == time);
+                if slot.is_some() {
+                    return Ok(slot);
+                }
+            }
+            from += count;
+        }
+        Ok(None)
+    }
+
+    /// The slots in use in the file, in no order of time; see [`used_slots`].
+    pub(crate) fn used(&self) -> impl Iterator<Item = Result<TimerSlot, StoreError>> + use<> {
+        let path = self.path.clone();
+        used_slots(Arc::clone(&self.file)).map(move |slot| {
+            slot.map(|(_, slot)| slot)
+                .map_err(|error| StoreError::io("read", &path, error))
+        })
+    }
+
+    /// Slots changed since the last flush.
+    pub(crate) fn changes(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Makes all slots such that were never used.
+    pub(crate) fn reset(&mut self) -> Result<(), StoreError> {
+        self.changed.clear();
+        let len = WHEEL_SLOTS * TIMER_SLOT_SIZE as u64;
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.set_len(len))
+            .map_err(|error| StoreError::io("clear", &self.path, error))
+    }
+
+    /// Writes and flushes what was changed.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let written = self
+            .changed
+            .iter()
+            .try_for_each(|(index, slot)| self.file.write_at(slot, index * TIMER_SLOT_SIZE as u64));
+        written
+            .and_then(|()| self.file.sync_data())
+            .map_err(|error| StoreError::io("write", &self.path, error))?;
+        self.changed.clear();
+        Ok(())
+    }
 }

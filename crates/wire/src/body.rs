@@ -33,6 +33,7 @@ pub mod route;
 pub mod running;
 pub mod static_topic;
 pub mod stats;
+pub mod timer;
 pub mod topic;
 pub mod version;
 

@@ -154,6 +154,7 @@ pub(crate) async fn delete(
         broker.static_topics.remove(&topic)?;
         broker.pop.forget_topic(broker, &topic)?;
         broker.offsets.remove_topic(&topic);
+        broker.timer.topic_deleted(&topic);
         broker.store.delete_topic(&topic)?;
     }
     Ok(Reply::empty())

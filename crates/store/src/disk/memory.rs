@@ -236,6 +236,10 @@ impl MemoryDisk {
         if let Some(Node::File(content)) = state.names.get(path) {
             let mut content = content.lock();
             content.write(at as usize, bytes);
+            content.unflushed.push(Change::Write {
+                at: at as usize,
+                bytes: bytes.to_vec(),
+            });
             content.flush();
         }
     }
@@ -337,9 +341,22 @@ impl Content {
         drop(self.used.split_off(&len.div_ceil(SECTOR)));
     }
 
+    /// Copies what was changed only: some files are large and hold little.
     fn flush(&mut self) {
-        self.flushed.clone_from(&self.bytes);
-        self.unflushed.clear();
+        for change in std::mem::take(&mut self.unflushed) {
+            match change {
+                Change::SetLen(len) => self.flushed.resize(len, 0),
+                Change::Write { at, bytes } => {
+                    let end = at + bytes.len();
+                    if self.flushed.len() < end {
+                        self.flushed.resize(end, 0);
+                    }
+                    if let Some(target) = self.flushed.get_mut(at..end) {
+                        target.copy_from_slice(&bytes);
+                    }
+                }
+            }
+        }
     }
 
     fn lose_power(&mut self, piece: usize, keep: &mut impl FnMut() -> bool) {
@@ -366,16 +383,10 @@ impl Content {
                 }
             }
         }
-        self.used = (0..self.bytes.len().div_ceil(SECTOR)).collect();
-        let bytes = &self.bytes;
-        self.used.retain(|sector| {
-            bytes
-                .iter()
-                .skip(sector * SECTOR)
-                .take(SECTOR)
-                .any(|byte| *byte != 0)
-        });
-        self.flush();
+        let sectors = (0..).zip(self.bytes.chunks(SECTOR));
+        let used = sectors.filter(|(_, bytes)| ![0; SECTOR].starts_with(bytes));
+        self.used = used.map(|(sector, _)| sector).collect();
+        self.flushed.clone_from(&self.bytes);
     }
 }
 

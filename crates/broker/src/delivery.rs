@@ -1,0 +1,107 @@
+//! Messages that waited under another topic are stored once more, where they were meant to go.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::{Append, Queue, StoreError, TagsCode};
+use tracing::warn;
+use wire::message::record::RecordRef;
+use wire::message::{properties, property, tags};
+
+use crate::broker::Broker;
+use crate::statistics::Tally;
+
+/// A message to store once more.
+pub(crate) struct Delivery {
+    /// Its record as it was stored first.
+    pub(crate) record: Bytes,
+    /// Its properties from now on.
+    pub(crate) properties: String,
+    /// Where it goes.
+    pub(crate) queue: Arc<Queue>,
+}
+
+impl Delivery {
+    /// The delivery of a record to where its properties say that it was meant to go; `None` if
+    /// they do not.
+    pub(crate) fn of(
+        broker: &Broker,
+        record: Bytes,
+        properties: String,
+    ) -> Result<Option<Self>, StoreError> {
+        let [topic, queue_id] =
+            properties::get_each(&properties, [property::REAL_TOPIC, property::REAL_QUEUE_ID]);
+        let queue_id = queue_id.and_then(|id| id.parse().ok());
+        let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
+            warn!("a delayed message does not say where to go, so it is dropped");
+            return Ok(None);
+        };
+        let queue = broker.queue(topic, queue_id)?;
+        Ok(Some(Self {
+            record,
+            properties,
+            queue,
+        }))
+    }
+}
+
+/// Stores messages together. `done` is called, in order, for each one that is done with: it is
+/// stored, or never can be.
+///
+/// # Errors
+/// Why the others are not stored; they can be tried again.
+pub(crate) fn deliver(
+    broker: &Broker,
+    due: &[Delivery],
+    mut done: impl FnMut(&Delivery),
+) -> Result<(), StoreError> {
+    let mut appends = Vec::with_capacity(due.len());
+    let mut appended = Vec::with_capacity(due.len());
+    for delivery in due {
+        let Ok(record) = RecordRef::parse(&delivery.record) else {
+            continue;
+        };
+        let (born_host, store_host) = (record.born_host(), record.store_host());
+        let (body, text) = (record.body(), &delivery.properties);
+        let mut append = Append::new(
+            &delivery.queue,
+            body,
+            text.as_bytes(),
+            born_host,
+            store_host,
+        );
+        let tag = properties::get(text, property::TAGS);
+        append.tags_code = TagsCode::Known(tags::tags_code(tag));
+        append.flag = record.flag();
+        append.sys_flag = record.sys_flag();
+        append.born_timestamp = record.born_timestamp();
+        append.reconsume_times = record.reconsume_times();
+        appends.push(append);
+        appended.push(delivery);
+    }
+    broker.store.append(&mut appends);
+    let mut failed = Ok(());
+    for (append, delivery) in appends.into_iter().zip(appended) {
+        match append.outcome {
+            Some(Err(error)) if error.is_illegal_message() => {
+                let topic = append.queue.topic();
+                warn!("a delayed message for {topic} can't be delivered and is dropped: {error}");
+                done(delivery);
+            }
+            Some(Err(error)) => failed = Err(error),
+            Some(Ok(stored)) => {
+                if let Some(topic) = broker.topics.get(append.queue.topic()) {
+                    let tally = Tally {
+                        requests: 1,
+                        messages: 1,
+                        bytes: stored.size as u64,
+                    };
+                    broker.statistics.stored(&topic, tally);
+                }
+                done(delivery);
+            }
+            None => {}
+        }
+    }
+    failed
+}
