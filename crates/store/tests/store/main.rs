@@ -12,3 +12,4 @@ mod index;
 mod model;
 mod offline;
 mod retention;
+mod timer;
