@@ -202,8 +202,9 @@ impl World {
             return Vec::new();
         };
         let records = queue.min_offset()..queue.max_offset();
-        let records = records.map(|offset| {
-            let message = store.message_at(&queue, offset).unwrap().unwrap();
+        // A power failure leaves numbers without a message.
+        let records = records.filter_map(|offset| {
+            let message = store.message_at(&queue, offset).unwrap()?;
             let record = RecordRef::parse(&message).unwrap();
             let text = record.properties();
             let [id, due] = properties::get_each(
@@ -214,7 +215,7 @@ impl World {
                 ],
             );
             let number = |text: Option<&str>| text.unwrap().parse::<i64>().unwrap();
-            (number(id) as usize, number(due), record.store_timestamp())
+            Some((number(id) as usize, number(due), record.store_timestamp()))
         });
         records.collect()
     }
