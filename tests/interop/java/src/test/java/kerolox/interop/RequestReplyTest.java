@@ -12,7 +12,7 @@ import kerolox.interop.fixture.SharedServer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
-import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.RequestCallback;
@@ -52,7 +52,10 @@ class RequestReplyTest {
         clients.producer().request(Clients.message(topic, "question"), new RequestCallback() {
             @Override
             public void onSuccess(Message message) {
-                reply.complete(message);
+                // The client also calls when the request is sent, without a message.
+                if (message != null) {
+                    reply.complete(message);
+                }
             }
 
             @Override
@@ -85,7 +88,7 @@ class RequestReplyTest {
 
         DefaultMQProducer replier = clients.producer();
         Message reply = MessageUtil.createReplyMessage(request, "too late".getBytes("UTF-8"));
-        MQBrokerException refused = assertThrows(MQBrokerException.class, () -> replier.send(reply));
+        MQClientException refused = assertThrows(MQClientException.class, () -> replier.send(reply));
         assertEquals(1, refused.getResponseCode());
         assertTrue(refused.getErrorMessage().contains("not found"), refused.getErrorMessage());
     }
