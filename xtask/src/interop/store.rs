@@ -17,6 +17,7 @@ use clap::Args;
 
 use self::broker::{Broker, End, Kind, Programs, told, until};
 use self::dump::{Dump, Line};
+use self::files::Harm;
 use self::ledger::Ledger;
 use crate::process::Result;
 
@@ -55,6 +56,8 @@ struct Plan {
     settings: Vec<&'static str>,
     /// What the traffic under the reference has besides, since Kerolox does not serve it.
     extras: Vec<&'static str>,
+    /// Whether the queues and the index are damaged after each leg of Kerolox, and repaired.
+    damaged: bool,
     legs: Vec<(Kind, End)>,
 }
 
@@ -107,25 +110,36 @@ fn plans(rounds: u32, random: &mut Random) -> Vec<Plan> {
             name: "kerolox-stopped",
             settings: vec![],
             extras: vec![],
+            damaged: false,
             legs: vec![(Kerolox, Stop)],
         },
         Plan {
             name: "kerolox-killed-with-record-crc",
             settings: vec!["enabledAppendPropCRC=true"],
             extras: vec![],
+            damaged: false,
             legs: vec![(Kerolox, Kill)],
         },
         Plan {
             name: "back-and-forth",
             settings: vec![],
             extras: vec!["filters"],
+            damaged: false,
             legs: back_and_forth,
         },
         Plan {
             name: "light-queues",
             settings: vec!["enableLmq=true", "enableMultiDispatch=true"],
             extras: vec!["light-queues"],
+            damaged: false,
             legs: vec![(Reference, Stop), (Kerolox, Kill), (Reference, Stop)],
+        },
+        Plan {
+            name: "repaired",
+            settings: vec![],
+            extras: vec![],
+            damaged: true,
+            legs: vec![(Kerolox, Stop), (Reference, Stop), (Kerolox, Kill)],
         },
     ]
 }
@@ -205,6 +219,11 @@ impl Run<'_> {
                 ));
             }
         }
+        if self.plan.damaged && kind == Kind::Kerolox {
+            let harm = if leg == 1 { Harm::Changed } else { Harm::Gone };
+            files::damage(&store, harm, |below| self.random.below(below))?;
+            self.programs.repair(&self.home, &store)?;
+        }
         self.read_files(kind, end)
     }
 
@@ -257,6 +276,10 @@ impl Run<'_> {
             // The reference drops the index that it has not flushed, and fills it again only
             // from where it recovers the log. Kerolox writes no index yet.
             self.keys_from = dump.end;
+        }
+        if self.plan.damaged && kind == Kind::Kerolox {
+            // The index was made anew from the whole log.
+            self.keys_from = 0;
         }
         ledger::check_keys(&dump, self.keys_from)?;
         for (key, offset) in &self.ledger.offsets {

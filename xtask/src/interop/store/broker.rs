@@ -92,6 +92,30 @@ impl Programs {
         )?)
     }
 
+    /// Has a store repaired, as it must need, and verified. Only where there is no index any more
+    /// the sizes of its files have to be told.
+    pub(super) fn repair(&self, home: &Path, store: &Path) -> Result<()> {
+        let conf = home.join("broker.conf");
+        let has_index = store.join("index").exists();
+        let log = home.join("store.log");
+        let run = |command: &str, more: &[&str]| {
+            let mut program = Command::new(&self.kerolox);
+            program.args(["store", command]).arg(store).args(more);
+            if !has_index {
+                program.arg("-c").arg(&conf);
+            }
+            let ended = Process::spawn_logged(&mut program, &log)?.0.wait();
+            let well = ended.is_ok_and(|status| status.success());
+            Ok::<_, String>(well)
+        };
+        if run("verify", &[])? {
+            return Err("verifying finds no damage".to_owned());
+        }
+        let mended = run("repair", &["--yes"])? && run("verify", &[])?;
+        let failed = || format!("the store is not mended, see {}", log.display());
+        mended.then_some(()).ok_or_else(failed)
+    }
+
     /// What a broker answers.
     pub(super) fn read_broker(&self, home: &Path, broker: &Broker) -> Result<Dump> {
         let mut java = self.java(home, "-Xmx512m", "kerolox.store.ReadBroker");

@@ -52,6 +52,46 @@ pub(super) fn foreign(store: &Path, offsets: &str) -> Result<Files> {
     Ok(files)
 }
 
+/// What happens to queues and index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// Each file has a wrong byte among those that are written.
+    Changed,
+    /// All files are gone.
+    Gone,
+}
+
+/// What can be made anew from the log.
+const FROM_THE_LOG: [&str; 3] = ["batchconsumequeue", "consumequeue", "index"];
+
+/// Damages the queues and the index of a store; `below` chooses a number.
+pub(super) fn damage(
+    store: &Path,
+    harm: Harm,
+    mut below: impl FnMut(usize) -> usize,
+) -> Result<()> {
+    let parts = FROM_THE_LOG.map(|part| store.join(part));
+    for part in parts.into_iter().filter(|part| part.exists()) {
+        if harm == Harm::Gone {
+            fs::remove_dir_all(&part).map_err(|error| told(&part, &error))?;
+            continue;
+        }
+        let mut files = Files::new();
+        collect(&part, &mut files)?;
+        for path in files.keys() {
+            let failed = |error| told(path, &error);
+            let mut bytes = fs::read(path).map_err(failed)?;
+            // The header of an index file stays, by which its sizes are found.
+            let written: Vec<usize> = (40..bytes.len()).filter(|&at| bytes[at] != 0).collect();
+            if !written.is_empty() {
+                bytes[written[below(written.len())]] ^= 0x40;
+                fs::write(path, bytes).map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Copies what the messages and tables of a store are in.
 pub(super) fn copy(store: &Path, to: &Path) -> Result<()> {
     let mut files = Files::new();
