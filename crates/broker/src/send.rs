@@ -4,35 +4,36 @@
 //! is answered when what its properties and the broker's settings promise is true: at once, or
 //! when it is on disk.
 
+mod answer;
+mod message;
 mod places;
+mod request;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use store::{Append, Appended, FlushDiskType, Queue, QueueKind, StoreError, TagsCode};
-use transport::{Connection, Outbox, Refusal, Reply, Responder};
-use wire::code::ResponseCode;
+use store::{Append, FlushDiskType, Queue, QueueKind, StoreError, TagsCode};
+use transport::{Connection, Outbox, Reply};
 use wire::command::RequestCode;
 use wire::frame::Frame;
-use wire::header::send::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse};
+use wire::header::send::{SendMessageRequest, SendMessageResponse};
 use wire::message::body::{Batch, BatchMessage};
-use wire::message::id::OffsetMessageId;
-use wire::message::sys_flag::{message as message_flag, topic as topic_flag};
+use wire::message::sys_flag::message as message_flag;
 use wire::message::{names, perm, properties, property, tags};
 
+use self::answer::{Stored, answer_when_flushed, into_owned};
+use self::message::{Properties, UniqueId};
 use self::places::{Place, Places};
+pub(crate) use self::request::{check_started, choose_queue, find_topic, with_full_names};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::static_topics::LogicalQueue;
 use crate::statistics::Tally;
 use crate::timer::accept;
-use crate::topics::Topic;
 use crate::transaction;
 
 /// Queues of a group's dead letter topic (`DLQ_NUMS_PER_GROUP`).
@@ -159,73 +160,6 @@ struct Sending<'a> {
     is_batch: bool,
     /// How many messages its one record holds, if that is an inner batch; else 0.
     inner_messages: i16,
-}
-
-/// The message's unique id.
-enum UniqueId {
-    /// It stands there in the properties that were sent.
-    Sent(Range<usize>),
-    Made(String),
-    None,
-}
-
-/// What the broker must know of a message's properties.
-struct Properties<'a> {
-    tags: Option<&'a str>,
-    unique_id: Option<&'a str>,
-    delay_level: i32,
-    wait_store: bool,
-    has_time: bool,
-    has_sharding_key: bool,
-    /// Not negative.
-    priority: Option<i32>,
-    is_half: bool,
-    inner_messages: Option<&'a str>,
-    lite_topic: Option<&'a str>,
-    /// There are some that only the broker sets.
-    has_forged: bool,
-}
-
-impl<'a> Properties<'a> {
-    fn read(string: &'a str) -> Self {
-        let mut read = Self {
-            tags: None,
-            unique_id: None,
-            delay_level: 0,
-            wait_store: true,
-            has_time: false,
-            has_sharding_key: false,
-            priority: None,
-            is_half: false,
-            inner_messages: None,
-            lite_topic: None,
-            has_forged: false,
-        };
-        for (name, value) in properties::iter(string) {
-            match name {
-                property::TAGS => read.tags = Some(value),
-                property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => read.unique_id = Some(value),
-                property::DELAY_TIME_LEVEL => read.delay_level = value.parse().unwrap_or(0),
-                property::WAIT_STORE_MSG_OK => read.wait_store = is_true(value),
-                property::LITE_TOPIC => read.lite_topic = Some(value),
-                property::INNER_NUM => read.inner_messages = Some(value),
-                property::TRANSACTION_PREPARED => read.is_half = is_true(value),
-                property::SHARDING_KEY => read.has_sharding_key = true,
-                property::PRIORITY => {
-                    read.priority = value.parse().ok().filter(|&priority: &i32| priority >= 0);
-                }
-                _ => {
-                    read.has_time |= accept::TIMES.contains(&name);
-                    read.has_forged |= SET_BY_THE_BROKER.contains(&name);
-                }
-            }
-        }
-        read
-    }
-}
-
-fn is_true(value: &str) -> bool {
-    value.eq_ignore_ascii_case("true")
 }
 
 impl<'a> Sending<'a> {
@@ -557,139 +491,6 @@ impl<'a> Sending<'a> {
     }
 }
 
-impl UniqueId {
-    fn of(sent: &str, id: Option<&str>) -> Self {
-        id.map_or(Self::None, |id| {
-            let start = id.as_ptr() as usize - sent.as_ptr() as usize;
-            Self::Sent(start..start + id.len())
-        })
-    }
-
-    /// The id, by the properties that were sent.
-    fn get<'s>(&'s self, sent: &'s str) -> Option<&'s str> {
-        match self {
-            Self::Sent(range) => sent.get(range.clone()),
-            Self::Made(id) => Some(id),
-            Self::None => None,
-        }
-    }
-}
-
-pub(crate) fn with_full_names(header: SendMessageRequestV2<'_>) -> SendMessageRequest<'_> {
-    let SendMessageRequestV2 {
-        producer_group,
-        topic,
-        default_topic,
-        default_topic_queue_nums,
-        queue_id,
-        sys_flag,
-        born_timestamp,
-        flag,
-        properties,
-        reconsume_times,
-        unit_mode,
-        max_reconsume_times,
-        batch,
-        broker_name: _,
-        rpc,
-    } = header;
-    SendMessageRequest {
-        producer_group,
-        topic,
-        default_topic,
-        default_topic_queue_nums,
-        queue_id,
-        sys_flag,
-        born_timestamp,
-        flag,
-        properties,
-        reconsume_times,
-        unit_mode,
-        batch,
-        max_reconsume_times,
-        rpc,
-    }
-}
-
-/// Refuses to take messages before the time that is set for it.
-pub(crate) fn check_started(broker: &Broker, settings: &BrokerSettings) -> Result<(), BrokerError> {
-    let start = settings.broker.start_accept_send_request_time_stamp;
-    if start > 0 && broker.now_millis() < start {
-        let problem = format!("broker unable to service, until {start} ms since 1970");
-        return Err(BrokerError::System(problem));
-    }
-    Ok(())
-}
-
-/// The queue that is asked for, or any one of the topic's.
-pub(crate) fn choose_queue(
-    broker: &Broker,
-    topic: &Topic,
-    header: &SendMessageRequest<'_>,
-    connection: &Connection,
-) -> Result<i32, BrokerError> {
-    let config = &topic.config;
-    let queues = config.write_queue_nums.max(config.read_queue_nums);
-    if header.queue_id >= queues {
-        return Err(BrokerError::InvalidParameter(format!(
-            "request queueId[{}] is illegal, topic[{}] has {queues} queues, Producer: {}",
-            header.queue_id,
-            header.topic,
-            connection.peer()
-        )));
-    }
-    Ok(match header.queue_id {
-        ..0 => broker.random_queue(config.write_queue_nums),
-        queue_id => queue_id,
-    })
-}
-
-/// The topic to send to, made now if it may be.
-pub(crate) fn find_topic(
-    broker: &Broker,
-    settings: &BrokerSettings,
-    header: &SendMessageRequest<'_>,
-) -> Result<Arc<Topic>, BrokerError> {
-    let name = &*header.topic;
-    let found = broker.topics.get_for_message(name);
-    let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
-    if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{}] sending message is forbidden",
-            settings.broker.broker_ip
-        )));
-    }
-    if names::is_not_allowed_send_topic(name) {
-        return Err(BrokerError::NoPermission(format!(
-            "Sending message to topic[{name}] is forbidden."
-        )));
-    }
-    if let Some(topic) = found {
-        return Ok(topic);
-    }
-    names::validate_topic(name)?;
-    let is_retry = names::is_retry_topic(name);
-    let is_unit = header.unit_mode.unwrap_or_default();
-    let sys_flag = topic_flag::build(is_unit && !is_retry, is_unit && is_retry);
-    let queues = header.default_topic_queue_nums;
-    if let Some(topic) = broker
-        .topics
-        .create_on_send(name, &header.default_topic, queues, sys_flag)
-    {
-        return Ok(topic);
-    }
-    if is_retry {
-        return Ok(broker.topics.create_on_send_back(
-            name,
-            1,
-            perm::READ | perm::WRITE,
-            None,
-            sys_flag,
-        ));
-    }
-    Err(BrokerError::TopicNotExist(name.to_owned()))
-}
-
 /// The dead letter topic, for a retry that was tried often enough or comes from an orderly
 /// consumer, which has tried in place (`SendMessageProcessor.handleRetryAndDLQ`).
 fn dead_letter_topic(
@@ -766,82 +567,5 @@ fn not_stored(broker: &Broker, error: StoreError) -> BrokerError {
             illegal_size(broker.settings().store.max_message_size)
         }
         error => error.into(),
-    }
-}
-
-/// Where the messages of one request were stored.
-struct Stored {
-    /// The first message's number in the queue.
-    queue_offset: i64,
-    bytes: u64,
-}
-
-impl Stored {
-    /// Gathers the outcomes of one request; `message_ids` gets the ids, joined by commas.
-    fn collect(
-        outcomes: impl Iterator<Item = Result<Appended, StoreError>>,
-        broker: &Broker,
-        message_ids: &mut String,
-    ) -> Result<Self, StoreError> {
-        message_ids.clear();
-        let mut all = Self {
-            queue_offset: 0,
-            bytes: 0,
-        };
-        for (index, outcome) in outcomes.enumerate() {
-            let stored = outcome?;
-            if index == 0 {
-                all.queue_offset = stored.queue_offset;
-            } else {
-                message_ids.push(',');
-            }
-            all.bytes += stored.size as u64;
-            let host = broker.store_host;
-            OffsetMessageId {
-                host,
-                offset: stored.physical_offset,
-            }
-            .append_to(message_ids);
-        }
-        Ok(all)
-    }
-}
-
-fn into_owned(response: SendMessageResponse<'_>) -> SendMessageResponse<'static> {
-    let owned = |text: Cow<'_, str>| Cow::<'static, str>::Owned(text.into_owned());
-    SendMessageResponse {
-        msg_id: owned(response.msg_id),
-        queue_id: response.queue_id,
-        queue_offset: response.queue_offset,
-        transaction_id: response.transaction_id.map(owned),
-        batch_uniq_id: response.batch_uniq_id.map(owned),
-        recall_handle: response.recall_handle.map(owned),
-        region_id: response.region_id.map(owned),
-        trace_on: response.trace_on,
-    }
-}
-
-/// Answers when everything up to `end` is on disk; what is not in time is told so, and stored
-/// all the same.
-async fn answer_when_flushed(
-    broker: Arc<Broker>,
-    end: i64,
-    waiting: Vec<(Responder, SendMessageResponse<'static>)>,
-) {
-    let limit = Duration::from_millis(u64::from(broker.settings().store.sync_flush_timeout));
-    let flushed = tokio::time::timeout(limit, broker.store.flushed(end)).await;
-    broker
-        .unflushed_sends
-        .fetch_sub(waiting.len(), Ordering::Relaxed);
-    for (responder, response) in waiting {
-        match &flushed {
-            Ok(Ok(())) => responder.reply(Reply::ok(response)),
-            Ok(Err(error)) => {
-                responder.refuse(&Refusal::new(ResponseCode::SystemError, error.to_string()));
-            }
-            Err(_) => {
-                responder.reply(Reply::ok(response).with_code(ResponseCode::FlushDiskTimeout));
-            }
-        }
     }
 }
