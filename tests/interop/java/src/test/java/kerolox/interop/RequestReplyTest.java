@@ -90,7 +90,8 @@ class RequestReplyTest {
         Message reply = MessageUtil.createReplyMessage(request, "too late".getBytes("UTF-8"));
         MQClientException refused = assertThrows(MQClientException.class, () -> replier.send(reply));
         assertEquals(1, refused.getResponseCode());
-        assertTrue(refused.getErrorMessage().contains("not found"), refused.getErrorMessage());
+        String answer = String.valueOf(refused.getCause());
+        assertTrue(answer.contains("not found"), answer);
     }
 
     private static void replier(Clients clients, String topic) throws Exception {
