@@ -35,10 +35,9 @@ use crate::rates::Rates;
 use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
 use crate::static_topics::StaticTopics;
-use crate::statistics::Statistics;
+use crate::statistics::{GroupStatistics, Statistics, Tally};
 use crate::timer::Timer;
 use crate::topics::TopicTable;
-use crate::traffic::Traffic;
 use crate::transaction::Transactions;
 use crate::{registration, routes, transaction};
 
@@ -99,7 +98,6 @@ pub(crate) struct Broker {
     /// Asks name servers; set when the broker runs.
     pub(crate) client: OnceLock<RemotingClient>,
     pub(crate) timer: Timer,
-    pub(crate) traffic: Traffic,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
     pub(crate) cold_data: ColdDataThresholds,
@@ -222,7 +220,6 @@ impl Broker {
             schedule,
             lite: Lite::default(),
             timer,
-            traffic: Traffic::default(),
             rates: Rates::default(),
             statistics: Statistics::default(),
             cold_data: ColdDataThresholds::default(),
@@ -243,6 +240,25 @@ impl Broker {
         };
         broker.pop.recover(&broker)?;
         Ok(broker)
+    }
+
+    /// Counts a message that was stored in a topic; `bytes` are those of its record.
+    pub(crate) fn count_stored(&self, topic: &str, bytes: i32) {
+        if let Some(topic) = self.topics.get(topic) {
+            self.statistics.stored(&topic, Tally::one(bytes));
+        }
+    }
+
+    /// Counts messages that a group received, as [`Statistics::delivered`].
+    pub(crate) fn count_delivered(&self, topic: &str, group: &str, messages: usize, bytes: usize) {
+        if let Some(counters) = self.counters(topic, group) {
+            self.statistics.delivered(&counters, topic, messages, bytes);
+        }
+    }
+
+    /// The counters of a group that consumes a topic; `None` if there is no such topic.
+    pub(crate) fn counters(&self, topic: &str, group: &str) -> Option<Arc<GroupStatistics>> {
+        Some(self.topics.get(topic)?.statistics.group(group))
     }
 
     /// Writes all tables to disk.
@@ -368,10 +384,9 @@ impl RunningBroker {
                 broker.clients.expire();
                 broker.locks.expire();
                 let (now, hour) = (broker.now_millis(), broker.clock.local_hour());
-                broker.rates.sample(now, hour, &broker.traffic);
-                broker
-                    .statistics
-                    .sample(&broker.topics, &broker.traffic, now);
+                let statistics = &broker.statistics;
+                broker.rates.sample(now, hour, &statistics.traffic);
+                statistics.sample(&broker.topics, now);
             }
         }));
         let broker = Arc::clone(&self.broker);

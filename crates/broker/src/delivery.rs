@@ -9,7 +9,6 @@ use wire::message::record::RecordRef;
 use wire::message::{properties, property, tags};
 
 use crate::broker::Broker;
-use crate::statistics::Tally;
 
 /// A message to store once more.
 pub(crate) struct Delivery {
@@ -90,14 +89,7 @@ pub(crate) fn deliver(
             }
             Some(Err(error)) => failed = Err(error),
             Some(Ok(stored)) => {
-                if let Some(topic) = broker.topics.get(append.queue.topic()) {
-                    let tally = Tally {
-                        requests: 1,
-                        messages: 1,
-                        bytes: stored.size as u64,
-                    };
-                    broker.statistics.stored(&topic, tally);
-                }
+                broker.count_stored(append.queue.topic(), stored.size);
                 done(delivery);
             }
             None => {}

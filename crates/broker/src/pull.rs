@@ -291,12 +291,12 @@ impl Pull {
         if code != ResponseCode::Success {
             return reply;
         }
-        let (messages, bytes) = (got.message_count as u64, got.size as u64);
-        broker.traffic.delivered(messages, bytes);
-        let topic = self.queue.topic();
-        broker
-            .statistics
-            .delivered(&self.statistics, topic, messages, bytes);
+        broker.statistics.delivered(
+            &self.statistics,
+            self.queue.topic(),
+            got.message_count,
+            got.size,
+        );
         reply.with_body(got.slices)
     }
 }

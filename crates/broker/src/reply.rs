@@ -151,7 +151,7 @@ fn store(
     let [append] = appends;
     match append.outcome? {
         Ok(stored) => {
-            broker.traffic.stored(1, stored.size as u64);
+            broker.count_stored(&header.topic, stored.size);
             let mut id = String::new();
             OffsetMessageId {
                 host: store_host,

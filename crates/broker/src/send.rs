@@ -121,7 +121,6 @@ pub(crate) fn send(
         }
     }
     for (topic, tally) in places.topics.iter().zip(tallies) {
-        broker.traffic.stored(tally.messages, tally.bytes);
         broker.statistics.stored(topic, tally);
     }
     if !waiting.is_empty() {

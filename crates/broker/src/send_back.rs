@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
 use crate::send::{DEAD_LETTER_QUEUES, TELLS_MAX_RECONSUME_TIMES};
+use crate::statistics::Tally;
 
 /// The level of a first retry; each further one is a level longer.
 const FIRST_RETRY_LEVEL: i32 = 3;
@@ -154,7 +155,14 @@ pub(crate) async fn send_back(
     let [copy] = copies;
     match copy.outcome {
         Some(Err(error)) => Err(error.into()),
-        _ => {
+        stored => {
+            if let Some(Ok(stored)) = stored
+                && let Some(topic) = broker.topics.get(queue.topic())
+                && delay_level > 0
+            {
+                // It counts for the topic that it waits in, not for the broker.
+                topic.statistics.stored(Tally::one(stored.size));
+            }
             let stored_in = record.topic();
             let topic = properties::get(&sent, property::RETRY_TOPIC).unwrap_or(&stored_in);
             if let Some(topic) = broker.topics.get(topic) {

@@ -149,10 +149,30 @@ pub(crate) struct TopicStatistics {
 pub(crate) struct GroupStatistics {
     get_nums: Counter,
     get_size: Counter,
+    check_points: Counter,
+    acknowledged: Counter,
     sent_back: Counter,
 }
 
+impl Tally {
+    /// Of one message in a request of its own.
+    pub(crate) fn one(bytes: i32) -> Self {
+        Self {
+            requests: 1,
+            messages: 1,
+            bytes: bytes as u64,
+        }
+    }
+}
+
 impl TopicStatistics {
+    /// Counts what was stored in the topic; for what also counts for the broker see
+    /// [`Statistics::stored`].
+    pub(crate) fn stored(&self, tally: Tally) {
+        self.put_nums.add(tally.messages, tally.requests);
+        self.put_size.add(tally.bytes, tally.requests);
+    }
+
     /// The counters of a group.
     pub(crate) fn group(&self, group: &str) -> Arc<GroupStatistics> {
         if let Some(known) = self.groups.read().get(group) {
@@ -171,7 +191,13 @@ impl TopicStatistics {
         self.put_nums.sample(now_millis);
         self.put_size.sample(now_millis);
         for group in self.groups.read().values() {
-            for counter in [&group.get_nums, &group.get_size, &group.sent_back] {
+            for counter in [
+                &group.get_nums,
+                &group.get_size,
+                &group.check_points,
+                &group.acknowledged,
+                &group.sent_back,
+            ] {
                 counter.sample(now_millis);
             }
         }
@@ -188,8 +214,11 @@ impl GroupStatistics {
 /// The counters of the broker, and the way to all others.
 #[derive(Debug, Default)]
 pub(crate) struct Statistics {
+    pub(crate) traffic: Traffic,
     put: Series,
     get: Series,
+    check_points: Counter,
+    acknowledged: Counter,
     put_by_users: Counter,
     get_by_users: Counter,
     /// When the last samples were taken, in milliseconds since 1970.
@@ -202,22 +231,23 @@ impl Statistics {
         if tally.requests == 0 {
             return;
         }
-        let of_topic = &topic.statistics;
-        of_topic.put_nums.add(tally.messages, tally.requests);
-        of_topic.put_size.add(tally.bytes, tally.requests);
+        self.traffic.stored(tally.messages, tally.bytes);
+        topic.statistics.stored(tally);
         if !names::is_system_topic(&topic.config.topic_name) {
             self.put_by_users.add(tally.messages, 0);
         }
     }
 
-    /// Counts what was answered to one pull.
+    /// Counts what one pull brought, or one queue for a pop.
     pub(crate) fn delivered(
         &self,
         group: &GroupStatistics,
         topic: &str,
-        messages: u64,
-        bytes: u64,
+        messages: usize,
+        bytes: usize,
     ) {
+        let (messages, bytes) = (messages as u64, bytes as u64);
+        self.traffic.delivered(messages, bytes);
         group.get_nums.add(messages, 1);
         group.get_size.add(bytes, 1);
         if !names::is_system_topic(topic) {
@@ -225,17 +255,35 @@ impl Statistics {
         }
     }
 
+    /// Counts a check point of what a group has received.
+    pub(crate) fn check_point(&self, group: &GroupStatistics) {
+        group.check_points.add(1, 1);
+        self.check_points.add(1, 0);
+    }
+
+    /// Counts what so many requests of a group acknowledged.
+    pub(crate) fn acknowledged(&self, group: &GroupStatistics, messages: usize, requests: usize) {
+        group.acknowledged.add(messages as u64, requests as u64);
+        self.acknowledged.add(messages as u64, 0);
+    }
+
     /// Takes samples of all counters when it is time for them.
-    pub(crate) fn sample(&self, topics: &TopicTable, traffic: &Traffic, now_millis: i64) {
+    pub(crate) fn sample(&self, topics: &TopicTable, now_millis: i64) {
         let passed = now_millis - self.sampled_at.load(Ordering::Relaxed);
         if (0..SPANS[0].0).contains(&passed) {
             return;
         }
         self.sampled_at.store(now_millis, Ordering::Relaxed);
-        self.put.sample(total(now_millis, traffic.total_in()));
-        self.get.sample(total(now_millis, traffic.total_out()));
-        self.put_by_users.sample(now_millis);
-        self.get_by_users.sample(now_millis);
+        self.put.sample(total(now_millis, self.traffic.total_in()));
+        self.get.sample(total(now_millis, self.traffic.total_out()));
+        for counter in [
+            &self.check_points,
+            &self.acknowledged,
+            &self.put_by_users,
+            &self.get_by_users,
+        ] {
+            counter.sample(now_millis);
+        }
         topics.for_each(|topic| topic.statistics.sample(now_millis));
     }
 
@@ -244,7 +292,6 @@ impl Statistics {
     pub(crate) fn view(
         &self,
         topics: &TopicTable,
-        traffic: &Traffic,
         cluster: &str,
         (set, key): (&str, &str),
         now_millis: i64,
@@ -261,10 +308,14 @@ impl Statistics {
             "TOPIC_PUT_SIZE" => of_topic()?.put_size.report(now_millis),
             "GROUP_GET_NUMS" => of_group()?.get_nums.report(now_millis),
             "GROUP_GET_SIZE" => of_group()?.get_size.report(now_millis),
+            "GROUP_CK_NUMS" => of_group()?.check_points.report(now_millis),
+            "GROUP_ACK_NUMS" => of_group()?.acknowledged.report(now_millis),
             "SNDBCK_PUT_NUMS" => of_group()?.sent_back.report(now_millis),
             _ if key != cluster => None,
-            "BROKER_PUT_NUMS" => self.put.report(total(now_millis, traffic.total_in())),
-            "BROKER_GET_NUMS" => self.get.report(total(now_millis, traffic.total_out())),
+            "BROKER_PUT_NUMS" => self.put.report(total(now_millis, self.traffic.total_in())),
+            "BROKER_GET_NUMS" => self.get.report(total(now_millis, self.traffic.total_out())),
+            "BROKER_CK_NUMS" => self.check_points.report(now_millis),
+            "BROKER_ACK_NUMS" => self.acknowledged.report(now_millis),
             "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC" => self.put_by_users.report(now_millis),
             "BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC" => self.get_by_users.report(now_millis),
             _ => None,

@@ -44,15 +44,16 @@ pub(crate) async fn info(
     let accepts_from = settings.broker.start_accept_send_request_time_stamp;
     put("startAcceptSendRequestTimeStamp", accepts_from.to_string());
 
-    let (messages_in, bytes_in) = broker.traffic.total_in();
-    let (messages_out, _) = broker.traffic.total_out();
+    let traffic = &broker.statistics.traffic;
+    let (messages_in, bytes_in) = traffic.total_in();
+    let (messages_out, _) = traffic.total_out();
     put("putMessageTimesTotal", messages_in.max(1).to_string());
     put("putMessageSizeTotal", bytes_in.to_string());
     put(
         "putMessageAverageSize",
         (bytes_in as f64 / messages_in.max(1) as f64).to_string(),
     );
-    let report = broker.rates.report(now, &broker.traffic);
+    let report = broker.rates.report(now, traffic);
     let rates = |[short, middle, long]: [f64; 3]| format!("{short:.1} {middle:.1} {long:.1}");
     put("putTps", rates(report.stored));
     put("getTransferredTps", rates(report.delivered));
@@ -159,10 +160,8 @@ pub(crate) async fn statistics(
 ) -> Result<Reply, BrokerError> {
     let (set, key) = (&*header.stats_name, &*header.stats_key);
     let cluster = &broker.settings().broker.broker_cluster_name;
-    let (topics, traffic, now) = (&broker.topics, &broker.traffic, broker.now_millis());
-    let told = broker
-        .statistics
-        .view(topics, traffic, cluster, (set, key), now);
+    let (topics, now) = (&broker.topics, broker.now_millis());
+    let told = broker.statistics.view(topics, cluster, (set, key), now);
     let told =
         told.ok_or_else(|| BrokerError::System(format!("The stats <{set}> <{key}> not exist")))?;
     Ok(Reply::empty().with_body(json::write(&told)))

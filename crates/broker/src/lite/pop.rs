@@ -22,6 +22,7 @@ use super::order::{Acknowledged, Order, OrderKey};
 use super::{Rules, State, is_parent, queue};
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::topics::Topic;
 
 /// Most messages of one request.
 const MOST_MESSAGES: i32 = 32;
@@ -36,8 +37,9 @@ const MAX_HELD_OF_CLIENT: usize = 1024;
 pub(crate) struct Pop {
     responder: Responder,
     client: Arc<str>,
+    parent: Arc<Topic>,
     group: Arc<str>,
-    attempt_id: Option<String>,
+    attempt_id: Option<Box<str>>,
     max_count: usize,
     invisible_time: i64,
     /// When it is answered at the latest, in milliseconds since 1970.
@@ -128,8 +130,9 @@ fn accept(
     Ok(Pop {
         responder: connection.responder(&frame.head),
         client: (*header.client_id).into(),
+        parent: topic,
         group: group.into(),
-        attempt_id: header.attempt_id.as_deref().map(str::to_owned),
+        attempt_id: header.attempt_id.as_deref().map(Into::into),
         max_count: header.max_msg_num.max(0) as usize,
         invisible_time: header.invisible_time,
         deadline,
@@ -214,7 +217,11 @@ impl Pop {
             times,
             pop_time,
         } = received;
-        broker.traffic.delivered(times.len() as u64, size as u64);
+        let counters = self.parent.statistics.group(&self.group);
+        let parent = &self.parent.config.topic_name;
+        broker
+            .statistics
+            .delivered(&counters, parent, times.len(), size);
         let counts: Vec<String> = times.iter().map(i32::to_string).collect();
         let header = self.header(pop_time, counts.join(";"));
         let reply = Reply::ok(header).with_remark(GetStatus::Found.name());
@@ -443,6 +450,9 @@ pub(crate) fn acknowledge(
                     .commit(group, light_queue, names::LMQ_QUEUE_ID, next);
             }
         }
+    }
+    if let Some(counters) = broker.counters(&header.topic, group) {
+        broker.statistics.acknowledged(&counters, 1, 1);
     }
     let is_free = !order.is_blocked(None, broker.now_millis());
     drop(order);

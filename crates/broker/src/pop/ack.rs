@@ -39,6 +39,21 @@ struct Ack {
     invisible_time: i64,
 }
 
+impl Ack {
+    /// Counts what was acknowledged like this one. What is consumed in order does not count
+    /// (`AckMessageProcessor.appendAck`).
+    fn count(&self, broker: &Broker, messages: usize, requests: usize) {
+        let Consumption { topic, group, .. } = &*self.consumption;
+        if !self.is_order
+            && let Some(counters) = broker.counters(topic, group)
+        {
+            broker
+                .statistics
+                .acknowledged(&counters, messages, requests);
+        }
+    }
+}
+
 /// Serves the acknowledgements of single messages of one read.
 pub(crate) fn acknowledge(
     broker: &Arc<Broker>,
@@ -62,6 +77,11 @@ pub(crate) fn acknowledge(
     let mut waiting = Vec::new();
     for acks in accepted.chunk_by(is_one) {
         let settled = settle(broker, connection, acks.iter().map(|(_, ack)| ack));
+        if settled.is_ok()
+            && let Some((_, ack)) = acks.first()
+        {
+            ack.count(broker, acks.len(), acks.len());
+        }
         for (head, _) in acks {
             match &settled {
                 Ok(end) if is_flushed(broker, *end) => out.reply(head, Reply::empty()),
@@ -311,6 +331,9 @@ pub(crate) async fn batch_acknowledge(
     for batch in &batch.acks {
         let acks = acks_of(broker, batch)?;
         end = end.max(settle(broker, &call.connection, acks.iter())?);
+        if let Some(ack) = acks.first() {
+            ack.count(broker, acks.len(), 1);
+        }
     }
     if !is_flushed(broker, end) {
         broker.store.flushed(end).await?;
@@ -382,6 +405,10 @@ pub(crate) fn change_invisible_time(
             Some(consumption) => consumption.hide(broker, &handle, offset, invisible_time)?,
             None => broker.now_millis(),
         };
+        if let Some(counters) = broker.counters(topic, group) {
+            broker.statistics.check_point(&counters);
+            broker.statistics.acknowledged(&counters, 1, 1);
+        }
         return Ok(Reply::ok(ChangeInvisibleTimeResponse {
             pop_time,
             invisible_time,

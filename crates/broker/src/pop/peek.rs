@@ -20,6 +20,7 @@ use crate::routes::Call;
 struct Peeked {
     slices: Vec<Bytes>,
     count: usize,
+    size: usize,
     rest: i64,
 }
 
@@ -61,6 +62,7 @@ pub(crate) async fn peek<'a>(
             .with_code(ResponseCode::PullNotFound)
             .with_remark("NO_MESSAGE_IN_QUEUE"));
     }
+    broker.count_delivered(topic, group, peeked.count, peeked.size);
     Ok(answer.with_remark("FOUND").with_body(peeked.slices))
 }
 
@@ -92,9 +94,7 @@ fn peek_queue(
         got = read(got.next_begin_offset)?;
     }
     peeked.count += got.message_count;
-    broker
-        .traffic
-        .delivered(got.message_count as u64, got.size as u64);
+    peeked.size += got.size;
     peeked.slices.extend(got.slices);
     Ok(())
 }

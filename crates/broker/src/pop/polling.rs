@@ -278,7 +278,7 @@ impl Held {
                 Ok(received) if received.is_empty() => Outcome::Nothing(Box::new(self)),
                 Ok(received) => {
                     let more = received.rest > 0;
-                    let reply = pop.reply(broker, received);
+                    let reply = pop.reply(received);
                     self.responder.reply(reply);
                     if more { Outcome::More } else { Outcome::Done }
                 }

@@ -54,7 +54,6 @@ pub(super) struct Received {
     pub(super) revive_queue: i32,
     pub(super) slices: Vec<Bytes>,
     count: usize,
-    size: usize,
     /// Messages that are left.
     pub(super) rest: i64,
     pub(super) start_offsets: String,
@@ -86,7 +85,7 @@ pub(crate) fn pop(
     };
     if !received.is_empty() {
         let rest = received.rest;
-        out.reply(head, pop.reply(broker, received));
+        out.reply(head, pop.reply(received));
         if rest > 0 {
             let queue_id = Some(pop.queue_id).filter(|id| *id >= 0);
             broker
@@ -186,7 +185,6 @@ impl Pop {
             revive_queue: self.revive_queue(),
             slices: Vec::new(),
             count: 0,
-            size: 0,
             rest: 0,
             start_offsets: String::new(),
             msg_offsets: String::new(),
@@ -323,7 +321,11 @@ impl Pop {
                 in_flight.insert(&check_point, place);
             }
             commit(got.next_begin_offset);
+            if let Some(counters) = broker.counters(&self.topic, group) {
+                broker.statistics.check_point(&counters);
+            }
         }
+        broker.count_delivered(topic, group, offsets.len(), got.size);
         append_start_offset(&mut received.start_offsets, topic, queue_id, start);
         append_msg_offsets(&mut received.msg_offsets, topic, queue_id, &offsets);
         self.put(broker, topic, start, got, offsets.len(), received);
@@ -374,7 +376,6 @@ impl Pop {
         received.count += count;
         let actual_topic = broker.settings().pop.pop_response_return_actual_retry_topic;
         if topic == self.topic || actual_topic {
-            received.size += got.size;
             received.slices.extend(got.slices);
             return;
         }
@@ -393,19 +394,11 @@ impl Pop {
             };
             rename(&record, &self.topic, &handle, &mut renamed);
         }
-        received.size += renamed.len();
         received.slices.push(renamed.freeze());
     }
 
     /// The answer that brings messages.
-    pub(super) fn reply<'a>(
-        &self,
-        broker: &Broker,
-        received: Received,
-    ) -> Reply<PopMessageResponse<'a>> {
-        broker
-            .traffic
-            .delivered(received.count as u64, received.size as u64);
+    pub(super) fn reply<'a>(&self, received: Received) -> Reply<PopMessageResponse<'a>> {
         let Received {
             slices,
             pop_time,

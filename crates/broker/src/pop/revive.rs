@@ -122,9 +122,14 @@ fn deliver(broker: &Broker, consumption: &Consumption, due: &[Due]) -> Result<()
         appends.push(ack);
     }
     revive_log::store(broker, &mut appends);
-    let acks = appends
+    let (acks, copies): (Vec<_>, Vec<_>) = appends
         .into_iter()
-        .filter(|append| **append.queue.topic() == *broker.pop.revive_topic);
+        .partition(|append| **append.queue.topic() == *broker.pop.revive_topic);
+    for copy in copies {
+        if let Some(Ok(stored)) = copy.outcome {
+            broker.count_stored(copy.queue.topic(), stored.size);
+        }
+    }
     let mut failed = Ok(());
     let mut in_flight = consumption.in_flight.lock();
     for (one, ack) in again.iter().zip(acks) {

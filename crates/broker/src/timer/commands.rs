@@ -89,10 +89,11 @@ pub(crate) async fn recall(
     let mut appends = [append];
     broker.store.append(&mut appends);
     let [append] = appends;
-    append
+    let stored = append
         .outcome
         .unwrap_or(Err(StoreError::Closed))
         .map_err(|_| failed())?;
+    broker.count_stored(queue.topic(), stored.size);
     Ok(Reply::ok(RecallMessageResponse {
         msg_id: Cow::Owned(handle.message_id),
         region_id: Some(Cow::Owned(broker.region_id.clone())),

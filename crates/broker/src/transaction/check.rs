@@ -94,7 +94,10 @@ pub(super) fn check(broker: &Broker) -> Result<Progress, StoreError> {
         transactions.settle(broker, &mut outcomes);
         for (case, outcome) in cases.iter().zip(outcomes) {
             match outcome.result {
-                Settled::Now(Some(copy)) if case.asks => transactions.ask(broker, case, copy),
+                Settled::Now(Some(copy)) if case.asks => {
+                    broker.count_stored(names::TRANS_HALF_TOPIC, copy.size);
+                    transactions.ask(broker, case, copy);
+                }
                 Settled::Failed(error) if error.is_illegal_message() => {
                     let offset = case.half.record.queue_offset();
                     warn!("half message {offset} can't be put back and waits: {error}");

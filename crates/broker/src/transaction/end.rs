@@ -140,20 +140,19 @@ fn end_together(broker: &Broker, requests: &[Request<'_>], out: &mut Outbox) {
     }
     let mut outcomes: Vec<Outcome<'_>> = endings.iter().map(Ending::outcome).collect();
     broker.transactions.settle(broker, &mut outcomes);
-    let (mut messages, mut bytes) = (0, 0);
     for (ending, outcome) in endings.iter().zip(outcomes) {
         let head = &ending.frame.head;
         match outcome.result {
             Settled::Now(appended) => {
-                messages += u64::from(appended.is_some());
-                bytes += appended.map_or(0, |stored| stored.size as u64);
+                if let (Some(stored), Some((queue, _))) = (appended, &ending.commit) {
+                    broker.count_stored(queue.topic(), stored.size);
+                }
                 out.reply(head, Reply::empty());
             }
             Settled::Before => out.refuse(head, &ended_before().into()),
             Settled::Failed(error) => out.refuse(head, &BrokerError::Store(error).into()),
         }
     }
-    broker.traffic.stored(messages, bytes);
 }
 
 /// Whether a message with a time of its own before the first question had it, and the broker asks

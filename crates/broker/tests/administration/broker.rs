@@ -5,14 +5,11 @@ use transport::Body;
 use wire::body::json;
 use wire::body::kv::KVTable;
 use wire::body::offset::DelayOffsetSerializeWrapper;
-use wire::body::stats::BrokerStatsData;
 use wire::body::version::DataVersion;
 use wire::code::ResponseCode;
 use wire::command::*;
 use wire::header::NoHeader;
-use wire::header::broker::{GetBrokerConfigResponse, ViewBrokerStatsDataRequest};
-use wire::header::pull::PullMessageRequest;
-use wire::message::sys_flag::pull as pull_flag;
+use wire::header::broker::GetBrokerConfigResponse;
 
 use crate::rig::*;
 
@@ -121,62 +118,4 @@ async fn thresholds_of_cold_data_are_kept_and_told() {
     rig.done::<RemoveColdDataFlowCtrConfig>(NoHeader, group)
         .await;
     assert_eq!(told().await["configTable"], serde_json::json!({}));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn counters_tell_what_went_through_topics_and_groups() {
-    let rig = Rig::new().await;
-    rig.create_topic("orders", 1).await;
-    for body in ["one", "two", "three"] {
-        rig.send("orders", 0, body).await;
-    }
-    let pull = PullMessageRequest {
-        consumer_group: "g".into(),
-        topic: "orders".into(),
-        max_msg_nums: 2,
-        sys_flag: pull_flag::SUBSCRIPTION,
-        subscription: Some("*".into()),
-        ..Default::default()
-    };
-    let pulled = rig.done::<PullMessage>(pull, Body::Empty).await;
-    let view = async |set: &'static str, key: &'static str| {
-        let header = ViewBrokerStatsDataRequest {
-            stats_name: set.into(),
-            stats_key: key.into(),
-        };
-        rig.ask::<ViewBrokerStatsData>(header, Body::Empty).await
-    };
-    let told = async |set, key| {
-        let answer = view(set, key).await;
-        assert_eq!(answer.head.code, 0, "{set}: {:?}", answer.remark);
-        let data: BrokerStatsData = json::read(&answer.body).unwrap();
-        assert_eq!(data.stats_minute.sum, data.stats_day.sum);
-        data.stats_minute
-    };
-    let stored = told("TOPIC_PUT_NUMS", "orders").await;
-    assert_eq!((stored.sum, stored.avgpt), (3, 1.0));
-    assert!(stored.tps > 0.0 && stored.tps <= 0.3, "{stored:?}");
-    let got = told("GROUP_GET_NUMS", "orders@g").await;
-    assert_eq!((got.sum, got.avgpt), (2, 2.0));
-    let bytes = pulled.body.len() as i64;
-    assert_eq!(told("GROUP_GET_SIZE", "orders@g").await.sum, bytes);
-    assert!(told("TOPIC_PUT_SIZE", "orders").await.sum > bytes);
-    for (set, sum) in [
-        ("BROKER_PUT_NUMS", 3),
-        ("BROKER_GET_NUMS", 2),
-        ("BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC", 3),
-        ("BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC", 2),
-    ] {
-        assert_eq!(told(set, "DefaultCluster").await.sum, sum, "{set}");
-    }
-    for (set, key) in [
-        ("TOPIC_PUT_NUMS", "bills"),
-        ("SNDBCK_PUT_NUMS", "orders@g"),
-        ("GROUP_GET_NUMS", "orders@h"),
-        ("GROUP_GET_NUMS", "orders"),
-        ("COLOURS", "orders"),
-    ] {
-        let remark = format!("The stats <{set}> <{key}> not exist");
-        refused(&view(set, key).await, ResponseCode::SystemError, &remark);
-    }
 }

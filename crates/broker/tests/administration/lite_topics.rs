@@ -29,6 +29,7 @@ use wire::message::record::RecordRef;
 
 use crate::light_queues::{message, with_light_queues};
 use crate::rig::{Rig, refused, topic_request};
+use crate::statistics::sums;
 
 /// A long time for a reception.
 const LONG: i64 = 60_000;
@@ -182,6 +183,12 @@ async fn a_lite_topic_comes_in_order_and_only_to_its_subscribers() {
     );
     assert_eq!(ack(&rig, "a", 1, &handle).await.head.code, 0);
     assert_eq!(pop(&rig, "c1", LONG, LONG).await.0, ["a3 0"]);
+    let counters = [
+        ("GROUP_GET_NUMS", "chats@g"),
+        ("BROKER_GET_NUMS", "DefaultCluster"),
+        ("GROUP_ACK_NUMS", "chats@g"),
+    ];
+    assert_eq!(sums(&rig, counters).await, [5, 5, 3]);
 
     // What was not acknowledged comes again after a restart.
     let rig = rig.restarted().await;

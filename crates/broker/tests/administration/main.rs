@@ -12,4 +12,5 @@ mod offsets;
 mod permissions;
 mod rig;
 mod static_topics;
+mod statistics;
 mod topics_and_groups;
