@@ -334,15 +334,18 @@ impl Timer {
         work: &mut Work,
         mut due: Vec<Delivery>,
     ) -> Result<(), StoreError> {
-        due.retain(|delivery| !work.delivered.take(&delivery.properties));
+        due.retain(|delivery| {
+            let topic = delivery.queue.topic();
+            !work.delivered.take(&delivery.properties, topic)
+        });
         let mut done = Vec::new();
         let delivered = delivery::deliver(broker, &due, |delivery| {
-            done.push(delivery.properties.clone());
+            done.push((delivery.properties.clone(), delivery.queue.topic().clone()));
         });
         if delivered.is_err() {
             // The next try begins with the first one again.
-            for text in done {
-                work.delivered.add(&text);
+            for (text, topic) in done {
+                work.delivered.add(&text, &topic);
             }
         }
         delivered
@@ -444,14 +447,16 @@ fn delete_key(with_topic: bool, topic: &str, unique_id: &str) -> String {
 fn with_times(mut text: String, written: i64, now: i64, rolls: bool) -> String {
     properties::set(&mut text, property::TIMER_ENQUEUE_MS, &written.to_string());
     if rolls {
-        let times = properties::get(&text, property::TIMER_ROLL_TIMES);
-        let times: i64 = times.and_then(|times| times.parse().ok()).unwrap_or(0);
-        properties::set(
-            &mut text,
-            property::TIMER_ROLL_TIMES,
-            &times.saturating_add(1).to_string(),
-        );
+        count_roll(&mut text);
     }
     properties::set(&mut text, property::TIMER_DEQUEUE_MS, &now.to_string());
     text
+}
+
+/// Counts in the properties of a message that it waits once more.
+fn count_roll(text: &mut String) {
+    let times = properties::get(text, property::TIMER_ROLL_TIMES);
+    let times: i64 = times.and_then(|times| times.parse().ok()).unwrap_or(0);
+    let times = times.saturating_add(1).to_string();
+    properties::set(text, property::TIMER_ROLL_TIMES, &times);
 }

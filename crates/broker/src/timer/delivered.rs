@@ -40,24 +40,35 @@ impl Delivered {
         let stands_in = record.topic();
         // What a consumer sends back has these properties, too, but stands elsewhere.
         if left.is_some() && (topic == Some(&*stands_in) || stands_in == names::TIMER_TOPIC) {
-            self.add(&text);
+            self.add(&text, &stands_in);
         }
     }
 
-    /// Counts a delivery.
-    pub(super) fn add(&mut self, text: &str) {
+    /// Counts a delivery to a topic of a message with these properties.
+    pub(super) fn add(&mut self, text: &str, topic: &str) {
         let left = properties::get(text, property::TIMER_DEQUEUE_MS);
         let left = left.and_then(|left| left.parse().ok()).unwrap_or(0);
         self.last_millis = self.last_millis.max(left);
-        *self.counts.entry(hash(text)).or_default() += 1;
+        *self.counts.entry(hash(text, topic)).or_default() += 1;
     }
 
-    /// Whether this delivery was made before; then it is not known any more.
-    pub(super) fn take(&mut self, text: &str) -> bool {
+    /// Whether this delivery was made before; then it is not known any more. So was that of a
+    /// message that went on waiting before: what it waits as comes in its stead.
+    pub(super) fn take(&mut self, text: &str, topic: &str) -> bool {
         if self.counts.is_empty() {
             return false;
         }
-        let hash = hash(text);
+        if topic != names::TIMER_TOPIC {
+            let mut waiting = text.to_owned();
+            super::count_roll(&mut waiting);
+            if self.take_one(hash(&waiting, names::TIMER_TOPIC)) {
+                return true;
+            }
+        }
+        self.take_one(hash(text, topic))
+    }
+
+    fn take_one(&mut self, hash: u128) -> bool {
         let Some(count) = self.counts.get_mut(&hash) else {
             return false;
         };
@@ -82,9 +93,10 @@ impl Delivered {
     }
 }
 
-/// Stands for a delivery, in so many bits that no two have the same.
-fn hash(text: &str) -> u128 {
-    let what = properties::get_each(
+/// Stands for a delivery, in so many bits that no two have the same. A message that goes on waiting
+/// is another one each time; where it was meant to go it comes once, however often it waited.
+fn hash(text: &str, topic: &str) -> u128 {
+    let [id, real_topic, due, times] = properties::get_each(
         text,
         [
             property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
@@ -93,9 +105,10 @@ fn hash(text: &str) -> u128 {
             property::TIMER_ROLL_TIMES,
         ],
     );
+    let waits = (topic == names::TIMER_TOPIC).then_some(times);
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, what).hash(&mut hasher);
+        (salt, id, real_topic, due, waits).hash(&mut hasher);
         u128::from(hasher.finish())
     };
     half(0) << 64 | half(1)
