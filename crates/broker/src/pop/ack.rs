@@ -246,10 +246,12 @@ impl Consumption {
         invisible_time: i64,
     ) -> Result<i64, StoreError> {
         let mut in_flight = self.in_flight.lock();
-        let mut pop_time = broker.now_millis();
+        let now = broker.now_millis();
         let Some(place) = in_flight.place_of(handle, offset) else {
-            return Ok(pop_time);
+            return Ok(now);
         };
+        // Later than that of any handle that was used up, which stays good for nothing.
+        let mut pop_time = now.max(handle.pop_time.saturating_add(1));
         let new_handle = |pop_time| Self::handle_of(handle.queue_id, offset, pop_time);
         while in_flight.is_known(&new_handle(pop_time)) {
             pop_time += 1;

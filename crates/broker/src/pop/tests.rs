@@ -304,10 +304,11 @@ impl Model {
                 if let Some(hidden) = rig.survive(hidden) {
                     self.held.push(hidden);
                     *until = if *until > rig.now() { later } else { *until };
+                    self.used.push(got);
                 } else {
+                    // The old handle may still be good for an acknowledgement.
                     *until = later.min(*until);
                 }
-                self.used.push(got);
             }
             Action::Advance { millis } => {
                 rig.advance(millis);
