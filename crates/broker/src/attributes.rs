@@ -56,6 +56,15 @@ pub(crate) fn queue_kind(attributes: &BTreeMap<String, String>) -> QueueKind {
 /// The attribute that tells which kind of messages a topic is for.
 pub(crate) const MESSAGE_TYPE: &str = "message.type";
 
+/// How many pops of a hundred have a group get messages by priority.
+const PRIORITY_FACTOR: &str = "priority.factor";
+
+/// The value of [`PRIORITY_FACTOR`] (`SubscriptionGroupConfig.getPriorityFactor`).
+pub(crate) fn priority_factor(attributes: &BTreeMap<String, String>) -> u32 {
+    let factor = attributes.get(PRIORITY_FACTOR);
+    factor.and_then(|factor| factor.parse().ok()).unwrap_or(100)
+}
+
 /// The attributes of topics.
 pub(crate) const TOPIC: &[Attribute] = &[
     fixed(QUEUE_TYPE, Values::OneOf(&["SimpleCQ", BATCH_QUEUES])),
@@ -79,7 +88,7 @@ pub(crate) const TOPIC: &[Attribute] = &[
 
 /// The attributes of groups.
 pub(crate) const GROUP: &[Attribute] = &[
-    attribute("priority.factor", Values::Between(0, 100)),
+    attribute(PRIORITY_FACTOR, Values::Between(0, 100)),
     attribute("lite.bind.topic", Values::Any),
     attribute("lite.sub.model", Values::OneOf(&["Shared", "Exclusive"])),
     attribute("lite.sub.reset.offset.exclusive", Values::TrueOrFalse),

@@ -29,7 +29,7 @@ use self::events::{Abandoned, Events};
 use self::order::{OrderKey, Orders};
 use self::pop::Pop;
 use self::subscriptions::{Subscribers, Subscriptions};
-use crate::attributes::{self, Attributes};
+use crate::attributes::Attributes;
 use crate::broker::Broker;
 use crate::topics::Topic;
 
@@ -102,8 +102,7 @@ impl<'a> Rules<'a> {
 
 /// Whether a topic has lite topics below it.
 pub(crate) fn is_parent(topic: &Topic) -> bool {
-    let kind = topic.config.attributes.get(attributes::MESSAGE_TYPE);
-    kind.is_some_and(|kind| kind == "LITE")
+    topic.is_for("LITE")
 }
 
 /// After how many minutes without a message a lite topic of this parent topic ends; -1: never.

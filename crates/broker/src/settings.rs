@@ -64,6 +64,8 @@ config::settings! {
         "minLiteTTl" min_lite_ttl: i64 = 900_000, range(0..=i64::MAX / 2), reloadable;
         /// Whether the members of a group are told at once when one comes or goes.
         "notifyConsumerIdsChangedEnable" notify_consumer_ids_changed_enable: bool = true, reloadable;
+        /// Whether topics may be made for messages of all types (`message.type=MIXED`).
+        "enableMixedMessageType" enable_mixed_message_type: bool = false, reloadable;
         /// Whether half messages of transactions are refused.
         "rejectTransactionMessage" reject_transaction_message: bool = false, reloadable;
         /// Age of a half message at which its producer is first asked what became of its

@@ -42,6 +42,14 @@ pub(crate) struct Topic {
     kept: AtomicBool,
 }
 
+impl Topic {
+    /// Whether it is for messages of a type (`TopicMessageType`).
+    pub(crate) fn is_for(&self, message_type: &str) -> bool {
+        let of_topic = self.config.attributes.get(attributes::MESSAGE_TYPE);
+        of_topic.is_some_and(|of_topic| of_topic == message_type)
+    }
+}
+
 /// All topics of the broker.
 pub(crate) struct TopicTable {
     state: RwLock<State>,

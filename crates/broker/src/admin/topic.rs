@@ -97,7 +97,8 @@ fn check(broker: &Broker, config: &TopicConfig) -> Result<(), BrokerError> {
     names::validate_topic(&config.topic_name)?;
     refuse_system_topic(broker, &config.topic_name)?;
     let message_type = config.attributes.get(&format!("+{MESSAGE_TYPE}"));
-    if message_type.is_some_and(|kind| kind == "MIXED") {
+    let may_be_mixed = broker.settings().broker.enable_mixed_message_type;
+    if message_type.is_some_and(|kind| kind == "MIXED") && !may_be_mixed {
         let why = "MIXED message type is not supported.";
         return Err(BrokerError::InvalidParameter(why.into()));
     }

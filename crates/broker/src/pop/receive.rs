@@ -19,6 +19,7 @@ use super::in_flight::MAX_MESSAGES;
 use super::polling::{Held, Waiting};
 use super::revive_log::{self, Entry};
 use super::{Consumption, checks};
+use crate::attributes;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::{self, Filter};
@@ -194,18 +195,35 @@ impl Pop {
             return Ok(received);
         }
         let turn = broker.pop.turn.fetch_add(1, Ordering::Relaxed);
-        let settings = broker.settings();
+        let percent = turn % 100 * 37 % 100;
+        let settings = &broker.settings().pop;
         let retry_topic = (!self.order).then(|| self.retry_topic(broker, turn));
-        let retry_first = turn % 100 * 37 % 100 < settings.pop.pop_from_retry_probability;
+        let (first, retries) = if self.is_by_priority(broker, percent) {
+            (0, settings.pop_from_retry_probability_for_priority)
+        } else {
+            (turn, settings.pop_from_retry_probability)
+        };
+        let retry_first = percent < retries;
         let retry_topic = retry_topic.as_deref();
         if let Some(retry) = retry_topic.filter(|_| retry_first) {
-            self.receive_topic(broker, retry, -1, turn, &mut received)?;
+            self.receive_topic(broker, retry, -1, first, &mut received)?;
         }
-        self.receive_topic(broker, &self.topic, self.queue_id, turn, &mut received)?;
+        self.receive_topic(broker, &self.topic, self.queue_id, first, &mut received)?;
         if let Some(retry) = retry_topic.filter(|_| !retry_first) {
-            self.receive_topic(broker, retry, -1, turn, &mut received)?;
+            self.receive_topic(broker, retry, -1, first, &mut received)?;
         }
         Ok(received)
+    }
+
+    /// Whether this pop, one of the `percent` in a hundred, looks into the queues by priority, not
+    /// in turn: that takes a topic for priorities, and a group that wants it so often.
+    fn is_by_priority(&self, broker: &Broker, percent: u32) -> bool {
+        let topic = broker.topics.get(&self.topic);
+        if self.order || !topic.is_some_and(|topic| topic.is_for("PRIORITY")) {
+            return false;
+        }
+        let group = broker.groups.get(&self.group);
+        group.is_some_and(|group| percent < attributes::priority_factor(&group.attributes))
     }
 
     /// The one retry topic that this pop looks into: the lists in an answer can't tell two apart
@@ -226,7 +244,7 @@ impl Pop {
         broker: &Broker,
         topic: &str,
         queue_id: i32,
-        turn: u32,
+        first: u32,
         received: &mut Received,
     ) -> Result<(), BrokerError> {
         let Some(known) = broker.topics.get(topic) else {
@@ -237,8 +255,10 @@ impl Pop {
             return self.receive_queue(broker, &consumption, queue_id, received);
         }
         let queues = known.config.read_queue_nums.max(0).cast_unsigned();
+        let ascending = broker.settings().pop.priority_order_asc;
         for at in 0..queues {
-            let queue_id = (turn % queues + at) % queues;
+            let at = if ascending { queues - 1 - at } else { at };
+            let queue_id = (first % queues + at) % queues;
             self.receive_queue(broker, &consumption, queue_id.cast_signed(), received)?;
         }
         Ok(())

@@ -38,6 +38,11 @@ config::settings! {
         "retrieveMessageFromPopRetryTopicV1" retrieve_message_from_pop_retry_topic_v1: bool = true, reloadable;
         /// How many pops of a hundred look for messages to deliver again before any others.
         "popFromRetryProbability" pop_from_retry_probability: u32 = 20, range(0..=100), reloadable;
+        /// The same of pops by priority, from topics whose message type is PRIORITY.
+        "popFromRetryProbabilityForPriority" pop_from_retry_probability_for_priority: u32 = 0, range(0..=100), reloadable;
+        /// Whether a greater number is a higher priority. Pops look into the queues of a topic
+        /// downwards then, else upwards.
+        "priorityOrderAsc" priority_order_asc: bool = true, reloadable;
         /// Whether messages that are delivered again name their retry topic, not the one they
         /// were sent to.
         "popResponseReturnActualRetryTopic" pop_response_return_actual_retry_topic: bool = false, reloadable;

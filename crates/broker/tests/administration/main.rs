@@ -10,6 +10,7 @@ mod lite_topics;
 mod messages;
 mod offsets;
 mod permissions;
+mod priorities;
 mod rig;
 mod static_topics;
 mod statistics;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use transport::Body;
 use wire::body::group::*;
 use wire::body::json;
@@ -128,6 +129,11 @@ async fn topics_that_cannot_be_are_refused() {
             "MIXED",
         ),
         (
+            "+message.type=BLUE",
+            ResponseCode::SystemError,
+            "value is not in set",
+        ),
+        (
             "+colour=red",
             ResponseCode::SystemError,
             "unsupported key: colour",
@@ -143,6 +149,13 @@ async fn topics_that_cannot_be_are_refused() {
             remark,
         );
     }
+    rig.done::<UpdateBrokerConfig>(NoHeader, Bytes::from("enableMixedMessageType=true"))
+        .await;
+    let mixed = CreateTopicRequest {
+        attributes: Some("+message.type=MIXED".into()),
+        ..topic_request("orders", 1)
+    };
+    rig.done::<UpdateAndCreateTopic>(mixed, Body::Empty).await;
     let delete = DeleteTopicRequest {
         topic: "broker-a".into(),
         ..Default::default()

@@ -3,14 +3,18 @@ package kerolox.interop;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
+import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Map;
 import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.SharedServer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
+import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
@@ -18,6 +22,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(SharedServer.class)
 class PriorityTest {
     private static final String PRIORITY = "_SYS_MSG_PRIORITY_";
+    private static final int POP_MESSAGE = 200050;
 
     /** Each priority has a queue, and the last queue has all that are higher as well. */
     @Test
@@ -33,6 +38,21 @@ class PriorityTest {
             int priority = Integer.parseInt(message.getProperty(PRIORITY));
             assertEquals(queues.get(priority), message.getQueueId());
         }
+    }
+
+    /** A pop looks into the queues of the higher priorities first. */
+    @Test
+    void popBringsTheHighestFirst(Clients clients) throws Exception {
+        String topic = clients.topicWith("+message.type=PRIORITY", 4);
+        for (int priority = 0; priority < 4; priority++) {
+            clients.producer().send(message(topic, priority));
+        }
+        RemotingCommand answer = clients.ask(POP_MESSAGE, Map.of("consumerGroup", clients.newGroup(), "topic", topic,
+            "queueId", "-1", "maxMsgNums", "32", "invisibleTime", "60000", "pollTime", "0",
+            "bornTime", Long.toString(System.currentTimeMillis()), "initMode", "0"), "");
+        assertEquals(0, answer.getCode(), answer.getRemark());
+        List<Integer> queues = MessageDecoder.decodes(ByteBuffer.wrap(answer.getBody())).stream().map(MessageExt::getQueueId).toList();
+        assertEquals(List.of(3, 2, 1, 0), queues);
     }
 
     /** A message that is delayed has no priority. */
