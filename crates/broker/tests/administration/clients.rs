@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use transport::{Body, HandlerTable, Reply};
 use wire::body::client::*;
-use wire::body::group::QuerySubscriptionResponseBody;
+use wire::body::group::{QuerySubscriptionResponseBody, SubscriptionGroupConfig};
+use wire::body::heartbeat::{ConsumerData, HeartbeatData};
 use wire::body::json;
 use wire::body::lock::{LockBatchRequestBody, LockBatchResponseBody, UnlockBatchRequestBody};
 use wire::body::offset::GetConsumerStatusBody;
@@ -204,4 +205,53 @@ async fn queues_are_locked_for_one_client() {
     });
     rig.done::<UnlockBatchMq>(Default::default(), unlock).await;
     assert_eq!(locked("d").await, queues);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_told_of_others_unless_their_group_does_not_want_that() {
+    let rig = Rig::new().await;
+    let quiet = SubscriptionGroupConfig {
+        group_name: "quiet".into(),
+        notify_consumer_ids_changed_enable: false,
+        ..Default::default()
+    };
+    rig.done::<UpdateAndCreateSubscriptionGroup>(Default::default(), json::write(&quiet))
+        .await;
+    let (notice, mut notices) = tokio::sync::mpsc::unbounded_channel();
+    let mut handlers = HandlerTable::new();
+    handlers.inline_each(&[RequestCode::NotifyConsumerIdsChanged], move |_, frame| {
+        let header: NotifyConsumerIdsChangedRequest<'_> = frame.header()?;
+        notice.send(header.consumer_group.to_string()).unwrap();
+        Ok(Reply::empty())
+    });
+    let member = |group: &str| ConsumerData {
+        group_name: group.into(),
+        ..Default::default()
+    };
+    let heartbeat = |id: &str| HeartbeatData {
+        client_id: id.into(),
+        consumer_data_set: vec![member("quiet"), member("loud")],
+        ..Default::default()
+    };
+    let leave = |id: &'static str, group: &'static str| UnregisterClientRequest {
+        client_id: id.into(),
+        consumer_group: Some(group.into()),
+        ..Default::default()
+    };
+    let (stays, goes) = (client(handlers), client(HandlerTable::new()));
+    for (client, id) in [(&stays, "stays"), (&goes, "goes")] {
+        let header = HeartbeatRequest::default();
+        rig.ask_as::<Heartbeat>(client, header, json::write(&heartbeat(id)))
+            .await;
+    }
+    for group in ["quiet", "loud"] {
+        rig.ask_as::<UnregisterClient>(&goes, leave("goes", group), Body::Empty)
+            .await;
+    }
+    // It is there, the other comes, the other goes. What the quiet group had told would have come
+    // before the last of these.
+    for _ in 0..3 {
+        let notice = tokio::time::timeout(PATIENCE, notices.recv()).await;
+        assert_eq!(notice.unwrap().as_deref(), Some("loud"));
+    }
 }
