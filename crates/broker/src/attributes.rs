@@ -53,6 +53,17 @@ pub(crate) fn queue_kind(attributes: &BTreeMap<String, String>) -> QueueKind {
     }
 }
 
+/// The attribute that tells how messages leave a topic.
+const CLEANUP_POLICY: &str = "cleanup.policy";
+const COMPACTION: &str = "COMPACTION";
+
+/// Whether a topic keeps the last message of each key only (`CleanupPolicyUtils`).
+pub(crate) fn is_compacted(attributes: &BTreeMap<String, String>) -> bool {
+    attributes
+        .get(CLEANUP_POLICY)
+        .is_some_and(|policy| policy == COMPACTION)
+}
+
 /// The attribute that tells which kind of messages a topic is for.
 pub(crate) const MESSAGE_TYPE: &str = "message.type";
 
@@ -68,7 +79,7 @@ pub(crate) fn priority_factor(attributes: &BTreeMap<String, String>) -> u32 {
 /// The attributes of topics.
 pub(crate) const TOPIC: &[Attribute] = &[
     fixed(QUEUE_TYPE, Values::OneOf(&["SimpleCQ", BATCH_QUEUES])),
-    fixed("cleanup.policy", Values::OneOf(&["DELETE", "COMPACTION"])),
+    fixed(CLEANUP_POLICY, Values::OneOf(&["DELETE", COMPACTION])),
     attribute(
         MESSAGE_TYPE,
         Values::OneOf(&[

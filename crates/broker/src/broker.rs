@@ -39,7 +39,7 @@ use crate::statistics::{GroupStatistics, Statistics, Tally};
 use crate::timer::Timer;
 use crate::topics::TopicTable;
 use crate::transaction::Transactions;
-use crate::{registration, routes, transaction};
+use crate::{compaction, registration, routes, transaction};
 
 /// Time between two looks at what is over: held pulls, silent clients.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -83,7 +83,7 @@ pub(crate) struct Broker {
     pub(crate) live: Live<BrokerSettings>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<Store>,
-    pub(crate) topics: TopicTable,
+    pub(crate) topics: Arc<TopicTable>,
     pub(crate) static_topics: StaticTopics,
     pub(crate) groups: GroupTable,
     pub(crate) offsets: OffsetTable,
@@ -176,6 +176,10 @@ impl Broker {
             clock: Arc::clone(&clock),
             threads,
         })?;
+        let topics = TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
+        let topics = Arc::new(topics);
+        let known = Arc::clone(&topics);
+        store.set_compacted(move |topic| known.is_compacted(topic));
         let polling = Arc::new(LongPolling::default());
         store.set_listener(Arc::clone(&polling) as Arc<dyn ArrivalListener>);
         let levels = DelayLevels::parse(&settings.store.message_delay_level).unwrap_or_default();
@@ -208,7 +212,7 @@ impl Broker {
         let broker = Self {
             pop: Pop::open(&disk, &settings)?,
             client: OnceLock::new(),
-            topics: TopicTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
+            topics,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             transactions: Transactions::open(&store, &offsets)?,
@@ -409,6 +413,8 @@ impl RunningBroker {
                 let _ = tokio::task::spawn_blocking(move || broker.pop.sweep(&broker)).await;
             }
         }));
+        let broker = Arc::clone(&self.broker);
+        self.tasks.push(tokio::spawn(compaction::run(broker)));
         let broker = Arc::clone(&self.broker);
         let period = Duration::from_millis(settings.broker.flush_consumer_offset_interval);
         self.tasks.push(tokio::spawn(async move {

@@ -15,6 +15,7 @@ mod attributes;
 mod broker;
 mod clients;
 mod cold_data;
+mod compaction;
 mod delivery;
 mod error;
 mod filter;

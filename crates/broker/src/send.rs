@@ -29,6 +29,7 @@ use self::message::{Properties, UniqueId};
 use self::places::{Place, Places};
 pub(crate) use self::request::{check_started, choose_queue, find_topic, with_full_names};
 use crate::broker::Broker;
+use crate::compaction;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::static_topics::LogicalQueue;
@@ -194,6 +195,9 @@ impl<'a> Sending<'a> {
         let write_queues = topic.config.write_queue_nums;
         let is_batch =
             code == Ok(RequestCode::SendBatchMessage) || header.batch.unwrap_or_default();
+        if !is_batch {
+            compaction::check_keys(topic, header.properties.as_deref())?;
+        }
         let accepted = if is_batch {
             Self::accept_batch(broker, places, frame, header, queue_id)?
         } else {

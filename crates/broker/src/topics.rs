@@ -145,6 +145,13 @@ impl TopicTable {
         self.state.read().topics.get(topic).cloned()
     }
 
+    /// Whether a topic keeps the last message of each key only.
+    pub(crate) fn is_compacted(&self, topic: &str) -> bool {
+        let state = self.state.read();
+        let topic = state.topics.get(topic);
+        topic.is_some_and(|topic| attributes::is_compacted(&topic.config.attributes))
+    }
+
     /// The topic that a message goes to. It is in the file when this returns, so that a message
     /// never outlives its topic's settings.
     pub(crate) fn get_for_message(&self, topic: &str) -> Option<Arc<Topic>> {

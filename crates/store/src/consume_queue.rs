@@ -15,7 +15,10 @@ mod recovery;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
+
 use self::ext::Ext;
+use crate::compaction::copy::Compacted;
 use crate::error::StoreError;
 use crate::sequence::{Place, Sequence};
 
@@ -62,6 +65,8 @@ pub struct Queue {
     /// Number the next message gets in a batch being appended; changes under the log's lock.
     next: AtomicI64,
     deleted: AtomicBool,
+    /// The copy of its older messages, if it is compacted.
+    compacted: RwLock<Option<Arc<Compacted>>>,
     /// Whether the queue is on the list of those with something to write or flush.
     listed: AtomicBool,
 }
@@ -93,6 +98,7 @@ impl Queue {
             max: AtomicI64::new(0),
             next: AtomicI64::new(0),
             deleted: AtomicBool::new(false),
+            compacted: RwLock::default(),
             listed: AtomicBool::new(false),
         };
         if files.writes_ext && kind == QueueKind::Simple {
@@ -369,9 +375,29 @@ impl Queue {
         }
     }
 
-    /// The queue takes no more messages. Under the log's lock.
+    /// The queue takes no more messages, and has no copy of any. Under the log's lock.
     pub(crate) fn mark_deleted(&self) {
+        let mut compacted = self.compacted.write();
         self.deleted.store(true, Ordering::Release);
+        *compacted = None;
+    }
+
+    /// The copy of its older messages.
+    pub(crate) fn compacted(&self) -> Option<Arc<Compacted>> {
+        self.compacted.read().clone()
+    }
+
+    /// Finishes a copy of its older messages, unless the queue is deleted; then `false`.
+    pub(crate) fn publish(
+        &self,
+        finish: impl FnOnce() -> Result<Compacted, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut compacted = self.compacted.write();
+        if self.is_deleted() {
+            return Ok(false);
+        }
+        *compacted = Some(Arc::new(finish()?));
+        Ok(true)
     }
 
     /// Removes the files and the directories.

@@ -1,5 +1,9 @@
 //! Reading messages of a queue, as a pull does.
 
+mod compacted;
+
+use std::ops::ControlFlow;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::consume_queue::{Queue, QueueUnit};
@@ -138,7 +142,7 @@ impl Wanted {
 impl Store {
     /// Reads up to `max_count` messages of a queue from a number on, at most `max_bytes` of them
     /// and what the settings allow, but at least one if there is one
-    /// (`DefaultMessageStore.getMessage`).
+    /// (`DefaultMessageStore.getMessage`). Of a compacted queue it reads the copy first.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the disk fails.
@@ -150,6 +154,11 @@ impl Store {
         max_bytes: usize,
         filter: &impl MessageFilter,
     ) -> Result<GetMessages, StoreError> {
+        let limits = (max_count, max_bytes);
+        let offset = match self.get_compacted(queue, offset, limits, filter)? {
+            ControlFlow::Break(got) => return Ok(got),
+            ControlFlow::Continue(offset) => offset,
+        };
         let (min_offset, max_offset) = (queue.min_offset(), queue.max_offset());
         let mut result = GetMessages {
             status: GetStatus::NoMatchedMessage,
@@ -316,10 +325,7 @@ impl Store {
     /// Collects the records' bytes. A file may be removed at any time; then the answer ends
     /// before it.
     fn gather(&self, wanted: &[Wanted], result: &mut GetMessages) -> Result<(), StoreError> {
-        let mut pieces = Pieces {
-            slices: Vec::new(),
-            copied: BytesMut::new(),
-        };
+        let mut pieces = Pieces::default();
         let small: usize = wanted
             .iter()
             .map(|wanted| wanted.size)
@@ -458,6 +464,7 @@ impl Limits<'_> {
 }
 
 /// An answer's bytes being collected.
+#[derive(Default)]
 struct Pieces {
     slices: Vec<Bytes>,
     /// Small records behind the last slice.

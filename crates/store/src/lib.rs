@@ -16,6 +16,7 @@
 //!   they get into their files
 //! - `index`: where the messages with a key are
 //! - `checkpoint`: up to when things are flushed; `recovery`: what happens at the start
+//! - `compaction`: the last message of each key, for topics that keep only that
 //! - `queue_snapshot`: what a clean stop knew of the queues
 //! - `lock` and `abort`, in `store`: who has the directory, and whether it was closed
 //! - `timer_wheel`, `timer_log`, `timer_checkpoint`: messages with a time of their own;
@@ -34,6 +35,7 @@ mod append;
 mod checkpoint;
 mod clock;
 mod commit_log;
+mod compaction;
 mod config_file;
 mod consume_queue;
 mod delay_levels;

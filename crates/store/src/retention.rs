@@ -120,8 +120,8 @@ impl Store {
         let pause = Duration::from_millis(u64::from(settings.delete_commit_log_files_interval));
         let mut removed = 0;
         while removed < settings.delete_file_batch_max {
-            let start = match self.log.files().as_slice() {
-                [first, _, ..] => *first,
+            let (start, end) = match self.log.files().as_slice() {
+                [first, second, ..] => (*first, *second),
                 _ => break,
             };
             let path = self.log.path(start);
@@ -134,6 +134,8 @@ impl Store {
                     break;
                 }
             }
+            // What a compacted topic keeps for longer is copied before.
+            self.compact_before(end)?;
             // One by one, with a pause: removing a large file keeps the disk busy.
             if removed > 0 && !pause.is_zero() {
                 std::thread::sleep(pause);

@@ -128,6 +128,16 @@ config::settings! {
         "timerStopDequeue" timer_stop_dequeue: bool = false, reloadable;
         /// Whether a message is taken back by topic and unique id, not by the unique id only. Both brokers of a store have to agree.
         "appendTopicForTimerDeleteKey" append_topic_for_timer_delete_key: bool = false;
+        /// Whether topics with `cleanup.policy=COMPACTION` are compacted. If not, they are as others.
+        "enableCompaction" enable_compaction: bool = true;
+        /// Time between two looks for queues to compact, in milliseconds.
+        "compactionScheduleInternal" compaction_schedule_internal: u32 = 900_000, range(1..=i32::MAX as u32), reloadable;
+        /// Bytes of messages from which on the older ones of a queue are compacted.
+        "compactionMappedFileSize" compaction_mapped_file_size: usize = 100 << 20, range(1..=i32::MAX as usize), reloadable;
+        /// Bytes of entries, 46 a message, from which on the older messages of a queue are compacted.
+        "compactionCqMappedFileSize" compaction_cq_mapped_file_size: usize = 10 << 20, range(92..=i32::MAX as usize), reloadable;
+        /// Bytes of memory for the keys of the messages that are compacted in one go.
+        "maxOffsetMapSize" max_offset_map_size: usize = 100 << 20, range(1..=i32::MAX as usize), reloadable;
         /// Bytes of the youngest messages kept in memory, so that consumers at the end of the log need no disk.
         "kerolox.tailCacheSize" tail_cache_size: usize = 32 << 20, range(0..=1 << 40), ours;
         /// Bytes of the youngest messages that the system may keep in its page cache; older ones leave it once they are on the disk. 0 leaves all to the system.

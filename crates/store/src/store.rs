@@ -15,6 +15,7 @@ use crate::append::ArrivalListener;
 use crate::checkpoint::CheckpointFile;
 use crate::clock::{Clock, SystemClock};
 use crate::commit_log::CommitLog;
+use crate::compaction::{self, Compaction};
 use crate::consume_queue::{Queue, QueueEntry, QueueFiles, QueueKind};
 use crate::disk::{Disk, Lock, OpenMode, OsDisk};
 use crate::error::StoreError;
@@ -65,6 +66,7 @@ pub struct Store {
     pub(crate) queues: QueueTable,
     pub(crate) index: Index,
     pub(crate) retention: Retention,
+    pub(crate) compaction: Compaction,
     /// Bytes of the machine's memory, of which `accessMessageInMemoryMaxRatio` is a part.
     pub(crate) memory: u64,
     settings: RwLock<Arc<StoreConfig>>,
@@ -163,6 +165,7 @@ impl Store {
             log,
             index,
             retention: Retention::default(),
+            compaction: Compaction::default(),
             memory: machine_memory(),
             flusher: Arc::new(Flusher::new()),
             checkpoint_file,
@@ -183,6 +186,7 @@ impl Store {
             clock,
         };
         store.recover(saved, was_killed)?;
+        store.load_copies()?;
         let log = store.log.position();
         store.index.load(log, saved.index_timestamp, was_killed)?;
         // From here on the directory is not closed cleanly until `close`. The log and the queues
@@ -207,6 +211,7 @@ impl Store {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.compaction.wait_for_end();
         // Whoever appends now has the lock; the next one sees that it is closed.
         let cleared = self.log.clear_behind(&mut self.log.lock());
         self.keeper.stop();
@@ -411,9 +416,10 @@ impl Store {
         // name whose files would be removed with theirs.
         let _tail = self.log.lock();
         let queues = self.queues.take(topic);
-        let mut result = Ok(());
+        queues.iter().for_each(|queue| queue.mark_deleted());
+        // The copies first: without them a queue can be made anew, and not the other way round.
+        let mut result = compaction::copy::remove_topic(&*self.disk, &self.settings(), topic);
         for queue in queues {
-            queue.mark_deleted();
             let removed = queue.remove_files();
             if removed.is_err() {
                 self.leftovers.lock().push(queue);
@@ -481,10 +487,15 @@ impl Store {
         self.check_writable().is_ok()
     }
 
-    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(StoreError::Closed);
+    pub(crate) fn check_open(&self) -> Result<(), StoreError> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(StoreError::Closed),
+            false => Ok(()),
         }
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_open()?;
         match self.too_full.load(Ordering::Acquire) {
             0 => {}
             used => return Err(StoreError::DiskFull { used }),
