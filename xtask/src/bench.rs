@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: null server, reference and Kerolox side by side.
 //!
+//! `cargo xtask bench kinds` does the same with other workloads: every kind of message.
+//!
 //! Below it stand the measurements of scale, each a command of its own: how long a start takes
 //! on a large store, what a long history costs in memory, and what many queues cost.
 
@@ -14,6 +16,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -35,7 +38,14 @@ const BALLAST: u64 = 2 << 30;
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
     #[command(subcommand)]
-    scale: Option<Scale>,
+    other: Option<Other>,
+    #[command(flatten)]
+    side_by_side: SideBySide,
+}
+
+/// Options of what runs all servers one after the other.
+#[derive(Debug, Args)]
+struct SideBySide {
     /// Rounds; in each all servers run one after the other
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -45,7 +55,7 @@ pub(crate) struct Bench {
     /// One round of short measurements
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "write"])]
     quick: bool,
-    /// Only these workloads of bench/workloads.json
+    /// Only these workloads of those in the folder bench
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Leave the reference out
@@ -56,9 +66,11 @@ pub(crate) struct Bench {
     write: bool,
 }
 
-/// What grows: a measurement of its own.
+/// A measurement with a table of its own.
 #[derive(Debug, Subcommand)]
-enum Scale {
+enum Other {
+    /// Measure pop, transactions, timers and orderly consumption
+    Kinds(SideBySide),
     /// Measure the start on large stores, after a clean stop and after a kill
     Recovery(recovery::Recovery),
     /// Measure what a long history costs in memory
@@ -67,7 +79,34 @@ enum Scale {
     Queues(queues::Queues),
 }
 
-/// An entry of bench/workloads.json.
+/// A list of workloads, each with a table in docs/benchmarks.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// bench/workloads.json
+    Workloads,
+    /// bench/kinds.json
+    Kinds,
+}
+
+impl List {
+    /// The file of the list.
+    fn path(self) -> PathBuf {
+        process::root().join(match self {
+            Self::Workloads => "bench/workloads.json",
+            Self::Kinds => "bench/kinds.json",
+        })
+    }
+
+    /// The command that measures it.
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Workloads => "bench",
+            Self::Kinds => "bench kinds",
+        }
+    }
+}
+
+/// An entry of a list of workloads.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Workload {
@@ -107,12 +146,18 @@ enum Metric {
     /// Messages a second.
     #[serde(rename = "rate")]
     Rate,
+    /// Messages sent a second, where the rate is of those received.
+    #[serde(rename = "sent")]
+    Sent,
     /// Millions of bytes a second.
     #[serde(rename = "MB/s")]
     Megabytes,
     /// Microseconds.
     #[serde(rename = "p50")]
     P50,
+    /// Microseconds.
+    #[serde(rename = "p99")]
+    P99,
     /// Microseconds.
     #[serde(rename = "p99.9")]
     P999,
@@ -122,10 +167,12 @@ enum Metric {
 }
 
 impl Metric {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Rate,
+        Self::Sent,
         Self::Megabytes,
         Self::P50,
+        Self::P99,
         Self::P999,
         Self::Cpu,
     ];
@@ -134,8 +181,10 @@ impl Metric {
     fn of(self, run: &Value) -> Option<f64> {
         let number = match self {
             Self::Rate => &run["messages_per_second"],
+            Self::Sent => &run["sent_per_second"],
             Self::Megabytes => &run["megabytes_per_second"],
             Self::P50 => &run["latency_us"]["p50"],
+            Self::P99 => &run["latency_us"]["p99"],
             Self::P999 => &run["latency_us"]["p99.9"],
             Self::Cpu => &run["server"]["cpu_us_per_message"],
         };
@@ -178,21 +227,29 @@ struct Samples {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        match self.scale {
-            None => self.side_by_side(),
-            Some(Scale::Recovery(recovery)) => recovery.run(),
-            Some(Scale::Memory(memory)) => memory.run(),
-            Some(Scale::Queues(queues)) => queues.run(),
+        match self.other {
+            None => self.side_by_side.run(List::Workloads),
+            Some(Other::Kinds(kinds)) => kinds.run(List::Kinds),
+            Some(Other::Recovery(recovery)) => recovery.run(),
+            Some(Other::Memory(memory)) => memory.run(),
+            Some(Other::Queues(queues)) => queues.run(),
         }
     }
+}
 
-    fn side_by_side(self) -> Result<()> {
-        let workloads = self.workloads()?;
+impl SideBySide {
+    fn run(self, list: List) -> Result<()> {
+        let workloads = self.workloads(list)?;
+        let without_floor = workloads
+            .iter()
+            .all(|workload| workload.floor == Floor::None);
         let programs = Programs::ready(!self.without_reference)?;
         let mut samples = Samples::default();
         for round in 1..=self.rounds() {
             for kind in [Kind::Null, Kind::Reference, Kind::Kerolox] {
-                if kind == Kind::Reference && self.without_reference {
+                if kind == Kind::Reference && self.without_reference
+                    || kind == Kind::Null && without_floor
+                {
                     continue;
                 }
                 eprintln!("== round {round} of {}: {}", self.rounds(), kind.name());
@@ -207,7 +264,7 @@ impl Bench {
         fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
         eprintln!("also as JSON in {}", path.display());
         if self.write {
-            table::write_page("bench", &table)
+            table::write_page(list.command(), &table)
         } else {
             Ok(())
         }
@@ -217,8 +274,8 @@ impl Bench {
         if self.quick { 1 } else { self.rounds }
     }
 
-    fn workloads(&self) -> Result<Vec<Workload>> {
-        let path = process::root().join("bench/workloads.json");
+    fn workloads(&self, list: List) -> Result<Vec<Workload>> {
+        let path = list.path();
         let text =
             fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut all: Vec<Workload> =
@@ -453,8 +510,7 @@ mod tests {
 
     #[test]
     fn the_list_of_workloads_is_good() {
-        let bench = Bench {
-            scale: None,
+        let bench = SideBySide {
             rounds: 1,
             seconds: 1,
             quick: false,
@@ -462,13 +518,10 @@ mod tests {
             without_reference: true,
             write: false,
         };
-        let workloads = bench.workloads().unwrap();
+        let workloads = bench.workloads(List::Workloads).unwrap();
         assert_eq!(workloads.len(), 1);
-        let unknown = Bench {
-            only: vec!["send-2".to_owned()],
-            ..bench
-        };
-        assert!(unknown.workloads().unwrap_err().contains("send-pipelined"));
+        let unknown = bench.workloads(List::Kinds).unwrap_err();
+        assert!(unknown.contains("transaction"), "{unknown}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `kerolox bench`: puts load on any RocketMQ broker and measures it.
 //!
-//! Three loads: sending, pulling what is stored, and end to end (from a send to its receipt by a
-//! waiting consumer). A closed loop keeps a number of requests in flight; an open loop (`--rate`)
+//! The loads: sending, pulling what is stored, end to end (from a send to its receipt by a waiting
+//! consumer), popping and acknowledging, the same in order, transactions, and messages with a
+//! time of delivery. A closed loop keeps a number of requests in flight; an open loop (`--rate`)
 //! sends at fixed times and counts latencies from these times, so that a broker's stalls are not
 //! left out. What comes before the end of the warm-up is not counted.
 //!
@@ -12,6 +13,7 @@ mod engine;
 mod frames;
 mod load;
 mod null_server;
+mod popping;
 mod pulling;
 mod queues;
 mod report;
@@ -19,6 +21,7 @@ mod sending;
 mod server_process;
 mod setup;
 mod tally;
+mod transacting;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -30,7 +33,7 @@ use wire::frame::SerializeType;
 use self::engine::Outcome;
 use self::load::Load;
 use self::report::{Fill, Report, RunReport};
-use self::setup::Target;
+use self::setup::{Found, Target};
 use self::tally::Tally;
 use crate::client::{ClientError, ClusterArgs, OutputFormat, print_line};
 use crate::error::CliError;
@@ -49,7 +52,7 @@ pub(crate) struct Args {
     /// Topic; it is created, or changed to have --queues [default: kerolox_bench_MODE]
     #[arg(long)]
     topic: Option<String>,
-    /// Consumer group that pulls
+    /// Consumer group that pulls; with pop and orderly what the groups' names begin with
     #[arg(long, default_value = "kerolox_bench")]
     group: String,
     /// Spread over so many topics, and send each request to the next queue
@@ -58,10 +61,10 @@ pub(crate) struct Args {
     /// Queues of the topic, or of each topic
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     queues: u32,
-    /// Connections; of each kind with e2e [default: 8; pull: 4; e2e: 1]
+    /// Connections; of each kind with e2e and timer [default: 8; pull, pop, orderly: 4; e2e: 1]
     #[arg(short, long, value_name = "N")]
     connections: Option<usize>,
-    /// Requests in flight on each connection [default: 256; pull: 1]
+    /// Requests in flight on each connection [default: 256; transaction: 64; pop: 32; orderly: 2; pull: 1]
     #[arg(short, long, value_name = "N")]
     in_flight: Option<usize>,
     /// Threads of the load generator [default: the processors, or the connections if fewer]
@@ -76,12 +79,15 @@ pub(crate) struct Args {
     /// Send so many messages a second at fixed times (open loop) [default: e2e: 1000]
     #[arg(short, long, value_name = "N")]
     rate: Option<f64>,
-    /// Messages wanted a pull
+    /// Messages wanted a pull or pop
     #[arg(short, long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     max_messages: u32,
-    /// Messages that must be in the topic before pulling; missing ones are sent first
+    /// Messages that must be in the topic before pulling or popping; missing ones are sent first
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     fill: u64,
+    /// Time from a send to the message's delivery, with timer
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    delay: Duration,
     /// Time before measuring begins: 500ms, 3s, 1m
     #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     warm_up: Duration,
@@ -122,6 +128,14 @@ enum Mode {
     Pull,
     /// Sending to a waiting consumer: latency from send to receipt
     E2e,
+    /// Popping what is stored, each message acknowledged by itself
+    Pop,
+    /// Popping each queue in order, each message acknowledged by itself
+    Orderly,
+    /// Sending half messages and committing them
+    Transaction,
+    /// Sending with a time of delivery to a waiting consumer: lateness of the receipt
+    Timer,
 }
 
 impl Mode {
@@ -130,6 +144,10 @@ impl Mode {
             Self::Send => "send",
             Self::Pull => "pull",
             Self::E2e => "e2e",
+            Self::Pop => "pop",
+            Self::Orderly => "orderly",
+            Self::Transaction => "transaction",
+            Self::Timer => "timer",
         }
     }
 }
@@ -188,16 +206,19 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         None => Target::find(&args.cluster.name_server).await?,
     };
     target.create_topics(&load.queues).await?;
-    let stored = match load.mode {
-        Mode::Send => Vec::new(),
-        Mode::Pull | Mode::E2e => target.stored(&load.queues).await?,
-    };
+    let mut found = Found::default();
+    if !matches!(load.mode, Mode::Send | Mode::Transaction) {
+        found.stored = target.stored(&load.queues).await?;
+    }
+    if matches!(load.mode, Mode::Pop | Mode::Orderly) {
+        found.broker_name = target.broker_name().await?;
+    }
     target.close().await;
 
     let address = target.address().to_owned();
     let work = {
         let (load, address) = (load.clone(), address.clone());
-        tokio::task::spawn_blocking(move || load.run(&address, &stored))
+        tokio::task::spawn_blocking(move || load.run(&address, &found))
     };
     let (fill, outcome) = with_progress(&load, work).await?;
     let report = report(&load, address, fill, outcome);
@@ -301,6 +322,10 @@ mod tests {
             ("--body-size 0", "--body-size"),
             ("--body-size 100000 --batch 10000", "--batch"),
             ("pull --rate 5", "--rate"),
+            ("pop --rate 5", "--rate"),
+            ("orderly --max-messages 33", "--max-messages"),
+            ("timer --body-size 15", "--body-size"),
+            ("transaction --batch 2", "--batch"),
             ("--rate 0", "--rate"),
             ("--rate NaN", "--rate"),
             ("e2e --body-size 15", "--body-size"),

@@ -58,26 +58,40 @@ impl Server {
         )
     }
 
-    /// The result of a short load that must succeed.
+    /// The result of two short runs that must succeed.
     fn bench(&self, options: &str) -> Value {
-        let mut load = program(&["bench", &self.target, "--output=json"]);
-        let output = load
-            .args(["--warm-up=50ms", "--duration=200ms", "--runs=2"])
-            .args(options.split(' '))
-            .output()
-            .expect("the binary runs");
-        assert!(output.status.success(), "{options}: {output:?}");
-        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let runs = "--warm-up 50ms --duration 200ms --runs 2";
+        let report = self.report(&format!("{options} {runs}"));
         let runs = report["runs"].as_array().expect("runs");
         assert_eq!(runs.len(), 2);
-        for run in runs {
-            assert!(run["messages"].as_u64() > Some(0), "{options}: {report}");
-            assert_eq!(run["errors"], serde_json::json!({}), "{options}: {report}");
+        Self::check(&report);
+        report
+    }
+
+    /// The result of a run that must succeed.
+    fn one_run(&self, options: &str) -> Value {
+        let report = self.report(options);
+        Self::check(&report);
+        report
+    }
+
+    fn report(&self, options: &str) -> Value {
+        let mut load = program(&["bench", &self.target, "--output=json"]);
+        let output = load.args(options.split(' ')).output();
+        let output = output.expect("the binary runs");
+        assert!(output.status.success(), "{options}: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Each run has messages, latencies and no refusal.
+    fn check(report: &Value) {
+        for run in report["runs"].as_array().expect("runs") {
+            assert!(run["messages"].as_u64() > Some(0), "{report}");
+            assert_eq!(run["errors"], serde_json::json!({}), "{report}");
             let latency = |name: &str| run["latency_us"][name].as_f64().expect("a latency");
             let rising = ["p50", "p90", "p99", "p99.9", "max"].map(latency);
-            assert!(rising[0] > 0.0 && rising.is_sorted(), "{options}: {report}");
+            assert!(rising[0] > 0.0 && rising.is_sorted(), "{report}");
         }
-        report
     }
 }
 
@@ -106,6 +120,9 @@ fn every_load_runs_against_a_broker() {
             "pull --fill 1000",
             "pull --fill 1000 --max-messages 1 --in-flight 3",
             "e2e --rate 200",
+            "pop --fill 50000 --connections 2 --in-flight 3",
+            "orderly --fill 50000 --connections 2 --in-flight 2",
+            "transaction --connections 2 --in-flight 8",
         ] {
             server.bench(&format!("{load} --serialize {serialize}"));
         }
@@ -120,6 +137,25 @@ fn an_open_loop_counts_every_message() {
         assert!(run["messages"].as_u64() > Some(0), "{report}");
         assert_eq!(run["missing"], 0, "{report}");
         assert_eq!(run["unanswered"], 0, "{report}");
+    }
+}
+
+#[test]
+fn messages_with_a_time_of_delivery_are_received() {
+    let server = Server::kerolox();
+    let report = server.one_run("timer --rate 200 --delay 1s --warm-up 2s --duration 3s");
+    let sent = &report["median"]["sent_per_second"];
+    assert!(sent.as_f64() > Some(0.0), "{report}");
+}
+
+#[test]
+fn popping_goes_on_behind_the_end_of_the_topic() {
+    let server = Server::kerolox();
+    for mode in ["pop", "orderly"] {
+        let options = "--fill 128 --queues 1 --connections 1 --warm-up 0 --duration 4s";
+        let report = server.one_run(&format!("{mode} {options}"));
+        let messages = &report["median"]["messages"];
+        assert!(messages.as_u64() > Some(128), "{report}");
     }
 }
 

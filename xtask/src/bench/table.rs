@@ -115,8 +115,10 @@ pub(super) fn or_dash(text: String) -> String {
 pub(super) fn number(metric: Metric, number: f64) -> String {
     match metric {
         Metric::Rate => format!("{} msg/s", grouped(number)),
+        Metric::Sent => format!("{} sent/s", grouped(number)),
         Metric::Megabytes => format!("{} MB/s", grouped(number)),
         Metric::P50 => format!("p50 {}", time(number)),
+        Metric::P99 => format!("p99 {}", time(number)),
         Metric::P999 => format!("p99.9 {}", time(number)),
         Metric::Cpu => format!("{} of processor", time(number)),
     }
@@ -126,8 +128,9 @@ pub(super) fn number(metric: Metric, number: f64) -> String {
 fn compared(metric: Metric, reference: f64, kerolox: f64) -> Option<String> {
     match metric {
         Metric::Rate => Some(format!("{:.1}× rate", kerolox / reference)),
-        Metric::Megabytes => None,
+        Metric::Sent | Metric::Megabytes => None,
         Metric::P50 => Some(format!("p50 {}", less(reference / kerolox))),
+        Metric::P99 => Some(format!("p99 {}", less(reference / kerolox))),
         Metric::P999 => Some(format!("p99.9 {}", less(reference / kerolox))),
         Metric::Cpu => Some(format!("processor {}", less(reference / kerolox))),
     }

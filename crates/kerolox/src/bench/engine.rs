@@ -49,7 +49,7 @@ impl Clock {
 /// What a connection's requests are for.
 pub(super) trait Work: Send {
     /// Readies a slot's frame for going out; `intended` is when it is meant to leave.
-    fn prepare(&mut self, slot: usize, frame: &mut [u8], intended: u64);
+    fn prepare(&mut self, slot: usize, frames: &mut Frames, intended: u64);
 
     /// Takes the answer to a request that was meant to leave at `started`.
     fn answered(&mut self, answer: &Answer<'_>, started: u64, now: u64, recorder: &mut Recorder);
@@ -113,8 +113,7 @@ impl<W: Work> Lane<W> {
 impl<W: Work> LaneState<W> {
     fn issue(&mut self, slot: usize, intended: u64) {
         self.started[slot] = intended;
-        self.work
-            .prepare(slot, self.frames.frame_mut(slot), intended);
+        self.work.prepare(slot, &mut self.frames, intended);
         let range = self.frames.range(slot);
         match self.outgoing.back_mut() {
             Some(last) if last.end == range.start => last.end = range.end,

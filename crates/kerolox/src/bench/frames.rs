@@ -3,7 +3,7 @@
 //! A load generator that shares its cores with the server must cost next to nothing. So each slot
 //! (one of a connection's requests in flight) owns a frame that is encoded beforehand, its number
 //! in `opaque` included; what differs from one use to the next has a fixed width and is written
-//! over in place.
+//! over in place. Where a request depends on the answer before it, the slot gets a new frame.
 
 use std::ops::Range;
 
@@ -18,12 +18,20 @@ const FIRST_OPAQUE: i32 = 1_000_000_000;
 /// The two length words of a frame.
 const PREFIX: usize = 8;
 
-/// The frames of a connection's slots, one after the other.
+/// The frames of a connection's slots.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     bytes: Vec<u8>,
-    /// Where the frame of each slot ends.
-    ends: Vec<usize>,
+    slots: Vec<Place>,
+}
+
+/// Where a slot's frame stands in the bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    start: usize,
+    length: usize,
+    /// Bytes that no other slot uses.
+    room: usize,
 }
 
 impl Frames {
@@ -34,24 +42,52 @@ impl Frames {
         header: &C::Request<'_>,
         body: &[u8],
     ) {
+        let slot = self.add_slot();
+        self.put::<C>(slot, serialize, header, body);
+    }
+
+    /// Adds the next slot, its frame still empty.
+    pub(super) fn add_slot(&mut self) -> usize {
+        self.slots.push(Place::default());
+        self.slots.len() - 1
+    }
+
+    /// Gives a slot another request.
+    pub(super) fn put<C: Command>(
+        &mut self,
+        slot: usize,
+        serialize: SerializeType,
+        header: &C::Request<'_>,
+        body: &[u8],
+    ) {
         let mut head = Head::request(C::CODE as i32, serialize);
-        head.opaque = FIRST_OPAQUE + self.ends.len() as i32;
+        head.opaque = FIRST_OPAQUE + slot as i32;
         let mut out = BytesMut::new();
         frame::encode(&head, None, header, body.len(), &mut out);
-        self.bytes.extend_from_slice(&out);
-        self.bytes.extend_from_slice(body);
-        self.ends.push(self.bytes.len());
+        out.extend_from_slice(body);
+        self.put_frame(slot, &out);
+    }
+
+    /// Gives a slot a frame that another `Frames` has for the same slot.
+    pub(super) fn put_frame(&mut self, slot: usize, frame: &[u8]) {
+        let place = &mut self.slots[slot];
+        if place.room < frame.len() {
+            (place.start, place.room) = (self.bytes.len(), frame.len());
+            self.bytes.resize(place.start + place.room, 0);
+        }
+        place.length = frame.len();
+        self.frame_mut(slot).copy_from_slice(frame);
     }
 
     /// How many slots there are.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.slots.len()
     }
 
     /// Where a slot's frame stands in [`Self::bytes`].
     pub(super) fn range(&self, slot: usize) -> Range<usize> {
-        let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
-        start..self.ends[slot]
+        let place = self.slots[slot];
+        place.start..place.start + place.length
     }
 
     /// All frames.

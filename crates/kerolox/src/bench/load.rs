@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -9,18 +10,22 @@ use wire::code::ResponseCode;
 
 use super::engine::{Clock, Lane, Outcome, Pace, Work, drive};
 use super::frames::Frames;
+use super::popping::Pops;
 use super::pulling::{Following, Pulls};
 use super::queues::Queues;
 use super::report::Fill;
-use super::sending::{STAMP_SIZE, Sending, Sends};
+use super::sending::{Kind, STAMP_SIZE, Sending, Sends};
 use super::server_process::ServerProcess;
-use super::setup::Stored;
+use super::setup::{Found, Stored};
 use super::tally::Runs;
+use super::transacting::Transacting;
 use super::{Args, Mode};
 use crate::client::ClientError;
 
 /// How long messages of the last run may take to come, end to end.
 const LAST_RECEIPTS: Duration = Duration::from_secs(2);
+/// Messages that a pop brings at most.
+const POP_MESSAGES: u32 = 32;
 /// Messages in flight while queues are filled, at most.
 const FILL_IN_FLIGHT: usize = 1024;
 /// Rest of a server that was too busy.
@@ -44,6 +49,8 @@ pub(super) struct Load {
     pub(super) runs: u32,
     pub(super) fill: u64,
     pub(super) pulls: Pulls,
+    /// From a send to the message's delivery.
+    pub(super) delay: Duration,
     /// Tells this load's messages from others.
     pub(super) mark: u64,
     /// The server's process, to be watched.
@@ -59,13 +66,16 @@ impl Load {
         let wrong = |text: &str| Err(ClientError::Argument(text.to_owned()));
         let mode = args.mode;
         let connections = args.connections.unwrap_or(match mode {
-            Mode::Send => 8,
-            Mode::Pull => 4,
+            Mode::Send | Mode::Transaction | Mode::Timer => 8,
+            Mode::Pull | Mode::Pop | Mode::Orderly => 4,
             Mode::E2e => 1,
         });
         let rate = args.rate.or((mode == Mode::E2e).then_some(1000.0));
         let in_flight = args.in_flight.unwrap_or(match (mode, rate) {
             (Mode::Pull, _) => 1,
+            (Mode::Pop, _) => 32,
+            (Mode::Orderly, _) => 2,
+            (Mode::Transaction, None) => 64,
             (_, Some(_)) => OPEN_LOOP_IN_FLIGHT,
             (_, None) => 256,
         });
@@ -77,19 +87,17 @@ impl Load {
         if connections > 10_000 || connections.saturating_mul(in_flight) > 10_000_000 {
             return wrong("--connections is at most 10000, and times --in-flight at most 10000000");
         }
-        if mode == Mode::Pull && rate.is_some() {
-            return wrong("--rate goes with send and e2e, not with pull");
+        if rate.is_some() && !matches!(mode, Mode::Send | Mode::E2e | Mode::Timer) {
+            return wrong("--rate goes with send, e2e and timer only");
         }
         if rate.is_some_and(|rate| !(0.1..=1e8).contains(&rate)) {
             return wrong("--rate must be between 0.1 and 100000000");
         }
-        if mode == Mode::E2e && args.batch > 1 {
-            return wrong("--batch goes with send, not with e2e");
+        if mode != Mode::Send && args.batch > 1 {
+            return wrong("--batch goes with send only");
         }
-        if mode == Mode::E2e && args.body_size < STAMP_SIZE {
-            return wrong(
-                "--body-size must be at least 16 with e2e: the time of sending is in there",
-            );
+        if matches!(mode, Mode::E2e | Mode::Timer) && args.body_size < STAMP_SIZE {
+            return wrong("--body-size must be at least 16 with e2e and timer: a time is in there");
         }
         let request_size = args
             .body_size
@@ -98,14 +106,19 @@ impl Load {
         if args.body_size == 0 || request_size > wire::frame::MAX_FRAME_SIZE / 2 {
             return wrong("--body-size must be at least 1, and times --batch at most 8 MB");
         }
-        if mode == Mode::E2e && args.topics.is_some() {
-            return wrong("--topics goes with send and pull, not with e2e");
+        if args.topics.is_some() && !matches!(mode, Mode::Send | Mode::Pull) {
+            return wrong("--topics goes with send and pull only");
+        }
+        if args.max_messages > POP_MESSAGES && matches!(mode, Mode::Pop | Mode::Orderly) {
+            return wrong("--max-messages is at most 32 with pop and orderly");
         }
         if args.duration.is_zero() {
             return wrong("--duration must be more than 0");
         }
         let topic = args.topic.clone().unwrap_or_else(|| match mode {
-            Mode::Pull => format!("kerolox_bench_pull_{}", args.body_size),
+            Mode::Pull | Mode::Pop | Mode::Orderly => {
+                format!("kerolox_bench_{}_{}", mode.name(), args.body_size)
+            }
             _ => format!("kerolox_bench_{}", mode.name()),
         });
         let queues = Queues {
@@ -131,8 +144,9 @@ impl Load {
                 queues,
                 group: args.group.clone(),
                 max_messages: args.max_messages,
-                hold: mode == Mode::E2e,
+                hold: matches!(mode, Mode::E2e | Mode::Timer),
             },
+            delay: args.delay,
             mark: RandomState::new().build_hasher().finish(),
             server: args.server_pid.map(ServerProcess::new).transpose()?,
         })
@@ -142,17 +156,24 @@ impl Load {
     pub(super) fn run(
         &self,
         address: &str,
-        stored: &[Stored],
+        found: &Found,
     ) -> Result<(Option<Fill>, Outcome), ClientError> {
-        Ok(match self.mode {
-            Mode::Send => (None, send(self, address)?),
-            Mode::Pull => {
+        let stored = &found.stored;
+        let fill = match self.mode {
+            Mode::Pull | Mode::Pop | Mode::Orderly => {
                 let messages = |queue: &Stored| queue.end.saturating_sub(queue.begin);
-                let fill = fill(self, address, stored.iter().map(messages).sum())?;
-                (fill, pull(self, address, stored)?)
+                fill(self, address, stored.iter().map(messages).sum())?
             }
-            Mode::E2e => (None, end_to_end(self, address, stored)?),
-        })
+            Mode::Send | Mode::Transaction | Mode::E2e | Mode::Timer => None,
+        };
+        let outcome = match self.mode {
+            Mode::Send => send(self, address),
+            Mode::Transaction => transact(self, address),
+            Mode::Pull => pull(self, address, stored),
+            Mode::Pop | Mode::Orderly => pop(self, address, &found.broker_name),
+            Mode::E2e | Mode::Timer => end_to_end(self, address, stored),
+        }?;
+        Ok((fill, outcome))
     }
 
     /// Does the work while the server's process is watched, if that is wanted.
@@ -181,7 +202,12 @@ impl Load {
             body_size: self.body_size,
             batch,
             mark: self.mark,
-            stamped: self.mode == Mode::E2e,
+            kind: match self.mode {
+                Mode::Send | Mode::Pull | Mode::Pop | Mode::Orderly => Kind::Plain,
+                Mode::E2e => Kind::Stamped,
+                Mode::Timer => Kind::Timed(self.delay),
+                Mode::Transaction => Kind::Half,
+            },
         }
     }
 
@@ -211,10 +237,14 @@ fn connect<W: Work>(address: &str, frames: Frames, work: W) -> Result<Lane<W>, C
     Ok(Lane::new(TcpStream::connect(address)?, frames, work)?)
 }
 
-fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
-    let sends = load.sends(load.batch);
-    let lanes = (0..load.connections).map(|lane| {
-        let (frames, work) = sends.lane(lane, load.connections, load.in_flight);
+/// Puts the load on all connections, each with the frames and the work of its number.
+fn load_all<W: Work>(
+    load: &Load,
+    address: &str,
+    lane: impl Fn(usize) -> (Frames, W),
+) -> Result<Outcome, ClientError> {
+    let lanes = (0..load.connections).map(|number| {
+        let (frames, work) = lane(number);
         connect(address, frames, work)
     });
     let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
@@ -227,12 +257,41 @@ fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
     })
 }
 
+fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
+    let sends = load.sends(load.batch);
+    load_all(load, address, |lane| {
+        sends.lane(lane, load.connections, load.in_flight)
+    })
+}
+
+fn transact(load: &Load, address: &str) -> Result<Outcome, ClientError> {
+    let sends = load.sends(1);
+    load_all(load, address, |lane| {
+        Transacting::lane(&sends, lane, load.connections, load.in_flight)
+    })
+}
+
+fn pop(load: &Load, address: &str, broker_name: &str) -> Result<Outcome, ClientError> {
+    let pops = Pops {
+        serialize: load.pulls.serialize,
+        topic: load.queues.topic.clone(),
+        queues: load.queues.of_topic,
+        group: format!("{}_{:016X}", load.pulls.group, load.mark),
+        broker_name: broker_name.to_owned(),
+        max_messages: load.pulls.max_messages,
+        orderly: load.mode == Mode::Orderly,
+        body_size: load.body_size,
+        round: Arc::default(),
+    };
+    load_all(load, address, |lane| pops.lane(lane, load.in_flight))
+}
+
 fn pull(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, ClientError> {
     let queue = |number: usize| {
         let stored = stored[number % stored.len()];
         (stored.queue, stored.begin)
     };
-    let lanes = (0..load.connections).map(|lane| {
+    load_all(load, address, |lane| {
         let queues: Vec<_> = match load.queues.topics {
             None => {
                 let first = lane * load.in_flight;
@@ -244,14 +303,7 @@ fn pull(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, Client
                 .map(queue)
                 .collect(),
         };
-        let (frames, work) = load.pulls.reading(&queues, load.in_flight);
-        connect(address, frames, work)
-    });
-    let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
-    let clock = Clock::start();
-    let runs = load.runs(clock);
-    load.watched(clock, &runs, || {
-        drive_all(lanes, load.threads, clock, &runs, |_, _| Pace::Closed)
+        load.pulls.reading(&queues, load.in_flight)
     })
 }
 
@@ -334,10 +386,14 @@ fn send_and_follow(
     senders: Vec<Lane<Sending>>,
     followers: Vec<Lane<Following>>,
 ) -> Result<Outcome, ClientError> {
-    let after = LAST_RECEIPTS.as_nanos() as u64;
+    let timed = load.mode == Mode::Timer;
+    let pace = match timed {
+        // What is due may be late, and counts when it comes.
+        true => Pace::Closed,
+        false => Pace::Following(LAST_RECEIPTS.as_nanos() as u64),
+    };
     let (sent, received) = thread::scope(|scope| {
-        let received =
-            scope.spawn(|| drive(followers, clock, runs.clone(), Pace::Following(after)));
+        let received = scope.spawn(|| drive(followers, clock, runs.clone(), pace));
         let sent = drive(senders, clock, runs.clone(), load.pace(clock, 0, 1));
         (sent, joined(received))
     });
@@ -345,8 +401,12 @@ fn send_and_follow(
     for (received, sent) in received.iter_mut().zip(&sent) {
         received.unsent = sent.unsent;
         received.unanswered = sent.unanswered;
-        let acknowledged = sent.latency.len() - sent.unsent - sent.unanswered;
-        received.missing = acknowledged.saturating_sub(received.latency.len());
+        if timed {
+            received.sent = Some(sent.messages);
+        } else {
+            let acknowledged = sent.latency.len() - sent.unsent - sent.unanswered;
+            received.missing = acknowledged.saturating_sub(received.latency.len());
+        }
         for (code, count) in &sent.errors {
             *received.errors.entry(*code).or_default() += count;
         }

@@ -140,7 +140,8 @@ impl Pulling {
 }
 
 impl Work for Pulling {
-    fn prepare(&mut self, slot: usize, frame: &mut [u8], _: u64) {
+    fn prepare(&mut self, slot: usize, frames: &mut Frames, _: u64) {
+        let frame = frames.frame_mut(slot);
         if let Some(turn) = &mut self.turn {
             self.reads[slot] = turn.next;
             turn.places
@@ -192,8 +193,8 @@ pub(super) struct Following {
 }
 
 impl Work for Following {
-    fn prepare(&mut self, slot: usize, frame: &mut [u8], intended: u64) {
-        self.pulling.prepare(slot, frame, intended);
+    fn prepare(&mut self, slot: usize, frames: &mut Frames, intended: u64) {
+        self.pulling.prepare(slot, frames, intended);
     }
 
     fn answered(&mut self, answer: &Answer<'_>, _: u64, now: u64, recorder: &mut Recorder) {

@@ -11,7 +11,7 @@ use super::tally::Tally;
 /// The result of a load, with what it was.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// `send`, `pull` or `e2e`.
+    /// What was measured, as on the command line.
     pub(super) mode: &'static str,
     pub(super) broker: String,
     pub(super) topic: String,
@@ -53,6 +53,8 @@ pub(super) struct RunReport {
     pub(super) seconds: f64,
     pub(super) messages: u64,
     pub(super) messages_per_second: f64,
+    /// Messages sent a second, where the others are those received.
+    pub(super) sent_per_second: Option<f64>,
     /// Millions of bytes: of bodies sent, or of pull answers' bodies.
     pub(super) megabytes_per_second: f64,
     pub(super) latency_us: Latency,
@@ -98,6 +100,7 @@ impl RunReport {
             seconds,
             messages: tally.messages,
             messages_per_second: tally.messages as f64 / seconds,
+            sent_per_second: tally.sent.map(|sent| sent as f64 / seconds),
             megabytes_per_second: tally.bytes as f64 / seconds / 1e6,
             latency_us: Latency {
                 mean: tally.latency.mean() / 1000.0,
@@ -170,7 +173,14 @@ impl Report {
             ),
         };
         let _ = match self.mode {
-            "pull" => writeln!(out, ", up to {} messages a pull", self.max_messages),
+            "pull" | "pop" | "orderly" => {
+                writeln!(
+                    out,
+                    ", up to {} messages a {}",
+                    self.max_messages,
+                    if self.mode == "pull" { "pull" } else { "pop" }
+                )
+            }
             _ if self.batch > 1 => {
                 writeln!(out, ", {} B × {} a request", self.body_size, self.batch)
             }
@@ -197,6 +207,10 @@ impl Report {
             median.row("median", &mut out);
         }
         for (number, run) in self.runs.iter().enumerate() {
+            if let Some(sent) = run.sent_per_second {
+                let sent = grouped(sent.round() as u64);
+                let _ = writeln!(out, "run {}: {sent} messages sent a second", number + 1);
+            }
             if let Some(server) = &run.server {
                 let _ = writeln!(
                     out,

@@ -1,25 +1,46 @@
 //! Sends: what their frames hold and what differs from one to the next.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use wire::command::{SendBatchMessage, SendMessageV2};
 use wire::frame::SerializeType;
 use wire::header::send::SendMessageRequestV2;
 use wire::message::body::BatchMessage;
+use wire::message::sys_flag::message as message_flag;
 use wire::message::{properties, property};
 
 use super::engine::Work;
-use super::frames::{Answer, Frames, write_hex};
+use super::frames::{Answer, Frames, write_decimal, write_hex};
 use super::queues::{Places, Queues};
 use super::tally::Recorder;
 
 /// Stands where a message's running number is written in eight hexadecimal digits.
 const NUMBER_MARK: &str = "########";
 
-/// Bytes of a stamp in a body: [`Sends::mark`], then the time it was meant to leave.
+/// Stands where the time of delivery is written, in milliseconds since 1970.
+const DELIVERY_MARK: &str = "%%%%%%%%%%%%%";
+
+/// Group that all messages are sent by.
+pub(super) const PRODUCER_GROUP: &str = "kerolox_bench";
+
+/// Bytes of a stamp in a body: [`Sends::mark`], then when the message was meant to leave, or with
+/// a delay when it is due, in nanoseconds on the load's clock.
 pub(super) const STAMP_SIZE: usize = 16;
+
+/// What is special about messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// Their bodies begin with a stamp.
+    Stamped,
+    /// They are stamped, and delivered so long after they left.
+    Timed(Duration),
+    /// They are half messages of a transaction.
+    Half,
+}
 
 /// The sends of all connections.
 #[derive(Debug, Clone)]
@@ -31,8 +52,7 @@ pub(super) struct Sends {
     pub(super) batch: u32,
     /// Random; tells the messages of this load from others.
     pub(super) mark: u64,
-    /// Whether bodies begin with a stamp.
-    pub(super) stamped: bool,
+    pub(super) kind: Kind,
 }
 
 impl Sends {
@@ -46,8 +66,17 @@ impl Sends {
             property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
             &unique_key,
         );
+        match self.kind {
+            Kind::Plain | Kind::Stamped => {}
+            Kind::Timed(_) => properties::put(&mut own, property::TIMER_DELIVER_MS, DELIVERY_MARK),
+            Kind::Half => {
+                properties::put(&mut own, property::TRANSACTION_PREPARED, "true");
+                properties::put(&mut own, property::PRODUCER_GROUP, PRODUCER_GROUP);
+            }
+        }
+        let stamped = matches!(self.kind, Kind::Stamped | Kind::Timed(_));
         let mut body = vec![b'x'; self.body_size];
-        if self.stamped {
+        if stamped {
             body[..8].copy_from_slice(&self.mark.to_be_bytes());
         }
         if self.batch > 1 {
@@ -64,19 +93,20 @@ impl Sends {
             }
             body = bodies.to_vec();
         }
-        let born = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let mut frames = Frames::default();
         for slot in 0..slots {
             let (topic, queue_id) = self.queues.header(lane * slots + slot);
             let header = SendMessageRequestV2 {
-                producer_group: Cow::Borrowed("kerolox_bench"),
+                producer_group: Cow::Borrowed(PRODUCER_GROUP),
                 topic: Cow::Owned(topic),
                 default_topic: Cow::Borrowed("TBW102"),
                 default_topic_queue_nums: 4,
                 queue_id,
-                born_timestamp: born.as_millis() as i64,
+                sys_flag: match self.kind {
+                    Kind::Half => message_flag::TRANSACTION_PREPARED_TYPE,
+                    Kind::Plain | Kind::Stamped | Kind::Timed(_) => 0,
+                },
+                born_timestamp: since_1970().as_millis() as i64,
                 properties: Some(Cow::Borrowed(&own)),
                 reconsume_times: Some(0),
                 unit_mode: Some(false),
@@ -91,7 +121,7 @@ impl Sends {
         }
         let mark = self.mark.to_be_bytes();
         let stamps = |slot| {
-            if self.stamped {
+            if stamped {
                 frames.find(slot, &mark)
             } else {
                 Vec::new()
@@ -102,6 +132,13 @@ impl Sends {
                 .map(|slot| frames.find(slot, NUMBER_MARK.as_bytes()))
                 .collect(),
             stamps: (0..slots).map(stamps).collect(),
+            deliveries: (0..slots)
+                .map(|slot| frames.find(slot, DELIVERY_MARK.as_bytes()))
+                .collect(),
+            delay: match self.kind {
+                Kind::Timed(delay) => delay,
+                Kind::Plain | Kind::Stamped | Kind::Half => Duration::ZERO,
+            },
             queues: self.queues.places(&frames),
             next_queue: lane,
             lanes,
@@ -114,12 +151,21 @@ impl Sends {
     }
 }
 
+fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
 /// The sends of one connection.
 pub(super) struct Sending {
     /// Places of the running numbers, by slot.
     numbers: Vec<Vec<usize>>,
     /// Places of the stamps, by slot.
     stamps: Vec<Vec<usize>>,
+    /// Places of the times of delivery, by slot.
+    deliveries: Vec<Vec<usize>>,
+    /// From leaving to delivery.
+    delay: Duration,
     /// Where each request goes to the next queue.
     queues: Option<Places>,
     next_queue: usize,
@@ -132,7 +178,8 @@ pub(super) struct Sending {
 }
 
 impl Work for Sending {
-    fn prepare(&mut self, slot: usize, frame: &mut [u8], intended: u64) {
+    fn prepare(&mut self, slot: usize, frames: &mut Frames, intended: u64) {
+        let frame = frames.frame_mut(slot);
         for at in &self.numbers[slot] {
             write_hex(&mut frame[*at..at + NUMBER_MARK.len()], self.sent);
             self.sent += 1;
@@ -141,8 +188,14 @@ impl Work for Sending {
             queues.write(slot, frame, self.next_queue % self.queue_count);
             self.next_queue = (self.next_queue + self.lanes) % (self.queue_count * self.lanes);
         }
+        let stamp = intended + self.delay.as_nanos() as u64;
         for at in &self.stamps[slot] {
-            frame[at + 8..at + STAMP_SIZE].copy_from_slice(&intended.to_be_bytes());
+            frame[at + 8..at + STAMP_SIZE].copy_from_slice(&stamp.to_be_bytes());
+        }
+        for at in &self.deliveries[slot] {
+            let due = since_1970() + self.delay;
+            let digits = &mut frame[*at..at + DELIVERY_MARK.len()];
+            write_decimal(digits, due.as_millis() as u64);
         }
     }
 

@@ -1,9 +1,10 @@
 //! What is done before a load: finding the broker, making the topic, asking how far queues go.
 
-use transport::HandlerTable;
+use transport::{Body, HandlerTable};
 use wire::body::json;
 use wire::body::topic::{CreateTopicListRequestBody, TopicConfig};
-use wire::command::UpdateAndCreateTopicList;
+use wire::command::{GetBrokerConfig, UpdateAndCreateTopicList};
+use wire::header::NoHeader;
 use wire::header::topic::CreateTopicListRequest;
 use wire::message::perm;
 
@@ -29,6 +30,15 @@ pub(super) struct Stored {
     pub(super) begin: u64,
     /// Offset behind the last message.
     pub(super) end: u64,
+}
+
+/// What a load must know of the broker.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Name of the broker, for pops.
+    pub(super) broker_name: String,
+    /// What the queues hold, for loads that read.
+    pub(super) stored: Vec<Stored>,
 }
 
 impl Target {
@@ -92,6 +102,22 @@ impl Target {
             }
         }
         Ok(stored)
+    }
+
+    /// Name of the broker, as its configuration has it.
+    pub(super) async fn broker_name(&self) -> Result<String, ClientError> {
+        let answer = self
+            .client
+            .call::<GetBrokerConfig>(&self.address, &NoHeader, Body::Empty)
+            .await?;
+        let settings = String::from_utf8_lossy(&answer.body);
+        let name = settings
+            .lines()
+            .find_map(|line| line.strip_prefix("brokerName="));
+        name.map(|name| name.trim().to_owned()).ok_or_else(|| {
+            let text = format!("the broker at {} does not tell its name", self.address);
+            ClientError::Argument(text)
+        })
     }
 
     /// Closes the connection that was used for asking.

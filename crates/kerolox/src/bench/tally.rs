@@ -24,6 +24,8 @@ pub(super) struct Tally {
     pub(super) unanswered: u64,
     /// Messages that were acknowledged but did not come (end to end).
     pub(super) missing: u64,
+    /// Messages that were sent, where `messages` are those received.
+    pub(super) sent: Option<u64>,
     /// What the server's process used, if it was watched.
     pub(super) server: Option<Usage>,
     /// Latencies in nanoseconds.
@@ -39,6 +41,7 @@ impl Tally {
             unsent: 0,
             unanswered: 0,
             missing: 0,
+            sent: None,
             server: None,
             latency: Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order"),
         }
