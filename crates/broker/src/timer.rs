@@ -26,8 +26,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use store::{
-    Arrival, DueEntry, Store, StoreConfig, StoreError, TimerCheckpoint, TimerEntry, TimerFiles,
-    Waiting,
+    AllMessages, Arrival, DueEntry, Store, StoreConfig, StoreError, TimerCheckpoint, TimerEntry,
+    TimerFiles, Waiting,
 };
 use tokio::sync::Notify;
 use tracing::warn;
@@ -199,13 +199,26 @@ impl Timer {
         work.queue_offset = work.queue_offset.max(queue.min_offset());
         let end = queue.max_offset();
         while work.queue_offset < end && !self.stopping.load(Ordering::Relaxed) {
-            if let Some(message) = broker.store.message_at(&queue, work.queue_offset)?
-                && !self.take_over_one(broker, work, message)?
-            {
-                break;
-            }
-            work.queue_offset += 1;
+            let count = BATCH.min((end - work.queue_offset) as usize);
+            let all = &AllMessages;
+            let got =
+                broker
+                    .store
+                    .get_messages(&queue, work.queue_offset, count, BATCH_BYTES, all)?;
             work.changed = true;
+            if got.slices.is_empty() {
+                // The number of a lost message.
+                work.queue_offset += 1;
+            }
+            for message in got.slices.iter().flat_map(records) {
+                let Ok(record) = RecordRef::parse(&message) else {
+                    continue;
+                };
+                if !self.take_over_one(broker, work, &message, &record)? {
+                    return self.files.lock().write();
+                }
+                work.queue_offset = record.queue_offset() + 1;
+            }
         }
         self.files.lock().write()
     }
@@ -216,13 +229,11 @@ impl Timer {
         &self,
         broker: &Broker,
         work: &mut Work,
-        message: Bytes,
+        message: &Bytes,
+        record: &RecordRef<'_>,
     ) -> Result<bool, StoreError> {
-        let Ok(record) = RecordRef::parse(&message) else {
-            return Ok(true);
-        };
         let text = record.properties().into_owned();
-        let Some(waiting) = Waiting::of(&record) else {
+        let Some(waiting) = Waiting::of(record) else {
             warn!("a message of the timer's queue does not say when it is due, so it is dropped");
             return Ok(true);
         };
@@ -392,6 +403,15 @@ impl Timer {
     pub(crate) fn checkpoint(&self) -> TimerCheckpoint {
         *self.files.lock().checkpoint()
     }
+}
+
+/// The records of a slice that has whole ones.
+fn records(slice: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = slice.clone();
+    std::iter::from_fn(move || {
+        let size = RecordRef::parse(&rest).ok()?.total_size();
+        Some(rest.split_to(size))
+    })
 }
 
 /// What an entry counts for.
