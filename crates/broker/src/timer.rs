@@ -51,6 +51,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// milliseconds.
 const IDLE_CHECKPOINT: i64 = 60_000;
 
+/// Bytes of the commit log behind the last checkpoint after which an idle timer notes that it has
+/// nothing there.
+const PASSED_OVER: i64 = 64 << 20;
+
 /// Time between two looks for files of the timer log to remove, in milliseconds.
 const CLEANING: i64 = 30_000;
 
@@ -162,6 +166,11 @@ impl Timer {
         // A clock that was set back makes no difference.
         if (now - work.saved_millis).abs() >= interval || self.files.lock().is_urgent() {
             self.save(broker, &mut work)?;
+        }
+        let end = broker.store.max_physical_offset();
+        let is_idle = !work.changed && work.began.is_none() && work.delivered.is_empty();
+        if is_idle && end - self.files.lock().deliveries_from() >= PASSED_OVER {
+            self.files.lock().pass_over(end)?;
         }
         if (now - work.cleaned_millis).abs() >= CLEANING {
             self.files.lock().remove_front(&broker.store)?;

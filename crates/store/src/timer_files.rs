@@ -114,12 +114,13 @@ impl TimerFiles {
         let most = WHEEL_SLOTS as i64 / 2 - BLANK_SLOTS;
         let roll_window = i64::from(settings.timer_roll_window_slot).min(most);
         let (checkpoint, deliveries_from) = saved.unwrap_or_default();
+        let end = store.max_physical_offset();
         let mut files = TimerFiles {
             wheel,
             log,
             file,
             checkpoint,
-            deliveries_from: deliveries_from.unwrap_or(store.max_physical_offset()),
+            deliveries_from: deliveries_from.map_or(end, |from| from.min(end)),
             precision,
             roll_window: roll_window.min(i64::from(i32::MAX) / precision),
         };
@@ -134,7 +135,8 @@ impl TimerFiles {
             tracing::warn!("the timer's files do not agree, so they are made anew from its queue");
             files.rebuild(store)?;
         }
-        if !whole || deliveries_from.is_none() {
+        // A power failure can end the log in front of the position, and others come there.
+        if !whole || deliveries_from != Some(files.deliveries_from) {
             let TimerCheckpoint {
                 read_timestamp,
                 queue_offset,
@@ -287,6 +289,17 @@ impl TimerFiles {
     /// Whether so much has changed that the next checkpoint should not wait.
     pub fn is_urgent(&self) -> bool {
         self.wheel.changes() >= MANY_CHANGES
+    }
+
+    /// Notes that nothing was delivered in front of a position of the commit log that the
+    /// checkpoint does not know of, so that a start after a kill need not look there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn pass_over(&mut self, position: i64) -> Result<(), StoreError> {
+        self.file.save(&self.checkpoint, position)?;
+        self.deliveries_from = position;
+        Ok(())
     }
 
     /// Makes a checkpoint: all in front of moment `read` was delivered, and all in front of
