@@ -9,19 +9,33 @@ use super::broker::told;
 use crate::process::Result;
 
 /// What Kerolox reads and writes in the store's directory.
-const IN_ROOT: [&str; 8] = [
+const IN_ROOT: [&str; 11] = [
     "abort",
     "batchconsumequeue",
     "checkpoint",
     "commitlog",
+    "compacted",
     "consumequeue",
     "consumequeue_ext",
     "index",
     "lock",
+    "timerlog",
+    "timerwheel",
 ];
 
 /// What Kerolox reads and writes in `config`, besides offsets; each with a backup.
-const IN_CONFIG: [&str; 3] = ["delayOffset.json", "subscriptionGroup.json", "topics.json"];
+const IN_CONFIG: [&str; 10] = [
+    "consumerFilter.json",
+    "consumerOrderInfo.json",
+    "delayOffset.json",
+    "messageRequestMode.json",
+    "queues.snapshot",
+    "subscriptionGroup.json",
+    "timercheck",
+    "timermetrics",
+    "topicQueueMapping.json",
+    "topics.json",
+];
 
 /// Larger files are told apart by length and time only.
 const COMPARED: u64 = 1 << 20;
