@@ -259,7 +259,11 @@ public final class Traffic {
         consumer.setNamesrvAddr(nameServer);
         consumer.start();
         MessageQueue queue = queues.get(0);
-        PullResult pulled = consumer.pull(queue, "*", consumer.minOffset(queue), RETRIES);
+        PullResult pulled;
+        do {
+            // The first message of the queue may still be on its way.
+            pulled = consumer.pullBlockIfNotFound(queue, "*", consumer.minOffset(queue), RETRIES);
+        } while (pulled.getMsgFoundList() == null);
         for (MessageExt message : pulled.getMsgFoundList()) {
             int level = 1 + leg % DELAY_LEVELS;
             api.client.consumerSendMessageBack(api.address, queue.getBrokerName(), message, group(leg), level, Api.PATIENCE_MILLIS, leg + 3);
