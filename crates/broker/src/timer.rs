@@ -215,18 +215,16 @@ impl Timer {
                     .store
                     .get_messages(&queue, work.queue_offset, count, BATCH_BYTES, all)?;
             work.changed = true;
-            if got.slices.is_empty() {
-                // The number of a lost message.
-                work.queue_offset += 1;
-            }
-            for message in got.slices.iter().flat_map(records) {
-                let Ok(record) = RecordRef::parse(&message) else {
-                    continue;
-                };
-                if !self.take_over_one(broker, work, &message, &record)? {
+            let before = work.queue_offset;
+            for record in got.records() {
+                if !self.take_over_one(broker, work, &record)? {
                     return self.files.lock().write();
                 }
-                work.queue_offset = record.queue_offset() + 1;
+                work.queue_offset = work.queue_offset.max(record.queue_offset() + 1);
+            }
+            if work.queue_offset == before {
+                // The message is lost, or damaged.
+                work.queue_offset += 1;
             }
         }
         self.files.lock().write()
@@ -238,7 +236,6 @@ impl Timer {
         &self,
         broker: &Broker,
         work: &mut Work,
-        message: &Bytes,
         record: &RecordRef<'_>,
     ) -> Result<bool, StoreError> {
         let text = record.properties().into_owned();
@@ -265,7 +262,8 @@ impl Timer {
             return Ok(true);
         }
         let text = with_times(text, NEVER_ENTERED, now, false);
-        if let Some(delivery) = Delivery::of(broker, message.clone(), text)? {
+        let message = Bytes::copy_from_slice(record.as_bytes());
+        if let Some(delivery) = Delivery::of(broker, message, text)? {
             self.deliver(broker, work, vec![delivery])?;
         }
         Ok(true)
@@ -412,15 +410,6 @@ impl Timer {
     pub(crate) fn checkpoint(&self) -> TimerCheckpoint {
         *self.files.lock().checkpoint()
     }
-}
-
-/// The records of a slice that has whole ones.
-fn records(slice: &Bytes) -> impl Iterator<Item = Bytes> {
-    let mut rest = slice.clone();
-    std::iter::from_fn(move || {
-        let size = RecordRef::parse(&rest).ok()?.total_size();
-        Some(rest.split_to(size))
-    })
 }
 
 /// What an entry counts for.

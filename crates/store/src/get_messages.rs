@@ -5,6 +5,8 @@ mod compacted;
 use std::ops::ControlFlow;
 
 use bytes::{Bytes, BytesMut};
+use wire::message::body::Records;
+use wire::message::record::RecordRef;
 
 use crate::consume_queue::{Queue, QueueUnit};
 use crate::error::StoreError;
@@ -117,6 +119,14 @@ pub struct GetMessages {
     pub behind: i64,
     /// Whether the reader is so far behind that a slave should serve it.
     pub suggest_pulling_from_slave: bool,
+}
+
+impl GetMessages {
+    /// The records, one after the other, up to the first that is damaged in its piece.
+    pub fn records(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        let records = |slice| Records::new(slice).flatten();
+        self.slices.iter().flat_map(move |slice| records(slice))
+    }
 }
 
 /// A record that will be in the answer.

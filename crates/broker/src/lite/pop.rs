@@ -297,7 +297,8 @@ impl Pop {
         if got.status != GetStatus::Found {
             return Ok(());
         }
-        let offsets = offsets(queue.topic(), &got.slices);
+        let records = got.records();
+        let offsets = records.map(|record| offset_in(queue.topic(), &record));
         let times = order.receive(attempt_id, offsets, pop_time, self.invisible_time);
         received.times.extend(times);
         received.size += got.size;
@@ -358,19 +359,7 @@ impl Pop {
     }
 }
 
-/// The numbers that records have in a light queue.
-fn offsets(light_queue: &str, slices: &[Bytes]) -> Vec<i64> {
-    let mut offsets = Vec::new();
-    for slice in slices {
-        let mut rest = &**slice;
-        while let Ok(record) = RecordRef::parse(rest) {
-            offsets.push(offset_in(light_queue, &record));
-            rest = rest.get(record.total_size()..).unwrap_or_default();
-        }
-    }
-    offsets
-}
-
+/// The number that a record has in a light queue.
 fn offset_in(light_queue: &str, record: &RecordRef<'_>) -> i64 {
     let text = record.properties();
     let wanted = [

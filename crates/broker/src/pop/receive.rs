@@ -312,7 +312,7 @@ impl Pop {
             }
             return Ok(());
         }
-        let records = revive_log::records(&got.slices);
+        let records = got.records();
         let offsets: Vec<i64> = records.map(|record| record.queue_offset()).collect();
         if self.order {
             let attempt = self.attempt_id.clone();
@@ -400,7 +400,7 @@ impl Pop {
             return;
         }
         let mut renamed = BytesMut::new();
-        for record in revive_log::records(&got.slices) {
+        for record in got.records() {
             let handle = ExtraInfo {
                 start_offset: start,
                 pop_time: received.pop_time,

@@ -159,7 +159,7 @@ fn read_between(broker: &Broker, queue: &Queue, mut next: i64, end: i64) -> Resu
         let got = broker
             .store
             .get_messages(queue, next, BATCH, usize::MAX, &AllMessages)?;
-        for record in records(&got.slices) {
+        for record in got.records() {
             read(broker, &record);
         }
         if got.next_begin_offset <= next {
@@ -168,18 +168,6 @@ fn read_between(broker: &Broker, queue: &Queue, mut next: i64, end: i64) -> Resu
         next = got.next_begin_offset;
     }
     Ok(())
-}
-
-/// The records of an answer of the store, one after the other.
-pub(super) fn records(slices: &[bytes::Bytes]) -> impl Iterator<Item = RecordRef<'_>> {
-    slices.iter().flat_map(|slice| {
-        let mut rest: &[u8] = slice;
-        std::iter::from_fn(move || {
-            let record = RecordRef::parse(rest).ok()?;
-            rest = rest.get(record.total_size()..)?;
-            Some(record)
-        })
-    })
 }
 
 /// Takes in one message of the topic.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use config::Live;
 use proptest::prelude::*;
 use store::{Append, MemoryDisk, StoreError};
+use wire::message::body::Records;
 use wire::message::pop::ExtraInfo;
 use wire::message::pop::revive::{PopAck, PopCheckPoint};
 use wire::message::properties;
 use wire::message::property;
 
+use super::Consumption;
 use super::receive::Pop;
 use super::revive_log::Entry;
-use super::{Consumption, revive_log};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::Filter;
@@ -127,7 +128,8 @@ impl Rig {
         };
         let received = pop.receive(self.broker())?;
         let starts = wire::message::pop::parse_start_offset_info(&received.start_offsets).unwrap();
-        let records = revive_log::records(&received.slices);
+        let slices = received.slices.iter();
+        let records = slices.flat_map(|slice| Records::new(slice).flatten());
         Ok(records
             .map(|record| {
                 let string = record.properties();
