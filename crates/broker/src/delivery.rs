@@ -44,6 +44,24 @@ impl Delivery {
     }
 }
 
+/// A record's message in another queue, with these properties.
+pub(crate) fn copy<'a>(
+    record: &RecordRef<'a>,
+    queue: &'a Arc<Queue>,
+    properties: &'a str,
+) -> Append<'a> {
+    let (born_host, store_host) = (record.born_host(), record.store_host());
+    let (body, text) = (record.body(), properties.as_bytes());
+    let mut append = Append::new(queue, body, text, born_host, store_host);
+    let tag = properties::get(properties, property::TAGS);
+    append.tags_code = TagsCode::Known(tags::tags_code(tag));
+    append.flag = record.flag();
+    append.sys_flag = record.sys_flag();
+    append.born_timestamp = record.born_timestamp();
+    append.reconsume_times = record.reconsume_times();
+    append
+}
+
 /// Stores messages together. `done` is called, in order, for each one that is done with: it is
 /// stored, or never can be.
 ///
@@ -60,22 +78,7 @@ pub(crate) fn deliver(
         let Ok(record) = RecordRef::parse(&delivery.record) else {
             continue;
         };
-        let (born_host, store_host) = (record.born_host(), record.store_host());
-        let (body, text) = (record.body(), &delivery.properties);
-        let mut append = Append::new(
-            &delivery.queue,
-            body,
-            text.as_bytes(),
-            born_host,
-            store_host,
-        );
-        let tag = properties::get(text, property::TAGS);
-        append.tags_code = TagsCode::Known(tags::tags_code(tag));
-        append.flag = record.flag();
-        append.sys_flag = record.sys_flag();
-        append.born_timestamp = record.born_timestamp();
-        append.reconsume_times = record.reconsume_times();
-        appends.push(append);
+        appends.push(copy(&record, &delivery.queue, &delivery.properties));
         appended.push(delivery);
     }
     broker.store.append(&mut appends);

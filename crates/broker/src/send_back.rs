@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{Append, TagsCode};
+use store::TagsCode;
 use transport::Reply;
 use wire::header::send::ConsumerSendMsgBackRequest;
 use wire::message::id::OffsetMessageId;
@@ -16,6 +16,7 @@ use wire::message::sys_flag::{message as message_flag, topic as topic_flag};
 use wire::message::{names, perm, properties, property, tags};
 
 use crate::broker::Broker;
+use crate::delivery;
 use crate::error::BrokerError;
 use crate::routes::Call;
 use crate::send::{DEAD_LETTER_QUEUES, TELLS_MAX_RECONSUME_TIMES};
@@ -137,19 +138,10 @@ pub(crate) async fn send_back(
         let tags_code = tags::tags_code(properties::get(&sent, property::TAGS));
         (broker.queue(&topic, queue_id)?, TagsCode::Known(tags_code))
     };
-    let (body, born_host) = (record.body(), record.born_host());
-    let mut copy = Append::new(
-        &queue,
-        body,
-        string.as_bytes(),
-        born_host,
-        broker.store_host,
-    );
+    let mut copy = delivery::copy(&record, &queue, &string);
+    copy.store_host = broker.store_host;
     copy.tags_code = tags_code;
-    copy.flag = record.flag();
-    copy.sys_flag = record.sys_flag();
-    copy.born_timestamp = record.born_timestamp();
-    copy.reconsume_times = record.reconsume_times() + 1;
+    copy.reconsume_times += 1;
     let mut copies = [copy];
     broker.store.append(&mut copies);
     let [copy] = copies;

@@ -98,14 +98,26 @@ impl Order {
     }
 }
 
+/// By `topic@group` and queue.
+type Queues = HashMap<String, BTreeMap<i32, Order>>;
+
 /// The orderly consumptions.
 pub(super) struct OrderTable {
-    queues: Mutex<HashMap<String, BTreeMap<i32, Order>>>,
+    queues: Mutex<Queues>,
     file: TableFile,
 }
 
 fn key(topic: &str, group: &str) -> String {
     format!("{topic}@{group}")
+}
+
+fn find<'a>(
+    queues: &'a mut Queues,
+    topic: &str,
+    group: &str,
+    queue_id: i32,
+) -> Option<&'a mut Order> {
+    queues.get_mut(&key(topic, group))?.get_mut(&queue_id)
 }
 
 impl OrderTable {
@@ -134,9 +146,7 @@ impl OrderTable {
         now: i64,
     ) -> bool {
         let mut queues = self.queues.lock();
-        let order = queues
-            .get_mut(&key(topic, group))
-            .and_then(|queues| queues.get_mut(&queue_id));
+        let order = find(&mut queues, topic, group, queue_id);
         let Some(order) = order else {
             return false;
         };
@@ -210,9 +220,7 @@ impl OrderTable {
         pop_time: i64,
     ) -> Step {
         let mut queues = self.queues.lock();
-        let order = queues
-            .get_mut(&key(topic, group))
-            .and_then(|queues| queues.get_mut(&queue_id));
+        let order = find(&mut queues, topic, group, queue_id);
         let Some(order) = order else {
             return Step::Next(offset + 1);
         };
@@ -242,10 +250,8 @@ impl OrderTable {
         until: i64,
     ) {
         let mut queues = self.queues.lock();
-        let order = queues
-            .get_mut(&key(topic, group))
-            .and_then(|queues| queues.get_mut(&queue_id))
-            .filter(|order| order.pop_time == pop_time);
+        let order =
+            find(&mut queues, topic, group, queue_id).filter(|order| order.pop_time == pop_time);
         if let Some(order) = order {
             order.next_visible.insert(offset, until);
             order.wake_at = Some(order.wake_at.map_or(until, |at| at.min(until)));

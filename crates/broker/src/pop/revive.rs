@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{Append, Queue, StoreError, TagsCode};
+use store::{Append, Queue, StoreError};
 use tracing::warn;
 use wire::message::record::RecordRef;
-use wire::message::{names, perm, properties, property, tags};
+use wire::message::{names, perm, properties, property};
 
 use super::Consumption;
 use super::in_flight::{Due, Handle};
 use super::revive_log::{self, Entry};
 use crate::broker::Broker;
+use crate::delivery;
 
 /// Messages that are delivered again together.
 const BATCH: usize = 64;
@@ -182,15 +183,10 @@ fn copy(
 
 impl Copy {
     fn append<'a>(&'a self, broker: &Broker, record: &RecordRef<'a>) -> Append<'a> {
-        let (body, properties) = (record.body(), self.properties.as_bytes());
-        let host = broker.store_host;
-        let mut append = Append::new(&self.queue, body, properties, host, host);
-        let tag = properties::get(&self.properties, property::TAGS);
-        append.tags_code = TagsCode::Known(tags::tags_code(tag));
-        append.flag = record.flag();
-        append.sys_flag = record.sys_flag();
-        append.born_timestamp = record.born_timestamp();
-        append.reconsume_times = record.reconsume_times().saturating_add(1);
+        let mut append = delivery::copy(record, &self.queue, &self.properties);
+        append.born_host = broker.store_host;
+        append.store_host = broker.store_host;
+        append.reconsume_times = append.reconsume_times.saturating_add(1);
         append
     }
 }

@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use store::{Append, Queue, TagsCode};
+use store::{Append, Queue};
 use wire::message::record::RecordRef;
 use wire::message::sys_flag::message as message_flag;
-use wire::message::{names, properties, property, tags};
+use wire::message::{names, properties, property};
 
 use crate::broker::Broker;
+use crate::delivery;
 
 /// Properties that a producer has no say in. A half message is not delayed, as clients have it.
 const DROPPED: [&str; 5] = [
@@ -92,16 +93,7 @@ impl<'a> HalfMessage<'a> {
     where
         'a: 's,
     {
-        let record = &self.record;
-        let (born_host, store_host) = (record.born_host(), record.store_host());
-        let (body, properties) = (record.body(), properties.as_bytes());
-        let mut append = Append::new(queue, body, properties, born_host, store_host);
-        append.tags_code = TagsCode::Known(tags::tags_code(self.get(property::TAGS)));
-        append.flag = record.flag();
-        append.sys_flag = record.sys_flag();
-        append.born_timestamp = record.born_timestamp();
-        append.reconsume_times = record.reconsume_times();
-        append
+        delivery::copy(&self.record, queue, properties)
     }
 
     /// The properties of a copy that is put back, having been asked about so often.
