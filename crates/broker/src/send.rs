@@ -91,7 +91,7 @@ pub(crate) fn send(
 
     let mut waiting = Vec::new();
     let mut message_ids = String::new();
-    let mut tallies = vec![Tally::default(); places.topics.len()];
+    let mut tallies = vec![Tally::default(); places.counting.len()];
     let mut outcomes = appends
         .iter_mut()
         .filter_map(|append| append.outcome.take());
@@ -121,7 +121,7 @@ pub(crate) fn send(
             out.reply(head, Reply::ok(response));
         }
     }
-    for (topic, tally) in places.topics.iter().zip(tallies) {
+    for (topic, tally) in places.counting.iter().zip(tallies) {
         broker.statistics.stored(topic, tally);
     }
     if !waiting.is_empty() {

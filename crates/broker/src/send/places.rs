@@ -8,18 +8,20 @@ use crate::broker::Broker;
 use crate::settings::BrokerSettings;
 use crate::topics::Topic;
 
-/// How many of the queues that were used last are looked at before the store is asked.
+/// How many of the queues and topics that were used last are looked at before others are asked.
 const RECENT: usize = 16;
 
 /// Which of the queues of [`Places`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place(usize);
 
-/// The settings, the topic and the queues of one read.
+/// The settings, the topics and the queues of one read.
 pub(super) struct Places {
     pub(super) settings: Arc<BrokerSettings>,
-    /// The topics, that of the last request at the end.
-    pub(super) topics: Vec<Arc<Topic>>,
+    /// That of the last request, which may be sent to.
+    topic: Option<Arc<Topic>>,
+    /// Those that count what is stored, also what waits where nobody may send to.
+    pub(super) counting: Vec<Arc<Topic>>,
     queues: Vec<Arc<Queue>>,
 }
 
@@ -27,7 +29,8 @@ impl Places {
     pub(super) fn new(broker: &Broker) -> Self {
         Self {
             settings: broker.settings(),
-            topics: Vec::new(),
+            topic: None,
+            counting: Vec::new(),
             queues: Vec::new(),
         }
     }
@@ -38,11 +41,11 @@ impl Places {
         name: &str,
         find: impl FnOnce(&BrokerSettings) -> Result<Arc<Topic>, E>,
     ) -> Result<&Topic, E> {
-        let last = self.topics.last();
-        if last.is_none_or(|last| last.config.topic_name != name) {
-            self.topics.push(find(&self.settings)?);
-        }
-        Ok(&self.topics[self.topics.len() - 1])
+        let topic = match self.topic.take() {
+            Some(last) if last.config.topic_name == name => last,
+            _ => find(&self.settings)?,
+        };
+        Ok(self.topic.insert(topic))
     }
 
     /// A queue of a topic, made where there is none.
@@ -70,14 +73,44 @@ impl Places {
     /// which for delayed messages is not the one that was asked for.
     pub(super) fn counting_topic(&mut self, broker: &Broker, place: Place) -> Option<usize> {
         let name = &**self.get(place).topic();
-        let last = self.topics.last();
-        if last.is_none_or(|last| last.config.topic_name != name) {
-            self.topics.push(broker.topics.get(name)?);
+        let is_it = |topic: &Arc<Topic>| topic.config.topic_name == name;
+        let first = self.counting.len().saturating_sub(RECENT);
+        if let Some(known) = self.counting[first..].iter().position(is_it) {
+            return Some(first + known);
         }
-        Some(self.topics.len() - 1)
+        let sent_to = self.topic.clone().filter(is_it);
+        let topic = sent_to.or_else(|| broker.topics.get(name))?;
+        self.counting.push(topic);
+        Some(self.counting.len() - 1)
     }
 
     pub(super) fn get(&self, place: Place) -> &Arc<Queue> {
         &self.queues[place.0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Live;
+    use store::MemoryDisk;
+    use wire::message::names;
+
+    use super::*;
+    use crate::settings::BrokerSettings;
+    use crate::test_clock::TestClock;
+
+    #[test]
+    fn a_topic_that_counts_a_detour_still_has_to_be_looked_up_to_be_sent_to() {
+        let mut settings = BrokerSettings::default();
+        settings.broker.broker_ip = "127.0.0.1".into();
+        settings.store.store_path_root_dir = "/store".into();
+        settings.store.mapped_file_size_commit_log = 1 << 20;
+        let (disk, clock) = (Arc::new(MemoryDisk::new()), Arc::new(TestClock::new()));
+        let broker = Broker::open(Live::new(settings), 10911, disk, clock, false).unwrap();
+        let mut places = Places::new(&broker);
+        let detour = places.queue(&broker, names::SCHEDULE_TOPIC, 0).unwrap();
+        assert!(places.counting_topic(&broker, detour).is_some());
+        let refused = places.topic(names::SCHEDULE_TOPIC, |_| Err("forbidden"));
+        assert_eq!(refused.err(), Some("forbidden"));
     }
 }
