@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import kerolox.interop.fixture.Await;
@@ -42,8 +41,8 @@ class CompactionTest {
         DefaultMQPullConsumer consumer = clients.pullConsumer(clients.newGroup());
         // Four files are full: 17, 18 and 19 are the last of their keys in there.
         List<String> left = IntStream.range(17, 23).mapToObj(Integer::toString).toList();
-        Await.until("older messages are compacted", () -> read(consumer, queue).size() == left.size());
-        List<MessageExt> read = read(consumer, queue);
+        Await.until("older messages are compacted", () -> Clients.pullAll(consumer, queue, 4).size() == left.size());
+        List<MessageExt> read = Clients.pullAll(consumer, queue, 4);
         assertEquals(left, Clients.bodies(read));
         for (MessageExt message : read) {
             assertEquals(Clients.body(message), Long.toString(message.getQueueOffset()));
@@ -56,7 +55,7 @@ class CompactionTest {
         server.kill();
         server.start();
 
-        Await.until("the server is back", () -> read(consumer, queue).size() == left.size());
+        Await.until("the server is back", () -> Clients.pullAll(consumer, queue, 4).size() == left.size());
         Inbox inbox = new Inbox();
         clients.pushConsumer(clients.newGroup(), topic, inbox);
         assertEquals(left, inbox.awaitExactly(left.size()).stream().map(Clients::body).sorted().toList());
@@ -78,16 +77,5 @@ class CompactionTest {
         Message message = Clients.message(topic, body);
         message.setKeys(key);
         return message;
-    }
-
-    private static List<MessageExt> read(DefaultMQPullConsumer consumer, MessageQueue queue) throws Exception {
-        List<MessageExt> all = new ArrayList<>();
-        for (long offset = 0; offset < consumer.maxOffset(queue); ) {
-            PullResult result = consumer.pull(queue, "*", offset, 4);
-            assertEquals(PullStatus.FOUND, result.getPullStatus());
-            all.addAll(result.getMsgFoundList());
-            offset = result.getNextBeginOffset();
-        }
-        return all;
     }
 }

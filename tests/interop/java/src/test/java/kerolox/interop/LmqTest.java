@@ -2,7 +2,6 @@ package kerolox.interop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import java.util.ArrayList;
 import java.util.List;
 import kerolox.interop.fixture.Await;
 import kerolox.interop.fixture.Clients;
@@ -10,7 +9,6 @@ import kerolox.interop.fixture.OwnServer;
 import kerolox.interop.fixture.Server;
 import kerolox.interop.fixture.Settings;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
-import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
@@ -41,12 +39,12 @@ class LmqTest {
         DefaultMQPullConsumer other = consumer(clients, topic);
         for (DefaultMQPullConsumer reader : List.of(consumer, other)) {
             awaitEnd(reader, first, 10);
-            assertEquals(Clients.numbered(10).stream().map(i -> "body" + i).toList(), Clients.bodies(read(reader, first)));
+            assertEquals(Clients.numbered(10).stream().map(i -> "body" + i).toList(), Clients.bodies(Clients.pullAll(reader, first, 3)));
             awaitEnd(reader, second, 5);
-            assertEquals(List.of("body1", "body3", "body5", "body7", "body9"), Clients.bodies(read(reader, second)));
+            assertEquals(List.of("body1", "body3", "body5", "body7", "body9"), Clients.bodies(Clients.pullAll(reader, second, 3)));
             assertEquals(0, reader.minOffset(second));
         }
-        List<MessageExt> read = read(consumer, second);
+        List<MessageExt> read = Clients.pullAll(consumer, second, 3);
         assertEquals(topic, read.get(4).getTopic());
         assertEquals("9,4", read.get(4).getProperty("INNER_MULTI_QUEUE_OFFSET"));
 
@@ -55,7 +53,7 @@ class LmqTest {
 
         producer.send(message(topic, second.getTopic(), "behind"));
         awaitEnd(consumer, second, 6);
-        assertEquals(List.of("body1", "body3", "body5", "body7", "body9", "behind"), Clients.bodies(read(consumer, second)));
+        assertEquals(List.of("body1", "body3", "body5", "body7", "body9", "behind"), Clients.bodies(Clients.pullAll(consumer, second, 3)));
         awaitEnd(consumer, first, 10);
     }
 
@@ -103,16 +101,5 @@ class LmqTest {
 
     private static void awaitEnd(DefaultMQPullConsumer consumer, MessageQueue queue, long end) throws Exception {
         Await.until(queue + " ends at " + end, () -> consumer.maxOffset(queue) == end);
-    }
-
-    private static List<MessageExt> read(DefaultMQPullConsumer consumer, MessageQueue queue) throws Exception {
-        List<MessageExt> all = new ArrayList<>();
-        for (long offset = 0; offset < consumer.maxOffset(queue); ) {
-            PullResult result = consumer.pull(queue, "*", offset, 3);
-            assertEquals(PullStatus.FOUND, result.getPullStatus());
-            all.addAll(result.getMsgFoundList());
-            offset = result.getNextBeginOffset();
-        }
-        return all;
     }
 }
