@@ -10,6 +10,7 @@ pub mod calendar;
 pub mod code;
 pub mod command;
 pub mod frame;
+pub mod grpc;
 pub mod header;
 mod json;
 pub mod message;
