@@ -9,6 +9,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
 
+impl Timestamp {
+    /// The time from this to a later one; nothing if that is earlier.
+    pub fn until(self, later: Self) -> Duration {
+        let nanoseconds = later.0.saturating_sub(self.0);
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
+    }
+}
+
 /// What a packet's first header is, by the numbers of the pcap file format (LINKTYPE_*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u32);
