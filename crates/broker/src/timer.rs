@@ -27,7 +27,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use store::{
     AllMessages, Arrival, DueEntry, Store, StoreConfig, StoreError, TimerCheckpoint, TimerEntry,
-    TimerFiles, Waiting,
+    TimerFiles, TimerWait, Waiting,
 };
 use tokio::sync::Notify;
 use tracing::warn;
@@ -243,6 +243,10 @@ impl Timer {
             warn!("a message of the timer's queue does not say when it is due, so it is dropped");
             return Ok(true);
         };
+        // Less time may be left by now, so that this one would not go on waiting again.
+        if work.delivered.take_rolled(&text) {
+            return Ok(true);
+        }
         let topic = properties::get(&text, property::REAL_TOPIC).unwrap_or_default();
         let now = broker.now_millis();
         let mut files = self.files.lock();
@@ -465,16 +469,9 @@ fn delete_key(with_topic: bool, topic: &str, unique_id: &str) -> String {
 fn with_times(mut text: String, written: i64, now: i64, rolls: bool) -> String {
     properties::set(&mut text, property::TIMER_ENQUEUE_MS, &written.to_string());
     if rolls {
-        count_roll(&mut text);
+        let times = TimerWait::of(&text).next().times();
+        properties::set(&mut text, property::TIMER_ROLL_TIMES, &times.to_string());
     }
     properties::set(&mut text, property::TIMER_DEQUEUE_MS, &now.to_string());
     text
-}
-
-/// Counts in the properties of a message that it waits once more.
-fn count_roll(text: &mut String) {
-    let times = properties::get(text, property::TIMER_ROLL_TIMES);
-    let times: i64 = times.and_then(|times| times.parse().ok()).unwrap_or(0);
-    let times = times.saturating_add(1).to_string();
-    properties::set(text, property::TIMER_ROLL_TIMES, &times);
 }

@@ -61,6 +61,7 @@ mod time_zone;
 mod timer_checkpoint;
 mod timer_files;
 mod timer_log;
+mod timer_wait;
 mod timer_wheel;
 mod write_behind;
 
@@ -86,4 +87,5 @@ pub use store::{Store, StoreOptions};
 pub use timer_checkpoint::{TIMER_CHECKPOINT_SIZE, TimerCheckpoint};
 pub use timer_files::{DueEntry, TimerFiles, Waiting};
 pub use timer_log::{TIMER_ENTRY_SIZE, TimerEntry};
+pub use timer_wait::TimerWait;
 pub use timer_wheel::{TIMER_SLOT_SIZE, TimerSlot};

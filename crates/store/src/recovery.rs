@@ -70,11 +70,8 @@ struct Plan {
 
 impl Store {
     /// Recovers log and queues.
-    pub(crate) fn recover(
-        &self,
-        checkpoint: Checkpoint,
-        was_killed: bool,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn recover(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        let was_killed = self.was_killed;
         let settings = self.settings();
         self.log.load(was_killed)?;
         self.log.set_end_behind_files();
@@ -83,7 +80,7 @@ impl Store {
         } else {
             None
         };
-        let restored = self.restore_queues(checkpoint, was_killed)?;
+        let restored = self.restore_queues(checkpoint)?;
         let dir_missing = self.queues.make_missing_dir()?;
         if restored.is_none() {
             self.queues.load(killed_at)?;
@@ -211,13 +208,12 @@ impl Store {
     }
 
     /// Takes the queues as the last stop knew them, if nothing was changed since.
-    fn restore_queues(
-        &self,
-        checkpoint: Checkpoint,
-        was_killed: bool,
-    ) -> Result<Option<Plan>, StoreError> {
+    fn restore_queues(&self, checkpoint: Checkpoint) -> Result<Option<Plan>, StoreError> {
         // Another broker was killed here, if anybody.
-        let position = checkpoint.position.filter(|_| !was_killed).unwrap_or(-1);
+        let position = checkpoint
+            .position
+            .filter(|_| !self.was_killed)
+            .unwrap_or(-1);
         let surroundings = self.surroundings((self.log.begin(), position));
         if !self.snapshot_file.restore(&surroundings, &self.queues)? {
             return Ok(None);

@@ -67,6 +67,8 @@ pub struct Store {
     pub(crate) index: Index,
     pub(crate) retention: Retention,
     pub(crate) compaction: Compaction,
+    /// Whether the store was not closed before it was opened.
+    pub(crate) was_killed: bool,
     /// Bytes of the machine's memory, of which `accessMessageInMemoryMaxRatio` is a part.
     pub(crate) memory: u64,
     settings: RwLock<Arc<StoreConfig>>,
@@ -166,6 +168,7 @@ impl Store {
             index,
             retention: Retention::default(),
             compaction: Compaction::default(),
+            was_killed,
             memory: machine_memory(),
             flusher: Arc::new(Flusher::new()),
             checkpoint_file,
@@ -185,7 +188,7 @@ impl Store {
             disk,
             clock,
         };
-        store.recover(saved, was_killed)?;
+        store.recover(saved)?;
         store.load_copies()?;
         let log = store.log.position();
         store.index.load(log, saved.index_timestamp, was_killed)?;

@@ -11,17 +11,18 @@
 //! The reference may have written the files last. Its checkpoint can count messages whose entries
 //! are behind the position that it says is flushed: these entries are kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wire::message::names::TIMER_TOPIC;
 use wire::message::record::RecordRef;
 use wire::message::{properties, property, tags};
 
-use crate::consume_queue::Queue;
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::timer_checkpoint::{TimerCheckpoint, TimerCheckpointFile};
 use crate::timer_log::{TIMER_ENTRY_SIZE, TimerEntry, TimerItem, TimerLog};
+use crate::timer_wait::TimerWait;
 use crate::timer_wheel::{TimerSlot, WHEEL_SLOTS, Wheel};
 
 /// Moments that the reference's wheel never has in use (`TimerMessageStore.TIMER_BLANK_SLOTS`).
@@ -391,10 +392,18 @@ impl TimerFiles {
         let read = self.moment(read_timestamp);
         let mut slots = Vec::new();
         for slot in self.wheel.used() {
-            slots.extend(Some(slot?).filter(|slot| slot.time >= read && slot.last >= end));
+            slots.extend(
+                Some(slot?)
+                    .filter(|slot| slot.time >= read && (slot.last >= end || store.was_killed)),
+            );
         }
         for slot in slots {
-            if !self.cut(slot, end)? {
+            // Of a slot that was being written, the end may be missing.
+            let is_whole = match self.log.look(slot.last)? {
+                TimerItem::Entry(last) => self.moment(last.due()) == slot.time,
+                _ => false,
+            };
+            if !is_whole || (slot.last >= end && !self.cut(slot, end)?) {
                 return Ok(false);
             }
         }
@@ -427,9 +436,19 @@ impl TimerFiles {
     ) -> Result<bool, StoreError> {
         let message = store.message(entry.physical_offset)?;
         let record = message.as_deref().map(RecordRef::parse);
-        Ok(record.and_then(Result::ok).is_some_and(|record| {
-            record.topic() == TIMER_TOPIC && record.queue_offset() < queue_offset
-        }))
+        let Some(Ok(record)) = record else {
+            return Ok(false);
+        };
+        if record.topic() != TIMER_TOPIC || record.queue_offset() >= queue_offset {
+            return Ok(false);
+        }
+        // Of an entry that was being written, the end may be missing.
+        let takes_back = entry.magic & TimerEntry::TAKES_BACK != 0;
+        let is_whole = |waiting: Waiting| {
+            let known = (waiting.size, waiting.topic_hash, waiting.takes_back);
+            known == (entry.size, entry.topic_hash, takes_back)
+        };
+        Ok(Waiting::of(&record).is_some_and(is_whole))
     }
 
     /// Takes the entries from a position of the log on out of a slot; `false` if its chain is
@@ -460,37 +479,48 @@ impl TimerFiles {
         self.log.truncate(0)?;
         let read = self.moment(self.checkpoint.read_timestamp);
         let until = self.checkpoint.queue_offset;
-        if let Some(queue) = store.find_queue(TIMER_TOPIC, 0) {
-            for offset in queue.min_offset()..until.min(queue.max_offset()) {
-                self.reenter(store, &queue, offset, read)?;
+        let Some(queue) = store.find_queue(TIMER_TOPIC, 0) else {
+            return Ok(());
+        };
+        let mut later_waits: HashMap<TimerWait, u32> = HashMap::new();
+        for offset in queue.min_offset()..queue.max_offset() {
+            if let Some(message) = store.message_at(&queue, offset)?
+                && let Ok(record) = RecordRef::parse(&message)
+            {
+                let wait = TimerWait::of(&record.properties());
+                if wait.times() > 0 {
+                    *later_waits.entry(wait).or_default() += 1;
+                }
+            }
+        }
+        for offset in queue.min_offset()..until.min(queue.max_offset()) {
+            let Some(message) = store.message_at(&queue, offset)? else {
+                continue;
+            };
+            let Ok(record) = RecordRef::parse(&message) else {
+                continue;
+            };
+            let Some(waiting) = Waiting::of(&record) else {
+                continue;
+            };
+            let next = TimerWait::of(&record.properties()).next();
+            match later_waits.get_mut(&next) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => self.reenter(&waiting, record.store_timestamp(), read)?,
             }
         }
         self.log.write()
     }
 
-    /// Enters a message as it was when it was stored, unless that was delivered since.
-    fn reenter(
-        &mut self,
-        store: &Store,
-        queue: &Queue,
-        offset: i64,
-        read: i64,
-    ) -> Result<(), StoreError> {
-        let Some(message) = store.message_at(queue, offset)? else {
+    /// Enters a message that was stored at a time and did not go on waiting, unless it was
+    /// delivered since.
+    fn reenter(&mut self, waiting: &Waiting, stored: i64, read: i64) -> Result<(), StoreError> {
+        if self.moment(waiting.due) < read {
             return Ok(());
-        };
-        let Ok(record) = RecordRef::parse(&message) else {
-            return Ok(());
-        };
-        let Some(waiting) = Waiting::of(&record) else {
-            return Ok(());
-        };
-        let written = self.moment(record.store_timestamp());
-        let (moment, _) = self.slot_moment(&waiting, written);
-        // It was taken over when it was stored, or a little later.
-        if moment >= read {
-            self.enter(&waiting, written)?;
         }
-        Ok(())
+        // It was taken over when it was stored, or so much later that it is still to be delivered.
+        let written = self.moment(stored);
+        let is_ahead = self.slot_moment(waiting, written).0 >= read;
+        self.enter(waiting, if is_ahead { written } else { read })
     }
 }

@@ -124,7 +124,8 @@ impl Wheel {
     /// Slots read at a time when one in use is looked for.
     const STRETCH: i64 = 2048;
 
-    /// Opens the file, made where it is missing, and tells whether it was there.
+    /// Opens the file, made where it is missing, and tells whether it was there. One that is too
+    /// short lost its end with the power, before it was first flushed: then it is none.
     pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<(Wheel, bool), StoreError> {
         let expected = WHEEL_SLOTS * TIMER_SLOT_SIZE as u64;
         let found = files::open(disk, &path, OpenMode::Write)?;
@@ -134,7 +135,7 @@ impl Wheel {
                 .map_err(|error| StoreError::io("look at", &path, error))?,
             None => 0,
         };
-        if len != 0 && len != expected {
+        if len > expected {
             let key = "the length of a timer wheel";
             return Err(StoreError::FileSize {
                 path,
@@ -150,7 +151,7 @@ impl Wheel {
             path,
             changed,
         };
-        Ok((wheel, len != 0))
+        Ok((wheel, len == expected))
     }
 
     fn index(time: i64) -> u64 {

@@ -1,20 +1,17 @@
 //! What was delivered although no checkpoint says so.
 //!
 //! The broker was killed after it had delivered these messages, and before it could save that.
-//! They are counted by what makes the properties of one delivery unlike those of another, since
-//! a producer that tries again sends two messages with one id.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use store::{Store, StoreError};
+use store::{Store, StoreError, TimerWait};
 use wire::message::record::RecordRef;
 use wire::message::{names, properties, property};
 
 /// Deliveries that are not to be made once more.
 #[derive(Default)]
 pub(super) struct Delivered {
-    counts: HashMap<u128, u32>,
+    counts: HashMap<TimerWait, u32>,
     /// When the last of them was made, milliseconds since 1970.
     last_millis: i64,
     /// Number in the queue up to which they came from there.
@@ -49,32 +46,27 @@ impl Delivered {
         let left = properties::get(text, property::TIMER_DEQUEUE_MS);
         let left = left.and_then(|left| left.parse().ok()).unwrap_or(0);
         self.last_millis = self.last_millis.max(left);
-        *self.counts.entry(hash(text, topic)).or_default() += 1;
+        *self.counts.entry(wait(text, topic)).or_default() += 1;
     }
 
-    /// Whether this delivery was made before; then it is not known any more. So was that of a
-    /// message that went on waiting before: what it waits as comes in its stead.
+    /// Whether this delivery was made before; then it is not known any more.
     pub(super) fn take(&mut self, text: &str, topic: &str) -> bool {
-        if self.counts.is_empty() {
-            return false;
-        }
-        if topic != names::TIMER_TOPIC {
-            let mut waiting = text.to_owned();
-            super::count_roll(&mut waiting);
-            if self.take_one(hash(&waiting, names::TIMER_TOPIC)) {
-                return true;
-            }
-        }
-        self.take_one(hash(text, topic))
+        !self.counts.is_empty() && self.take_one(wait(text, topic))
     }
 
-    fn take_one(&mut self, hash: u128) -> bool {
-        let Some(count) = self.counts.get_mut(&hash) else {
+    /// Whether a message with these properties went on waiting before, as another one that stands
+    /// in its stead; then that is not known any more.
+    pub(super) fn take_rolled(&mut self, text: &str) -> bool {
+        !self.counts.is_empty() && self.take_one(TimerWait::of(text).next())
+    }
+
+    fn take_one(&mut self, wait: TimerWait) -> bool {
+        let Some(count) = self.counts.get_mut(&wait) else {
             return false;
         };
         *count -= 1;
         if *count == 0 {
-            self.counts.remove(&hash);
+            self.counts.remove(&wait);
         }
         true
     }
@@ -93,23 +85,12 @@ impl Delivered {
     }
 }
 
-/// Stands for a delivery, in so many bits that no two have the same. A message that goes on waiting
-/// is another one each time; where it was meant to go it comes once, however often it waited.
-fn hash(text: &str, topic: &str) -> u128 {
-    let [id, real_topic, due, times] = properties::get_each(
-        text,
-        [
-            property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
-            property::REAL_TOPIC,
-            property::TIMER_OUT_MS,
-            property::TIMER_ROLL_TIMES,
-        ],
-    );
-    let waits = (topic == names::TIMER_TOPIC).then_some(times);
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, id, real_topic, due, waits).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
+/// What a message with these properties that was stored for a topic stands for.
+fn wait(text: &str, topic: &str) -> TimerWait {
+    let wait = TimerWait::of(text);
+    if topic == names::TIMER_TOPIC {
+        wait
+    } else {
+        wait.end()
+    }
 }
