@@ -21,6 +21,7 @@ use wire::message::id::UniqueIdGenerator;
 use wire::message::{names, properties, property};
 
 use crate::attributes;
+use crate::broadcast_offsets::BroadcastOffsets;
 use crate::clients::ClientTable;
 use crate::cold_data::ColdDataThresholds;
 use crate::error::BrokerError;
@@ -87,6 +88,7 @@ pub(crate) struct Broker {
     pub(crate) static_topics: StaticTopics,
     pub(crate) groups: GroupTable,
     pub(crate) offsets: OffsetTable,
+    pub(crate) broadcast_offsets: BroadcastOffsets,
     pub(crate) clients: ClientTable,
     pub(crate) filters: Arc<FilterTable>,
     pub(crate) locks: QueueLocks,
@@ -217,6 +219,7 @@ impl Broker {
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
             transactions: Transactions::open(&store, &offsets)?,
             offsets,
+            broadcast_offsets: BroadcastOffsets::default(),
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
             filters: FilterTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?.into(),
             locks: QueueLocks::new(Arc::clone(&clock)),
@@ -268,6 +271,7 @@ impl Broker {
     /// Writes all tables to disk.
     pub(crate) fn persist(&self) {
         self.pop.note_progress(self);
+        self.broadcast_offsets.commit(self);
         // Popped messages whose check points are lost with the power must be handed out again.
         let flush = || {
             if let Err(error) = self.store.flush() {

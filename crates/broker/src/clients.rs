@@ -168,6 +168,14 @@ impl ConsumerGroup {
             .find(|member| member.id == id && member.connection.is_open())
     }
 
+    /// The id of the push consumer on a connection, if the group broadcasts.
+    fn broadcaster(&self, connection: &Connection) -> Option<String> {
+        let broadcasts =
+            self.is_broadcasting() && self.consume_type == ConsumeType::ConsumePassively;
+        let mut members = self.members().iter().filter(|_| broadcasts);
+        Some(members.find(|member| member.is_on(connection))?.id.clone())
+    }
+
     fn is_broadcasting(&self) -> bool {
         self.message_model == MessageModel::Broadcasting
     }
@@ -285,6 +293,11 @@ impl ClientTable {
             .read()
             .get(group)
             .is_some_and(|group| group.is_broadcasting())
+    }
+
+    /// The id of the push consumer on a connection, if its group broadcasts.
+    pub(crate) fn broadcaster(&self, group: &str, connection: &Connection) -> Option<String> {
+        self.consumers.read().get(group)?.broadcaster(connection)
     }
 
     /// Whether a group may have offsets in a topic that it no longer subscribes to: it is online,

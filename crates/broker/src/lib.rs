@@ -12,6 +12,7 @@
 
 mod admin;
 mod attributes;
+mod broadcast_offsets;
 mod broker;
 mod clients;
 mod cold_data;

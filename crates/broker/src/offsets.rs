@@ -86,7 +86,7 @@ impl OffsetTable {
             light.map(|(key, offset)| (key, QueueOffsets::from([(names::LMQ_QUEUE_ID, offset)])));
         let mut groups = Groups::new();
         for (key, committed) in content.offset_table.into_iter().chain(light) {
-            // Neither topics nor groups can have the separator in their names.
+            // No topic can have the separator in its name.
             let Some((topic, group)) = key.split_once(TOPIC_GROUP_SEPARATOR) else {
                 tracing::warn!(key, "offsets that are of no topic and group are dropped");
                 continue;
@@ -203,7 +203,8 @@ impl OffsetTable {
         topics
     }
 
-    /// The groups that have offsets in a topic.
+    /// The groups that have offsets in a topic. What members of broadcasting groups have come to is
+    /// kept under a name that is no group's, and does not count.
     pub(crate) fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let groups = self.groups.read();
         let of_topic = groups.iter().filter(|(_, topics)| {
@@ -211,7 +212,9 @@ impl OffsetTable {
                 .get(topic)
                 .is_some_and(|offsets| !offsets.lock().committed.is_empty())
         });
-        of_topic.map(|(group, _)| group.clone()).collect()
+        let names = of_topic.map(|(group, _)| group);
+        let names = names.filter(|group| !group.contains(TOPIC_GROUP_SEPARATOR));
+        names.cloned().collect()
     }
 
     /// How many topics of groups have offsets.

@@ -12,6 +12,7 @@ use wire::header::pull::{PullMessageRequest, PullMessageResponse};
 use wire::message::sys_flag::pull as pull_flag;
 use wire::message::{names, perm};
 
+use crate::broadcast_offsets::Member;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::{self, Filter};
@@ -30,7 +31,8 @@ pub(crate) fn pull(
         Ok(accepted) => accepted,
         Err(error) => return out.refuse(head, &error.into()),
     };
-    match pull.read(broker) {
+    let got = pull.read(broker).inspect(|got| pull.note(broker, got));
+    match got {
         Ok(got)
             if hold_millis > 0
                 && pull.answer(&got).0 == ResponseCode::PullNotFound
@@ -137,12 +139,22 @@ fn accept(
                 .take_reset(&header.consumer_group, &header.topic, header.queue_id)
         })
         .flatten();
+    let member = Member::of_pull(broker, connection, &header, &queue);
+    let reset_to = match (reset_to, &member) {
+        (None, Some(member)) => {
+            broker
+                .broadcast_offsets
+                .moved(broker, member, header.queue_offset, &queue)?
+        }
+        _ => reset_to,
+    };
     let pull = Pull {
         queue,
         offset: header.queue_offset,
         max_count: header.max_msg_nums,
         filter,
         reset_to,
+        member,
         topic_sys_flag: topic.config.topic_sys_flag,
         group,
         statistics: topic.statistics.group(&header.consumer_group),
@@ -214,8 +226,11 @@ struct Pull {
     offset: i64,
     max_count: i32,
     filter: Filter,
-    /// Where an administrator has reset the group's offset to.
+    /// Where an administrator, or the consumer's change to or from a proxy, has reset its offset
+    /// to.
     reset_to: Option<i64>,
+    /// Whose offsets the broker keeps.
+    member: Option<Member>,
     topic_sys_flag: i32,
     group: Arc<SubscriptionGroupConfig>,
     statistics: Arc<GroupStatistics>,
@@ -233,6 +248,19 @@ impl Pull {
             usize::MAX,
             &self.filter,
         )?)
+    }
+
+    /// Takes note of where a member of a broadcasting group is.
+    fn note(&self, broker: &Broker, got: &GetMessages) {
+        let Some(member) = &self.member else {
+            return;
+        };
+        let offset = match self.code(got) {
+            ResponseCode::PullOffsetMoved => self.reset_to.unwrap_or(got.next_begin_offset),
+            _ => self.offset,
+        };
+        let now_millis = broker.now_millis();
+        broker.broadcast_offsets.note(member, offset, now_millis);
     }
 
     /// The response code for what was found (`PullMessageProcessor.composeResponseHeader`).

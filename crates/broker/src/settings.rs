@@ -97,6 +97,14 @@ config::settings! {
         "maxErrorRateOfBloomFilter" max_error_rate_of_bloom_filter: u32 = 20, range(1..=99);
         /// Time between two writes of the offsets of groups and delay levels to disk, in milliseconds.
         "flushConsumerOffsetInterval" flush_consumer_offset_interval: u64 = 5000, range(100..);
+        /// Whether the broker remembers how far the members of broadcasting groups have come, for
+        /// proxies, which do not.
+        "enableBroadcastOffsetStore" enable_broadcast_offset_store: bool = true, reloadable;
+        /// Time after its last pull that a member of a broadcasting group is remembered which is
+        /// gone, in seconds.
+        "broadcastOffsetExpireSecond" broadcast_offset_expire_second: i64 = 120, range(1..=86_400), reloadable;
+        /// The same for a member that is online.
+        "broadcastOffsetExpireMaxSecond" broadcast_offset_expire_max_second: i64 = 300, range(1..=86_400), reloadable;
         /// Time between two registrations with the name servers, in milliseconds.
         "registerNameServerPeriod" register_name_server_period: u64 = 30_000, range(1000..=60_000), reloadable;
         /// Time that a name server has to answer a registration, in milliseconds.

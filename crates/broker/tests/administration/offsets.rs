@@ -321,3 +321,51 @@ async fn queues_and_messages_can_be_looked_at() {
     let answer = rig.ask::<QueryConsumeQueue>(nowhere, Body::Empty).await;
     refused(&answer, ResponseCode::SystemError, "7@orders is not exist");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_behind_a_proxy_are_told_where_they_were() {
+    let rig = Rig::with(|settings| settings.broker.flush_consumer_offset_interval = 100).await;
+    rig.create_topic("orders", 1).await;
+    for _ in 0..3 {
+        rig.send("orders", 0, "m").await;
+    }
+    let pull = async |member: &'static str, queue_offset| {
+        let header = PullMessageRequest {
+            consumer_group: "g".into(),
+            topic: "orders".into(),
+            queue_offset,
+            max_msg_nums: 32,
+            // The subscription comes along.
+            sys_flag: 4,
+            subscription: Some("*".into()),
+            request_source: Some(1),
+            proxy_forward_client_id: Some(member.into()),
+            ..Default::default()
+        };
+        let answer = rig.ask::<PullMessage>(header, Body::Empty).await;
+        let header: PullMessageResponse = answer.header().unwrap();
+        (
+            ResponseCode::try_from(answer.head.code).unwrap(),
+            header.next_begin_offset,
+        )
+    };
+    let told = |offset| (ResponseCode::PullOffsetMoved, offset);
+    assert_eq!(pull("fast", -1).await, told(0), "the queue is young");
+    assert_eq!(pull("fast", 3).await, (ResponseCode::PullNotFound, 3));
+    assert_eq!(pull("slow", 1).await, (ResponseCode::Success, 3));
+    assert_eq!(pull("fast", -1).await, told(3));
+    assert_eq!(pull("slow", -1).await, told(1));
+    let committed = async || {
+        let request = QueryConsumerOffsetRequest {
+            set_zero_if_not_found: Some(false),
+            ..query("g@broadcast", 0)
+        };
+        let answer = rig.ask::<QueryConsumerOffset>(request, Body::Empty).await;
+        let header = answer.header::<QueryConsumerOffsetResponse>();
+        header.map(|header| header.offset).ok()
+    };
+    while committed().await != Some(1) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pull("new", -1).await, told(1), "with the slowest");
+}
