@@ -15,7 +15,8 @@ use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::handler::HandlerTable;
-use crate::network::{Network, Tcp};
+use crate::network::{Network, Sockets};
+use crate::protocols::Protocols;
 use crate::reply::Body;
 use crate::settings::RemotingClientConfig;
 
@@ -57,10 +58,10 @@ impl RemotingClient {
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> Self {
-        Self::on_network(Arc::new(Tcp), config, handlers, listener)
+        Self::on_network(Arc::new(Sockets), config, handlers, listener)
     }
 
-    /// The same on another network than TCP.
+    /// The same on another network than that of the system.
     pub fn on_network(
         network: Arc<dyn Network>,
         config: RemotingClientConfig,
@@ -68,7 +69,13 @@ impl RemotingClient {
         listener: Arc<dyn ConnectionListener>,
     ) -> Self {
         let timeout = config.connect_timeout();
-        let endpoint = Endpoint::new(handlers, listener, config.limits(), timeout);
+        let endpoint = Endpoint::new(
+            Protocols::default(),
+            handlers,
+            listener,
+            config.limits(),
+            timeout,
+        );
         let inner = Inner {
             endpoint,
             network,

@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::pending::{PendingAnswer, PendingTable, Unregistered, Waiting};
 use crate::reply::Body;
 use crate::responder::Responder;
+use crate::stack::Stack;
 
 /// What a connection may take of memory and time.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,7 @@ pub struct Connection {
     id: u64,
     peer: SocketAddr,
     local: SocketAddr,
+    stack: Arc<Stack>,
     limits: Limits,
     shared: Mutex<Shared>,
     pending: PendingTable,
@@ -111,13 +113,19 @@ pub(crate) fn clock() -> u64 {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        local: SocketAddr,
+        stack: Arc<Stack>,
+        limits: Limits,
+    ) -> Arc<Self> {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let now = clock();
         Arc::new(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             peer,
             local,
+            stack,
             limits,
             shared: Mutex::new(Shared {
                 outbox: Outbox::default(),
@@ -153,6 +161,11 @@ impl Connection {
     /// This end.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The protocols that it speaks.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
     }
 
     /// Whether requests still go both ways.
@@ -513,6 +526,7 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("id", &self.id)
             .field("peer", &self.peer)
+            .field("stack", &self.stack.name())
             .field("open", &self.is_open())
             .finish_non_exhaustive()
     }

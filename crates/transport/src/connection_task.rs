@@ -15,7 +15,7 @@ use wire::frame::{Frame, Head};
 
 use crate::connection::{Connection, Stage, clock};
 use crate::error::TransportError;
-use crate::handler::{Handler, HandlerTable, not_supported, overloaded};
+use crate::handler::{Handler, HandlerTable, going_away, not_supported, overloaded};
 use crate::outbox::Outbox;
 
 /// The least that is made room for before a read.
@@ -183,6 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                         self.resolve(frame);
                     } else if stage == Stage::Open {
                         self.dispatch(frame, before - self.inbox.len());
+                    } else {
+                        self.outbox
+                            .refuse(&frame.head, &going_away(frame.head.version));
                     }
                     self.update_paused();
                     if self.paused {
@@ -402,6 +405,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use wire::code::ResponseCode;
     use wire::command::RequestCode;
     use wire::frame::{SerializeType, encode};
     use wire::header::NoHeader;
@@ -412,7 +416,12 @@ mod tests {
 
     fn connect(handlers: HandlerTable) -> (Arc<Connection>, DuplexStream) {
         let any = ([127, 0, 0, 1], 0).into();
-        let connection = Connection::new(any, any, RemotingServerConfig::default().limits());
+        let connection = Connection::new(
+            any,
+            any,
+            Arc::default(),
+            RemotingServerConfig::default().limits(),
+        );
         let (ours, theirs) = duplex(64 * 1024);
         let (handlers, received) = (Arc::new(handlers), BytesMut::new());
         let task = ConnectionTask::new(ours, received, Arc::clone(&connection), handlers);
@@ -461,7 +470,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_drained_waits_for_answers_and_takes_no_requests() {
+    async fn a_connection_that_is_drained_waits_for_answers_and_sends_requests_away() {
         let mut table = heartbeats();
         let held = Arc::new(parking_lot::Mutex::new(None));
         let keep = Arc::clone(&held);
@@ -478,17 +487,11 @@ mod tests {
         }
         connection.advance(Stage::Draining);
         peer.write_all(&bytes).await.unwrap();
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!(read(&mut peer).await.head.code, ResponseCode::GoAway as i32);
         assert!(connection.is_open());
         let responder = held.lock().take().unwrap();
         responder.dismiss();
         let end = tokio::time::timeout(Duration::from_secs(30), peer.read_buf(&mut bytes)).await;
-        assert_eq!(
-            end.unwrap().unwrap(),
-            0,
-            "the second request is not answered"
-        );
+        assert_eq!(end.unwrap().unwrap(), 0);
     }
 }

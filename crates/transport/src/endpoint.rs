@@ -13,8 +13,11 @@ use crate::connection::{Connection, Limits, Stage};
 use crate::connection_task::ConnectionTask;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
+use crate::executor::BoxFuture;
 use crate::handler::HandlerTable;
 use crate::network::Link;
+use crate::protocols::Protocols;
+use crate::stack::Stack;
 
 /// Time between two looks at all connections.
 const ROUND: Duration = Duration::from_secs(1);
@@ -31,6 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The connections of a server or client, with the handlers and limits they share. Protocols get
 /// it to open connections.
 pub struct Endpoint {
+    protocols: Protocols,
     handlers: Arc<HandlerTable>,
     listener: Arc<dyn ConnectionListener>,
     limits: Limits,
@@ -45,7 +49,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A client needs no protocols: it knows what it speaks.
     pub(crate) fn new(
+        protocols: Protocols,
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
         limits: Limits,
@@ -54,6 +60,7 @@ impl Endpoint {
         let connections = Mutex::new(HashMap::new());
         let handlers = Arc::new(handlers);
         Arc::new(Self {
+            protocols,
             handlers,
             listener,
             limits,
@@ -70,17 +77,42 @@ impl Endpoint {
         self.handshake_timeout
     }
 
+    /// Finds out what a stream carries and serves it to its end, within what is left of the time
+    /// that the connection has to say what it wants: for layers.
+    pub async fn serve(self: Arc<Self>, link: Link) {
+        let protocols = self.protocols.clone();
+        // Layers make this recursive.
+        let serving: BoxFuture<'_, ()> = Box::pin(protocols.serve(link, self));
+        serving.await;
+    }
+
+    /// Waits until connections with this stack are to end: because one of its protocols is
+    /// switched off or replaced, or the server stops.
+    pub async fn draining(&self, stack: &Stack) {
+        tokio::select! {
+            () = stack.retired() => {}
+            () = self.closing() => {}
+        }
+    }
+
+    /// The protocols of a server; a client has none here.
+    pub(crate) fn protocols(&self) -> &Protocols {
+        &self.protocols
+    }
+
     /// Makes a connection of a stream that carries frames. The future serves it to its end.
     pub fn open(
         self: &Arc<Self>,
         link: Link,
     ) -> (Arc<Connection>, impl Future<Output = ()> + Send + 'static) {
-        let connection = Connection::new(link.peer, link.local, self.limits);
+        let connection = Connection::new(link.peer, link.local, link.stack, self.limits);
         self.connections
             .lock()
             .insert(connection.id(), Arc::clone(&connection));
         if self.is_closing() {
             connection.advance(Stage::Closing);
+        } else if connection.stack().is_retired() {
+            connection.advance(Stage::Draining);
         }
         let handlers = Arc::clone(&self.handlers);
         let task = ConnectionTask::new(
@@ -89,6 +121,7 @@ impl Endpoint {
             Arc::clone(&connection),
             handlers,
         );
+        connection.stack().opened();
         let open = Open {
             endpoint: Arc::clone(self),
             connection: Arc::clone(&connection),
@@ -163,14 +196,26 @@ impl Endpoint {
     pub(crate) async fn housekeeping(endpoint: Weak<Self>) {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Some(mut retirements) = endpoint.upgrade().map(|it| it.protocols.retirements()) else {
+            return;
+        };
         loop {
-            rounds.tick().await;
+            let look: fn(&Self, &Arc<Connection>) = tokio::select! {
+                _ = rounds.tick() => Self::look_after,
+                Ok(()) = retirements.changed() => Self::drain_retired,
+            };
             let Some(endpoint) = endpoint.upgrade() else {
                 return;
             };
             for connection in endpoint.connections() {
-                endpoint.look_after(&connection);
+                look(&endpoint, &connection);
             }
+        }
+    }
+
+    fn drain_retired(&self, connection: &Arc<Connection>) {
+        if connection.stack().is_retired() {
+            connection.advance(Stage::Draining);
         }
     }
 
@@ -202,7 +247,7 @@ struct Open {
 impl Open {
     async fn run(mut self, task: impl Future<Output = Result<(), TransportError>>) {
         let listener = Arc::clone(&self.endpoint.listener);
-        tracing::debug!(peer = %self.connection.peer(), "connected");
+        tracing::debug!(peer = %self.connection.peer(), protocol = %self.connection.stack(), "connected");
         self.told = true;
         listener.connected(&self.connection);
         if let Err(error) = task.await {
@@ -215,6 +260,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.connection.advance(Stage::Aborted);
+        self.connection.stack().closed();
         let mut connections = self.endpoint.connections.lock();
         connections.remove(&self.connection.id());
         let empty = connections.is_empty();

@@ -23,6 +23,16 @@ pub enum TransportError {
         /// What the system says.
         reason: String,
     },
+    /// A list of protocols names one that there is not.
+    #[error(
+        "kerolox.protocols cannot name `{name}`: the protocols are {known}, or all of them: all"
+    )]
+    UnknownProtocol {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
     /// No connection could be made.
     #[error("cannot connect to {address}: {reason}; check the address and that the server runs")]
     Connect {

@@ -208,6 +208,19 @@ pub(crate) fn overloaded() -> Refusal {
     Refusal::new(ResponseCode::SystemBusy, remark)
 }
 
+/// The last version whose clients do not know `GO_AWAY`: the ordinal of `V5_3_1`.
+const LAST_WITHOUT_GO_AWAY: i32 = 475;
+
+/// The answer to a request on a connection that is about to be closed
+/// (`NettyRemotingAbstract.processRequestCommand`): newer clients connect again and repeat it.
+pub(crate) fn going_away(version: i32) -> Refusal {
+    if version > LAST_WITHOUT_GO_AWAY {
+        return Refusal::new(ResponseCode::GoAway, "please go away");
+    }
+    let remark = "this connection is being closed; send the request again";
+    Refusal::new(ResponseCode::ServiceNotAvailable, remark)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,9 @@
 //! | module | what |
 //! |---|---|
 //! | `server`, `client` | listening and connecting |
-//! | `protocol`, `remoting` | what a port speaks, told by the first bytes; the one protocol so far |
-//! | `network` | TCP, behind a trait that a simulated network can take the place of |
+//! | `protocol`, `remoting` | what a protocol is; frames as they are |
+//! | `protocols`, `stack`, `refusals` | what a port speaks, told by the first bytes, changed while it runs; the protocols of one connection; who is turned away |
+//! | `network` | TCP and Unix sockets, behind a trait that a simulated network can take the place of |
 //! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
 //! | `connection_task` | the task that owns a connection's stream |
 //! | `outbox` | what waits to be written |
@@ -20,7 +21,6 @@
 //! Every connection is bounded: a peer that does not read is not read from any more, and is
 //! closed when still more has to be sent to it; requests that wait for answers, executors'
 //! queues and connections have limits.
-
 //!
 //! ```
 //! use kerolox_transport::{
@@ -64,11 +64,14 @@ mod network;
 mod outbox;
 mod pending;
 mod protocol;
+mod protocols;
+mod refusals;
 mod remoting;
 mod reply;
 mod responder;
 mod server;
 mod settings;
+mod stack;
 
 pub use client::RemotingClient;
 pub use connection::Connection;
@@ -78,12 +81,14 @@ pub use events::ConnectionListener;
 pub use executor::{BoxFuture, Executor};
 pub use handler::{Handler, HandlerTable, InlineEach, InlineRun, Spawned};
 pub use http::{HttpPeer, HttpService, RequestBody, ResponseBody};
-pub use network::{ByteStream, Link, Listener, Network, SocketOptions, Tcp};
+pub use network::{ByteStream, Link, Listener, Network, SocketOptions, Sockets};
 pub use outbox::Outbox;
 pub use pending::PendingAnswer;
-pub use protocol::{Detection, Protocol, Protocols};
+pub use protocol::{Detection, Protocol, Refused};
+pub use protocols::{ProtocolStatus, Protocols};
 pub use remoting::Remoting;
 pub use reply::{Body, Refusal, Reply};
 pub use responder::Responder;
 pub use server::{RemotingServer, RemotingServerBuilder};
 pub use settings::{RemotingClientConfig, RemotingServerConfig};
+pub use stack::Stack;

@@ -1,30 +1,89 @@
-//! Listening and connecting, behind traits so that a simulated network can take TCP's place.
+//! Listening and connecting, behind traits so that a simulated network can take the place of
+//! sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::time::Instant;
 
 use crate::executor::BoxFuture;
+use crate::stack::Stack;
 
 /// Bytes in and out: a socket, or a layer upon one such as TLS.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {}
 
-/// A stream with its two ends, and what was read of it to find out its protocol.
+/// A stream with its two ends, and what is known of it before it carries frames.
 pub struct Link {
     /// The stream.
     pub stream: Box<dyn ByteStream>,
     /// The first bytes of the stream, read already.
     pub received: BytesMut,
-    /// The other end.
+    /// The other end. Peers on a Unix socket are this machine's address with port 0.
     pub peer: SocketAddr,
     /// This end.
     pub local: SocketAddr,
+    /// The protocols that were found so far.
+    pub stack: Arc<Stack>,
+    /// When it must be known what the peer wants; `None` before that was asked.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Link {
+    /// A stream that nothing is known of yet.
+    pub fn new(stream: impl ByteStream, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            stream: Box::new(stream),
+            received: BytesMut::new(),
+            peer,
+            local,
+            stack: Arc::default(),
+            deadline: None,
+        }
+    }
+
+    /// The same connection by another stream: what a layer makes of it, or one of many streams
+    /// inside.
+    pub fn inner(&self, stream: impl ByteStream) -> Self {
+        Self {
+            stream: Box::new(stream),
+            received: BytesMut::new(),
+            stack: Arc::clone(&self.stack),
+            ..*self
+        }
+    }
+
+    /// The same connection with its stream inside of another one. What was read of the stream
+    /// already comes first of what the new one reads.
+    pub fn wrap<S: ByteStream>(self, wrap: impl FnOnce(Box<dyn ByteStream>) -> S) -> Self {
+        let Self {
+            stream, received, ..
+        } = self;
+        let stream: Box<dyn ByteStream> = if received.is_empty() {
+            stream
+        } else {
+            Box::new(Replayed { received, stream })
+        };
+        Self {
+            stream: Box::new(wrap(stream)),
+            received: BytesMut::new(),
+            ..self
+        }
+    }
+
+    /// The time at which the peer must have said what it wants, for handshakes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
 }
 
 /// Accepts connections.
@@ -47,16 +106,16 @@ pub struct SocketOptions {
     pub backlog: u32,
 }
 
-/// Makes connections, in both roles.
+/// Makes connections, in both roles. Addresses are `host:port` or `unix:/path`.
 pub trait Network: Send + Sync + 'static {
-    /// Connects to `host:port`, trying the addresses of the host one after the other.
+    /// Connects to an address, trying those of a host one after the other.
     fn connect<'a>(
         &'a self,
         address: &'a str,
         options: SocketOptions,
     ) -> BoxFuture<'a, io::Result<Link>>;
 
-    /// Listens on `host:port`; port 0 lets the system choose one.
+    /// Listens on an address; port 0 lets the system choose one.
     fn listen<'a>(
         &'a self,
         address: &'a str,
@@ -64,16 +123,28 @@ pub trait Network: Send + Sync + 'static {
     ) -> BoxFuture<'a, io::Result<Arc<dyn Listener>>>;
 }
 
-/// TCP of the operating system.
+/// Sockets of the operating system: TCP and Unix.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Tcp;
+pub struct Sockets;
 
-impl Network for Tcp {
+/// What the address of a Unix socket begins with.
+pub(crate) const UNIX: &str = "unix:";
+
+/// The address that the ends of a Unix socket have.
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+impl Network for Sockets {
     fn connect<'a>(
         &'a self,
         address: &'a str,
         options: SocketOptions,
     ) -> BoxFuture<'a, io::Result<Link>> {
+        if let Some(path) = address.strip_prefix(UNIX) {
+            return Box::pin(async move {
+                let stream = UnixStream::connect(path).await?;
+                Ok(Link::new(stream, HERE, HERE))
+            });
+        }
         Box::pin(each_address(address, move |address| async move {
             let stream = socket(address, options)?.connect(address).await?;
             link(stream, address)
@@ -85,6 +156,12 @@ impl Network for Tcp {
         address: &'a str,
         options: SocketOptions,
     ) -> BoxFuture<'a, io::Result<Arc<dyn Listener>>> {
+        if let Some(path) = address.strip_prefix(UNIX) {
+            return Box::pin(async move {
+                let listener = UnixPath::listen(path.into()).await?;
+                Ok(Arc::new(listener) as Arc<dyn Listener>)
+            });
+        }
         Box::pin(each_address(address, move |address| async move {
             let socket = socket(address, options)?;
             // Connections of an earlier process that are still being closed don't matter.
@@ -105,6 +182,105 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         TcpListener::local_addr(self)
+    }
+}
+
+/// A Unix socket, whose file is removed with it.
+struct UnixPath {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl UnixPath {
+    /// Takes the place of a socket that an earlier process left; one that somebody listens on, or
+    /// another kind of file, stays.
+    async fn listen(path: PathBuf) -> io::Result<Self> {
+        if let Ok(file) = std::fs::symlink_metadata(&path) {
+            if !file.file_type().is_socket() {
+                return Err(io::Error::other("there is a file that is no socket"));
+            }
+            if UnixStream::connect(&path).await.is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        Ok(Self { listener, path })
+    }
+}
+
+impl Listener for UnixPath {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Link>> {
+        Box::pin(async {
+            let (stream, _) = self.listener.accept().await?;
+            Ok(Link::new(stream, HERE, HERE))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(HERE)
+    }
+}
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // A file that is gone already is as well.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A stream of which some bytes were read already, which are read again first.
+struct Replayed {
+    received: BytesMut,
+    stream: Box<dyn ByteStream>,
+}
+
+impl AsyncRead for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.received.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let length = self.received.len().min(buffer.remaining());
+        buffer.put_slice(&self.received[..length]);
+        self.received.advance(length);
+        if self.received.is_empty() {
+            self.received = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replayed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -145,10 +321,5 @@ fn link(stream: TcpStream, peer: SocketAddr) -> io::Result<Link> {
     // Frames are written whole; holding them back only costs time.
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
-    Ok(Link {
-        stream: Box::new(stream),
-        received: BytesMut::new(),
-        peer,
-        local,
-    })
+    Ok(Link::new(stream, peer, local))
 }

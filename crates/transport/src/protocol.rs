@@ -1,10 +1,7 @@
-//! The protocols that a port speaks, told apart by the first bytes of a connection.
+//! What a protocol is: a way to carry frames over a stream of bytes.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-
-use tokio::io::AsyncReadExt;
 
 use crate::endpoint::Endpoint;
 use crate::executor::BoxFuture;
@@ -21,97 +18,45 @@ pub enum Detection {
     NeedMore,
 }
 
+/// Why a connection is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The protocol is switched off.
+    Off,
+    /// The server takes encrypted connections only (`tls.server.mode=enforcing`).
+    NotEncrypted,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "this protocol is switched off here (kerolox.protocols)",
+            Self::NotEncrypted => "only TLS is served here (tls.server.mode=enforcing)",
+        })
+    }
+}
+
 /// A way to carry frames. To add one: this trait, and one line where a server is built.
 pub trait Protocol: Send + Sync + 'static {
-    /// The name in settings and logs.
+    /// The name in settings, logs and metrics: lower-case letters and digits.
     fn name(&self) -> &'static str;
 
     /// Whether a connection that starts with these bytes, one at least, speaks this protocol.
     fn detect(&self, first: &[u8]) -> Detection;
 
-    /// Serves a connection to its end. A layer such as TLS wraps the stream and has
-    /// [`Protocols::serve`] tell what is inside.
-    fn serve(self: Arc<Self>, link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()>;
-}
-
-/// The protocols of a server, asked in their order.
-#[derive(Clone, Default)]
-pub struct Protocols {
-    entries: Vec<Arc<dyn Protocol>>,
-}
-
-/// No protocol needs more bytes than this to be told.
-const MAX_FIRST_BYTES: usize = 4096;
-
-impl Protocols {
-    /// Adds a protocol, in the place of one with the same name.
-    pub fn add(&mut self, protocol: Arc<dyn Protocol>) {
-        match self
-            .entries
-            .iter_mut()
-            .find(|known| known.name() == protocol.name())
-        {
-            Some(known) => *known = protocol,
-            None => self.entries.push(protocol),
-        }
-    }
-
-    /// The names, in order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.entries.iter().map(|protocol| protocol.name())
-    }
-
-    /// Reads until the protocol is known; `None` when it is none of these or the peer leaves.
+    /// Serves a connection to its end. Who carries frames has [`Endpoint::open`] serve them: the
+    /// stream itself, or one end of a pipe that frames are translated for. A layer such as TLS
+    /// wraps the stream with [`Link::wrap`] and has [`Endpoint::serve`] tell what is inside.
     ///
-    /// # Errors
-    /// Reading failed.
-    pub async fn detect(&self, link: &mut Link) -> io::Result<Option<Arc<dyn Protocol>>> {
-        loop {
-            if !link.received.is_empty() {
-                let mut undecided = false;
-                for protocol in &self.entries {
-                    match protocol.detect(&link.received) {
-                        Detection::Yes => return Ok(Some(Arc::clone(protocol))),
-                        Detection::No => {}
-                        Detection::NeedMore => undecided = true,
-                    }
-                }
-                if !undecided || link.received.len() >= MAX_FIRST_BYTES {
-                    return Ok(None);
-                }
-            }
-            link.received.reserve(MAX_FIRST_BYTES);
-            if link.stream.read_buf(&mut link.received).await? == 0 {
-                return Ok(None);
-            }
-        }
-    }
+    /// A protocol that holds a connection without an open one on it, as between two streams of
+    /// HTTP/2, ends it when [`Endpoint::draining`] says so.
+    fn serve(self: Arc<Self>, link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()>;
 
-    /// Finds out the protocol of a connection and serves it to its end.
-    pub async fn serve(&self, mut link: Link, endpoint: Arc<Endpoint>) {
-        let limit = endpoint.handshake_timeout();
-        let detected = tokio::select! {
-            detected = tokio::time::timeout(limit, self.detect(&mut link)) => detected,
-            () = endpoint.closing() => return,
-        };
-        match detected {
-            Ok(Ok(Some(protocol))) => protocol.serve(link, endpoint).await,
-            Ok(Ok(None)) if link.received.is_empty() => {}
-            Ok(Ok(None)) => {
-                tracing::warn!(
-                    peer = %link.peer,
-                    "a peer speaks none of the protocols {:?}; its connection is closed",
-                    self.names().collect::<Vec<_>>()
-                );
-            }
-            Ok(Err(error)) => tracing::debug!(peer = %link.peer, %error, "a connection failed"),
-            Err(_) => tracing::debug!(peer = %link.peer, "a silent connection is closed"),
-        }
-    }
-}
-
-impl fmt::Debug for Protocols {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.names()).finish()
+    /// Tells a peer in the protocol's own manner that it is not served. The connection is closed
+    /// when the future ends, or after a few seconds; without this it is closed at once.
+    fn refuse(self: Arc<Self>, link: Link, why: Refused) -> BoxFuture<'static, ()> {
+        let _ = why;
+        drop(link);
+        Box::pin(std::future::ready(()))
     }
 }

@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::code::ResponseCode;
+use wire::frame::{Frame, Head, encode};
+use wire::header::NoHeader;
+
 use crate::endpoint::Endpoint;
 use crate::executor::BoxFuture;
 use crate::network::Link;
-use crate::protocol::{Detection, Protocol};
+use crate::protocol::{Detection, Protocol, Refused};
 
 /// Frames on a byte stream. A frame's length is below 2^24, so its first byte is 0, which no
 /// other protocol starts with.
@@ -33,4 +39,41 @@ impl Protocol for Remoting {
         let (_, driver) = endpoint.open(link);
         Box::pin(driver)
     }
+
+    /// Answers the first request with `SERVICE_NOT_AVAILABLE`. Where encryption is wanted nothing
+    /// is answered in clear, as in the reference.
+    fn refuse(self: Arc<Self>, mut link: Link, why: Refused) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if why == Refused::NotEncrypted {
+                return;
+            }
+            loop {
+                match Frame::decode(&mut link.received) {
+                    Ok(Some(request)) => {
+                        // A peer that has left does not miss the answer.
+                        let _ = link.stream.write_all(&refusal(&request.head, why)).await;
+                        let _ = link.stream.shutdown().await;
+                        return;
+                    }
+                    Ok(None) if link.received.len() < LONGEST_REFUSED => {}
+                    _ => return,
+                }
+                match link.stream.read_buf(&mut link.received).await {
+                    Ok(1..) => {}
+                    _ => return,
+                }
+            }
+        })
+    }
+}
+
+/// A request that is longer is refused by closing the connection.
+const LONGEST_REFUSED: usize = 64 * 1024;
+
+fn refusal(request: &Head, why: Refused) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    let code = ResponseCode::ServiceNotAvailable as i32;
+    let (head, remark) = (request.response(code), why.to_string());
+    encode(&head, Some(&remark), &NoHeader, 0, &mut bytes);
+    bytes
 }

@@ -12,8 +12,9 @@ use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::handler::HandlerTable;
-use crate::network::{Link, Listener, Network, Tcp};
-use crate::protocol::{Protocol, Protocols};
+use crate::network::{Link, Listener, Network, Sockets};
+use crate::protocol::Protocol;
+use crate::protocols::Protocols;
 use crate::remoting::Remoting;
 use crate::settings::RemotingServerConfig;
 
@@ -52,7 +53,7 @@ impl RemotingServerBuilder {
 
     /// Another protocol to be spoken on the port; "remoting" is there from the start.
     #[must_use]
-    pub fn protocol(mut self, protocol: Arc<dyn Protocol>) -> Self {
+    pub fn protocol(self, protocol: Arc<dyn Protocol>) -> Self {
         self.protocols.add(protocol);
         self
     }
@@ -60,11 +61,10 @@ impl RemotingServerBuilder {
     /// Starts to accept connections. Needs the runtime that is to run them.
     pub fn start(self) -> RemotingServer {
         let (limits, timeout) = (self.config.limits(), self.config.handshake_timeout());
-        let endpoint = Endpoint::new(self.handlers, self.events, limits, timeout);
+        let endpoint = Endpoint::new(self.protocols, self.handlers, self.events, limits, timeout);
         let accepting = Accepting {
             listener: self.listener,
             endpoint: Arc::clone(&endpoint),
-            protocols: Arc::new(self.protocols),
             limit: self.config.server_max_connections,
         };
         tracing::info!(address = %self.local, "listening");
@@ -94,10 +94,10 @@ impl RemotingServer {
     pub async fn bind(
         config: RemotingServerConfig,
     ) -> Result<RemotingServerBuilder, TransportError> {
-        Self::bind_on(&Tcp, config).await
+        Self::bind_on(&Sockets, config).await
     }
 
-    /// The same on another network than TCP.
+    /// The same on another network than that of the system.
     ///
     /// # Errors
     /// Those of [`bind`](Self::bind).
@@ -125,7 +125,7 @@ impl RemotingServer {
             .await
             .map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let mut protocols = Protocols::default();
+        let protocols = Protocols::default();
         protocols.add(Arc::new(Remoting));
         let (handlers, events) = (HandlerTable::new(), Arc::new(()));
         Ok(RemotingServerBuilder {
@@ -141,6 +141,11 @@ impl RemotingServer {
     /// Where the server listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The protocols, to be switched and replaced.
+    pub fn protocols(&self) -> &Protocols {
+        self.endpoint.protocols()
     }
 
     /// All connections that carry frames.
@@ -177,7 +182,6 @@ impl Drop for RemotingServer {
 struct Accepting {
     listener: Arc<dyn Listener>,
     endpoint: Arc<Endpoint>,
-    protocols: Arc<Protocols>,
     limit: usize,
 }
 
@@ -219,9 +223,9 @@ impl Accepting {
     }
 
     fn serve(&self, link: Link, place: tokio::sync::OwnedSemaphorePermit) {
-        let (protocols, endpoint) = (Arc::clone(&self.protocols), Arc::clone(&self.endpoint));
+        let serving = Arc::clone(&self.endpoint).serve(link);
         tokio::spawn(async move {
-            protocols.serve(link, endpoint).await;
+            serving.await;
             drop(place);
         });
     }

@@ -1,9 +1,15 @@
-//! Another protocol on the same port.
+//! Several protocols on one port, switched and replaced while they are used.
 
 use std::sync::Arc;
 
-use kerolox_transport::{BoxFuture, Detection, Endpoint, Link, Protocol, RemotingServer};
+use kerolox_transport::{
+    BoxFuture, Connection, Detection, Endpoint, Link, Protocol, RemotingServer, Reply,
+    TransportError,
+};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::code::ResponseCode;
+use wire::command::RequestCode;
 
 use crate::peer::{ECHO, Peer, echo, frame, local, request};
 
@@ -53,4 +59,134 @@ async fn protocols_are_told_apart_by_their_first_bytes() {
     let mut stranger = Peer::connect(server.local_addr()).await;
     stranger.send(b"HELP").await;
     assert!(stranger.receive().await.is_none());
+}
+
+/// Takes bytes behind a mark, and has the server tell what follows.
+struct Marked(u8);
+
+impl Protocol for Marked {
+    fn name(&self) -> &'static str {
+        "marked"
+    }
+
+    fn detect(&self, first: &[u8]) -> Detection {
+        match first.first() {
+            Some(first) if *first == self.0 => Detection::Yes,
+            _ => Detection::No,
+        }
+    }
+
+    fn serve(self: Arc<Self>, mut link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()> {
+        let _ = link.received.split_to(1);
+        Box::pin(endpoint.serve(link.wrap(|stream| stream)))
+    }
+}
+
+async fn start() -> RemotingServer {
+    let server = RemotingServer::bind(local()).await.unwrap();
+    let server = server.handlers(echo()).protocol(Arc::new(Marked(b'!')));
+    server.protocol(Arc::new(Greeting)).start()
+}
+
+/// Asks for an echo on a new connection, behind a mark if there is one.
+async fn asked(server: &RemotingServer, mark: &[u8]) -> Peer {
+    let mut peer = Peer::connect(server.local_addr()).await;
+    peer.send(mark).await;
+    peer.send(&frame(&request(ECHO), b"")).await;
+    peer
+}
+
+/// The stack of the newest connection.
+fn newest(server: &RemotingServer) -> Arc<Connection> {
+    let newest = server.connections().into_iter().max_by_key(|it| it.id());
+    newest.unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_knows_its_protocols() {
+    let server = start().await;
+    let mut plain = asked(&server, b"").await;
+    plain.receive().await.unwrap();
+    assert_eq!(newest(&server).stack().name(), "remoting");
+    let mut twice = asked(&server, b"!!").await;
+    twice.receive().await.unwrap();
+    assert_eq!(newest(&server).stack().name(), "marked/marked/remoting");
+    let status = server.protocols().status();
+    let counts: Vec<_> = status.iter().map(|it| (it.name, it.connections)).collect();
+    assert_eq!(counts, [("remoting", 2), ("marked", 1), ("greeting", 0)]);
+}
+
+#[tokio::test]
+async fn a_protocol_switched_off_ends_its_own_connections_only() {
+    let server = start().await;
+    let mut plain = asked(&server, b"").await;
+    plain.receive().await.unwrap();
+    let mut marked = asked(&server, b"!").await;
+    marked.receive().await.unwrap();
+
+    server.protocols().switch("remoting, greeting").unwrap();
+    assert!(marked.receive().await.is_none());
+    plain.send(&frame(&request(ECHO), b"still here")).await;
+    assert_eq!(plain.receive().await.unwrap().body, "still here");
+    let mut refused = asked(&server, b"!").await;
+    assert!(refused.receive().await.is_none());
+
+    server.protocols().switch("all").unwrap();
+    let mut marked = asked(&server, b"!").await;
+    assert!(marked.receive().await.is_some());
+
+    let error = server.protocols().switch("remoting,gopher").unwrap_err();
+    assert!(matches!(error, TransportError::UnknownProtocol { .. }));
+    assert!(server.protocols().status().iter().all(|it| it.on));
+}
+
+#[tokio::test]
+async fn remoting_switched_off_answers_that_it_is() {
+    let server = start().await;
+    server.protocols().switch("marked").unwrap();
+    let mut peer = asked(&server, b"").await;
+    let answer = peer.receive().await.unwrap();
+    assert_eq!(answer.head.code, ResponseCode::ServiceNotAvailable as i32);
+    assert_eq!(
+        answer.remark.as_deref(),
+        Some("this protocol is switched off here (kerolox.protocols)")
+    );
+    assert!(peer.receive().await.is_none());
+}
+
+#[tokio::test]
+async fn what_runs_on_a_replaced_protocol_is_finished() {
+    let held: Arc<Mutex<Vec<_>>> = Arc::default();
+    let keep = Arc::clone(&held);
+    let mut table = echo();
+    table.inline_held(&[RequestCode::PullMessage], move |connection, frame, _| {
+        keep.lock().push(connection.responder(&frame.head));
+    });
+    let server = RemotingServer::bind(local()).await.unwrap();
+    let server = server.handlers(table).protocol(Arc::new(Marked(b'!')));
+    let server = server.start();
+    let mut old = Peer::connect(server.local_addr()).await;
+    old.send(b"!").await;
+    let pull = frame(&request(RequestCode::PullMessage), b"");
+    old.send(&pull).await;
+    while held.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+
+    server.protocols().add(Arc::new(Marked(b'?')));
+    let mut new = asked(&server, b"?").await;
+    assert_eq!(new.receive().await.unwrap().head.code, 0);
+    let mut refused = asked(&server, b"!").await;
+    assert!(refused.receive().await.is_none());
+    old.send(&frame(&request(ECHO), b"")).await;
+    let sent_away = old.receive().await.unwrap();
+    assert_eq!(sent_away.head.code, ResponseCode::GoAway as i32);
+    let held = std::mem::take(&mut *held.lock());
+    for responder in held {
+        responder.reply(Reply::empty().with_body("done"));
+    }
+    assert_eq!(old.receive().await.unwrap().body, "done");
+    assert!(old.receive().await.is_none());
+    new.send(&frame(&request(ECHO), b"goes on")).await;
+    assert_eq!(new.receive().await.unwrap().body, "goes on");
 }
