@@ -7,14 +7,16 @@
 //! executor of their class, so that none of them can keep messages from flowing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use config::Live;
 use transport::{Connection, Executor, HandlerTable, Refusal};
 use wire::command::{self, Command, RequestCode};
 use wire::frame::{Frame, Head};
 use wire::header::HeaderError;
 
 use crate::broker::Broker;
-use crate::settings::BrokerConfig;
+use crate::settings::{BrokerConfig, BrokerSettings};
 use crate::{admin, cold_data, lite, pop, pull, reply, send, send_back, timer, transaction};
 
 /// What a handler may want to know besides the header and the body.
@@ -36,8 +38,9 @@ struct Executors {
 }
 
 impl Executors {
-    fn new(settings: &BrokerConfig) -> Self {
-        Self {
+    fn new(live: &Live<BrokerSettings>) -> Self {
+        let settings = &live.load().broker;
+        let executors = Self {
             client: Executor::new(
                 "client",
                 settings.client_manage_thread_pool_nums,
@@ -53,7 +56,22 @@ impl Executors {
                 settings.admin_broker_thread_pool_nums,
                 settings.admin_broker_thread_pool_queue_capacity,
             ),
-        }
+        };
+        let limit = |executor: &Executor, millis: fn(&BrokerConfig) -> u64| {
+            let live = live.clone();
+            executor.limit_wait(move || {
+                let settings = &live.load().broker;
+                let limited = settings.broker_fast_failure_enable;
+                limited.then(|| Duration::from_millis(millis(settings)))
+            });
+        };
+        limit(&executors.client, |settings| {
+            settings.wait_time_mills_in_heartbeat_queue
+        });
+        limit(&executors.admin, |settings| {
+            settings.wait_time_mills_in_admin_broker_queue
+        });
+        executors
     }
 }
 
@@ -260,7 +278,7 @@ pub(crate) fn handlers(broker: &Arc<Broker>) -> HandlerTable {
             pop::notification(&notifying, connection, frame, out);
         },
     );
-    let executors = Executors::new(&broker.settings().broker);
+    let executors = Executors::new(&broker.live);
     register(broker, &executors, &mut table);
     table
 }

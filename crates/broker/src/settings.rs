@@ -127,6 +127,13 @@ config::settings! {
         "clientManageThreadPoolNums" client_manage_thread_pool_nums: usize = 32, range(1..=1024);
         /// Heartbeats, group lists and queue locks that wait for their turn.
         "clientManagerThreadPoolQueueCapacity" client_manager_thread_pool_queue_capacity: usize = 1_000_000, range(1..);
+        /// Whether requests are refused that wait too long for their turn.
+        "brokerFastFailureEnable" broker_fast_failure_enable: bool = true, reloadable;
+        /// Time after which a heartbeat, group list or queue lock that waits for its turn is told
+        /// SYSTEM_BUSY, in milliseconds.
+        "waitTimeMillsInHeartbeatQueue" wait_time_mills_in_heartbeat_queue: u64 = 31_000, range(1..=86_400_000), reloadable;
+        /// The same for an administration command.
+        "waitTimeMillsInAdminBrokerQueue" wait_time_mills_in_admin_broker_queue: u64 = 5000, range(1..=86_400_000), reloadable;
     }
 }
 

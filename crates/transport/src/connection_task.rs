@@ -15,7 +15,8 @@ use wire::frame::{Frame, Head};
 
 use crate::connection::{Connection, Stage, clock};
 use crate::error::TransportError;
-use crate::handler::{Handler, HandlerTable, going_away, not_supported, overloaded};
+use crate::executor::{BoxFuture, Turn};
+use crate::handler::{Handler, HandlerTable, going_away, late, not_supported, overloaded};
 use crate::outbox::Outbox;
 
 /// The least that is made room for before a read.
@@ -251,7 +252,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     } else {
                         frame
                     };
-                    handle(connection.responder(&head), frame)
+                    let (handle, responder) = (Arc::clone(handle), connection.responder(&head));
+                    move |turn| match turn {
+                        Turn::Run => handle(responder, frame),
+                        Turn::Late { waited, queued } => {
+                            responder.refuse(&late(waited, queued));
+                            Box::pin(async {}) as BoxFuture<'_, ()>
+                        }
+                    }
                 };
                 if executor.submit(kept, job).is_err() {
                     self.outbox.refuse(&head, &overloaded());

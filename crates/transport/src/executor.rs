@@ -5,14 +5,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// A future that can be kept in a queue.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs the requests of one class: at most so many at a time, at most so many waiting, and the
-/// rest is turned away at once. So a flood of one class never takes another's place.
+/// rest is turned away at once. So a flood of one class never takes another's place. What has
+/// waited too long is turned away, too: its client has stopped waiting by then, or soon will.
 ///
 /// Workers are tasks (or threads) that live while there is work; an idle executor costs nothing.
 pub struct Executor {
@@ -21,25 +25,49 @@ pub struct Executor {
     state: Mutex<State>,
 }
 
+/// How long a request may wait for its turn; `None`: as long as it takes.
+type MaxWait = dyn Fn() -> Option<Duration> + Send + Sync;
+
+/// How a request that waited in an executor's queue gets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is run.
+    Run,
+    /// It is turned away after so long a time, with so many others left in the queue.
+    Late { waited: Duration, queued: usize },
+}
+
+/// A request in a queue; called when it is run, or turned away.
+type Job = Box<dyn FnOnce(Turn) -> BoxFuture<'static, ()> + Send>;
+
+struct Waiting {
+    job: Job,
+    since: Instant,
+    /// The bytes that it keeps in memory.
+    bytes: usize,
+}
+
 struct State {
     concurrency: usize,
     capacity: usize,
     /// Workers alive.
     workers: usize,
-    /// What waits, each with the bytes that it keeps in memory.
-    queue: VecDeque<(BoxFuture<'static, ()>, usize)>,
+    queue: VecDeque<Waiting>,
     /// The bytes of all that waits.
     queued_bytes: usize,
+    max_wait: Box<MaxWait>,
+    /// Whether somebody turns away what waits too long.
+    watched: bool,
 }
 
 /// What waits in one executor keeps at most this many bytes of requests in memory.
 const MAX_QUEUED_BYTES: usize = 128 * 1024 * 1024;
 
 impl State {
-    fn pop(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let (job, bytes) = self.queue.pop_front()?;
-        self.queued_bytes -= bytes;
-        Some(job)
+    fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.queue.pop_front()?;
+        self.queued_bytes -= waiting.bytes;
+        Some(waiting)
     }
 }
 
@@ -75,6 +103,8 @@ impl Executor {
             workers: 0,
             queued_bytes: 0,
             queue: VecDeque::new(),
+            max_wait: Box::new(|| None),
+            watched: false,
         };
         Arc::new(Self {
             name,
@@ -104,11 +134,11 @@ impl Executor {
         state.concurrency = concurrency.max(1);
         let idle = state.concurrency.saturating_sub(state.workers);
         for _ in 0..idle {
-            let Some(job) = state.pop() else {
+            let Some(waiting) = state.pop() else {
                 break;
             };
             state.workers += 1;
-            self.start(job);
+            self.start((waiting.job)(Turn::Run));
         }
     }
 
@@ -117,18 +147,27 @@ impl Executor {
         self.state.lock().capacity = capacity;
     }
 
-    /// Runs what `job` makes, which keeps so many bytes in memory, or does not even make it when
-    /// there is no room.
-    pub(crate) fn submit(
+    /// Limits how long a request may wait for its turn: to what `max_wait` tells whenever that
+    /// matters, if that is something.
+    pub fn limit_wait(&self, max_wait: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        self.state.lock().max_wait = Box::new(max_wait);
+    }
+
+    /// Makes a job, which keeps so many bytes in memory, and runs it when its turn comes; does not
+    /// even make it when there is no room.
+    pub(crate) fn submit<J>(
         self: &Arc<Self>,
         bytes: usize,
-        job: impl FnOnce() -> BoxFuture<'static, ()>,
-    ) -> Result<(), Overloaded> {
+        make: impl FnOnce() -> J,
+    ) -> Result<(), Overloaded>
+    where
+        J: FnOnce(Turn) -> BoxFuture<'static, ()> + Send + 'static,
+    {
         let mut state = self.state.lock();
         if state.workers < state.concurrency {
             state.workers += 1;
             drop(state);
-            self.start(job());
+            self.start(make()(Turn::Run));
             return Ok(());
         }
         let full = state.queue.len() >= state.capacity;
@@ -136,8 +175,49 @@ impl Executor {
             return Err(Overloaded);
         }
         state.queued_bytes += bytes;
-        state.queue.push_back((job(), bytes));
+        state.queue.push_back(Waiting {
+            job: Box::new(make()),
+            since: Instant::now(),
+            bytes,
+        });
+        if !state.watched && (state.max_wait)().is_some() {
+            state.watched = true;
+            tokio::spawn(Arc::clone(self).turn_away());
+        }
         Ok(())
+    }
+
+    /// Turns away what waits too long, until nothing waits (`BrokerFastFailure`).
+    async fn turn_away(self: Arc<Self>) {
+        while let Some(until) = self.next_late() {
+            tokio::time::sleep_until(until).await;
+            while let Some(late) = self.pop_late() {
+                late.await;
+            }
+        }
+    }
+
+    /// When the next of what waits is late; `None`, and it is not watched any more, if there is
+    /// none.
+    fn next_late(&self) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let first = state.queue.front().map(|waiting| waiting.since);
+        let until = first.and_then(|since| Some(since + (state.max_wait)()?));
+        state.watched = until.is_some();
+        until
+    }
+
+    /// The refusal of the first that waits, if that is late.
+    fn pop_late(&self) -> Option<BoxFuture<'static, ()>> {
+        let mut state = self.state.lock();
+        let waited = state.queue.front()?.since.elapsed();
+        if waited < (state.max_wait)()? {
+            return None;
+        }
+        let late = state.pop()?;
+        let queued = state.queue.len();
+        drop(state);
+        Some((late.job)(Turn::Late { waited, queued }))
     }
 
     /// Starts a worker, counted already, with its first job.
@@ -157,9 +237,10 @@ impl Executor {
     fn next(&self) -> Option<BoxFuture<'static, ()>> {
         let mut state = self.state.lock();
         if state.workers <= state.concurrency
-            && let Some(job) = state.pop()
+            && let Some(waiting) = state.pop()
         {
-            return Some(job);
+            drop(state);
+            return Some((waiting.job)(Turn::Run));
         }
         state.workers -= 1;
         None
@@ -239,13 +320,15 @@ mod tests {
     ) -> Result<(), Overloaded> {
         let gate = Arc::clone(gate);
         executor.submit(bytes, || {
-            Box::pin(async move {
-                let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
-                gate.most.fetch_max(inside, Ordering::SeqCst);
-                gate.arrived.send(()).await.unwrap();
-                gate.open.acquire().await.unwrap().forget();
-                gate.inside.fetch_sub(1, Ordering::SeqCst);
-            })
+            move |_| -> BoxFuture<'static, ()> {
+                Box::pin(async move {
+                    let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
+                    gate.most.fetch_max(inside, Ordering::SeqCst);
+                    gate.arrived.send(()).await.unwrap();
+                    gate.open.acquire().await.unwrap().forget();
+                    gate.inside.fetch_sub(1, Ordering::SeqCst);
+                })
+            }
         })
     }
 
@@ -337,9 +420,45 @@ mod tests {
     async fn a_job_that_panics_leaves_its_place_to_the_next() {
         let executor = Executor::new("test", 1, 10);
         let (gate, mut arrivals) = gate();
-        let panicking: fn() -> BoxFuture<'static, ()> = || Box::pin(async { panic!("on purpose") });
-        executor.submit(0, panicking).unwrap();
+        let panicking: fn(Turn) -> BoxFuture<'static, ()> =
+            |_| Box::pin(async { panic!("on purpose") });
+        executor.submit(0, || panicking).unwrap();
         submit(&executor, &gate).unwrap();
         arrivals.recv().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_is_turned_away_even_if_nothing_else_happens() {
+        let short = Duration::from_millis(1);
+        let limit = Arc::new(Mutex::new(short));
+        let executor = Executor::new("test", 1, 10);
+        let now = Arc::clone(&limit);
+        executor.limit_wait(move || Some(*now.lock()));
+        let (gate, mut arrivals) = gate();
+        submit(&executor, &gate).unwrap();
+        arrivals.recv().await.unwrap();
+        let (turns, mut heard) = mpsc::unbounded_channel();
+        let queue = || {
+            let turns = turns.clone();
+            let job = move |turn| -> BoxFuture<'static, ()> {
+                turns.send(turn).unwrap();
+                Box::pin(async {})
+            };
+            executor.submit(0, || job).unwrap();
+        };
+        for _ in 0..2 {
+            queue();
+            queue();
+            for left in [1, 0] {
+                match heard.recv().await.unwrap() {
+                    Turn::Late { waited, queued } => assert!(waited >= short && queued == left),
+                    Turn::Run => panic!("its place was taken"),
+                }
+            }
+        }
+        *limit.lock() = Duration::from_secs(3600);
+        queue();
+        gate.open.add_permits(1);
+        assert_eq!(heard.recv().await.unwrap(), Turn::Run);
     }
 }

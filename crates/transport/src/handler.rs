@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
@@ -36,7 +37,8 @@ pub enum Handler {
     /// The same one by one. Once much is unsent the next request is left unread, so that requests
     /// with large answers can't fill the memory.
     InlineEach(Arc<InlineEach>),
-    /// Runs on an executor. When that is overloaded the request gets `SYSTEM_BUSY` at once.
+    /// Runs on an executor. When that is overloaded the request gets `SYSTEM_BUSY` at once, and
+    /// when it waited too long for its turn, then.
     Spawned(Arc<Executor>, Arc<Spawned>),
 }
 
@@ -219,6 +221,16 @@ pub(crate) fn going_away(version: i32) -> Refusal {
     }
     let remark = "this connection is being closed; send the request again";
     Refusal::new(ResponseCode::ServiceNotAvailable, remark)
+}
+
+/// The answer to a request that waited too long for its turn, worded as the reference does.
+pub(crate) fn late(waited: Duration, queued: usize) -> Refusal {
+    let remark = format!(
+        "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {}ms, \
+         size of queue: {queued}",
+        waited.as_millis()
+    );
+    Refusal::new(ResponseCode::SystemBusy, remark)
 }
 
 #[cfg(test)]

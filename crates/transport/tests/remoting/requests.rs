@@ -355,6 +355,43 @@ async fn an_overloaded_executor_answers_busy_at_once() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_too_long_for_its_turn_is_answered_busy() {
+    let executor = Executor::new("test", 1, 2);
+    executor.limit_wait(|| Some(Duration::from_millis(20)));
+    let gate = Arc::new(Semaphore::new(0));
+    let mut table = HandlerTable::new();
+    let wait = Arc::clone(&gate);
+    table.spawned(&[ECHO], &executor, move |_, _| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.acquire().await.unwrap().forget();
+            Ok(Reply::empty())
+        }
+    });
+    let server = serve(table).await;
+    let mut peer = Peer::connect(server.local_addr()).await;
+    for opaque in 1..=2 {
+        let head = Head {
+            opaque,
+            ..request(ECHO)
+        };
+        peer.send(&frame(&head, b"")).await;
+    }
+    let answer = peer.receive().await.unwrap();
+    assert_eq!((answer.head.opaque, answer.head.code), (2, 2));
+    let remark = answer.remark.as_deref().unwrap();
+    let rest = remark.strip_prefix(
+        "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ",
+    );
+    let (millis, rest) = rest.and_then(|rest| rest.split_once("ms")).unwrap();
+    assert!(millis.parse::<u64>().unwrap() >= 20, "{remark}");
+    assert_eq!(rest, ", size of queue: 0");
+    gate.add_permits(1);
+    let answer = peer.receive().await.unwrap();
+    assert_eq!((answer.head.opaque, answer.head.code), (1, 0));
+}
+
+#[tokio::test]
 async fn a_handler_that_gives_up_or_panics_still_answers() {
     let executor = Executor::new("test", 1, 10);
     let mut table = echo();
