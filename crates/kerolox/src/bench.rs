@@ -2,7 +2,8 @@
 //!
 //! The loads: sending, pulling what is stored, end to end (from a send to its receipt by a waiting
 //! consumer), popping and acknowledging, the same in order, transactions, and messages with a
-//! time of delivery. A closed loop keeps a number of requests in flight; an open loop (`--rate`)
+//! time of delivery. `overload` sends twice: as much as keeps the broker busy, and with ten times
+//! the connections, to tell how much of its rate the broker keeps. A closed loop keeps a number of requests in flight; an open loop (`--rate`)
 //! sends at fixed times and counts latencies from these times, so that a broker's stalls are not
 //! left out. What comes before the end of the warm-up is not counted.
 //!
@@ -28,11 +29,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::Serialize;
 use wire::frame::SerializeType;
 
 use self::engine::Outcome;
 use self::load::Load;
-use self::report::{Fill, Report, RunReport};
+use self::report::{Fill, Overload, Report, RunReport};
 use self::setup::{Found, Target};
 use self::tally::Tally;
 use crate::client::{ClientError, ClusterArgs, OutputFormat, print_line};
@@ -136,6 +138,8 @@ enum Mode {
     Transaction,
     /// Sending with a time of delivery to a waiting consumer: lateness of the receipt
     Timer,
+    /// Sending, then sending on ten times the connections: the rate that is kept
+    Overload,
 }
 
 impl Mode {
@@ -148,6 +152,7 @@ impl Mode {
             Self::Orderly => "orderly",
             Self::Transaction => "transaction",
             Self::Timer => "timer",
+            Self::Overload => "overload",
         }
     }
 }
@@ -207,7 +212,7 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     };
     target.create_topics(&load.queues).await?;
     let mut found = Found::default();
-    if !matches!(load.mode, Mode::Send | Mode::Transaction) {
+    if !matches!(load.mode, Mode::Send | Mode::Transaction | Mode::Overload) {
         found.stored = target.stored(&load.queues).await?;
     }
     if matches!(load.mode, Mode::Pop | Mode::Orderly) {
@@ -215,19 +220,38 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     }
     target.close().await;
 
-    let address = target.address().to_owned();
-    let work = {
-        let (load, address) = (load.clone(), address.clone());
-        tokio::task::spawn_blocking(move || load.run(&address, &found))
-    };
-    let (fill, outcome) = with_progress(&load, work).await?;
-    let report = report(&load, address, fill, outcome);
-    let text = match args.output {
-        OutputFormat::Table => report.table(),
-        OutputFormat::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
+    let address = target.address();
+    let report = measure(&load, address, &found).await?;
+    let text = if load.mode == Mode::Overload {
+        let overloaded = measure(&load.many_times(), address, &found).await?;
+        printed(
+            &Overload::new(report, overloaded),
+            args.output,
+            Overload::table,
+        )
+    } else {
+        printed(&report, args.output, Report::table)
     };
     let _ = print_line(text.trim_end())?;
     Ok(())
+}
+
+/// A result in the form that is wanted.
+fn printed<R: Serialize>(report: &R, output: OutputFormat, table: fn(&R) -> String) -> String {
+    match output {
+        OutputFormat::Table => table(report),
+        OutputFormat::Json => serde_json::to_string_pretty(report).unwrap_or_default(),
+    }
+}
+
+/// Puts the load on the broker.
+async fn measure(load: &Load, address: &str, found: &Found) -> Result<Report, ClientError> {
+    let work = {
+        let (load, address, found) = (load.clone(), address.to_owned(), found.clone());
+        tokio::task::spawn_blocking(move || load.run(&address, &found))
+    };
+    let (fill, outcome) = with_progress(load, work).await?;
+    Ok(report(load, address.to_owned(), fill, outcome))
 }
 
 /// Waits for the load, telling on a terminal how far it has come.
@@ -311,6 +335,8 @@ mod tests {
         assert_eq!(pull.queues.topic, "kerolox_bench_pull_1024");
         let e2e = load("e2e");
         assert_eq!((e2e.connections, e2e.rate), (1, Some(1000.0)));
+        let many = load("overload --in-flight 64").many_times();
+        assert_eq!((many.connections, many.in_flight), (80, 64));
     }
 
     #[test]
@@ -331,6 +357,8 @@ mod tests {
             ("e2e --body-size 15", "--body-size"),
             ("e2e --batch 2", "--batch"),
             ("e2e --topics 2", "--topics"),
+            ("overload --connections 1001", "--connections"),
+            ("overload --rate 5", "--rate"),
             ("--duration 0s", "--duration"),
             ("--duration ten", "--duration"),
             ("--warm-up 5h", "--warm-up"),

@@ -13,49 +13,61 @@ use server::{Client, Server, TIMEOUT, message, pull};
 
 mod server;
 
-/// A short load of sends; its fastest run, and the most memory that the server had in one.
-fn load(server: &Server, connections: usize, in_flight: usize) -> (f64, u64) {
+/// What a short load of sends and ten times of it come to: the fastest runs of either, and the most
+/// memory that the server had in one.
+fn overload(server: &Server) -> (f64, f64, u64) {
     let output = Program::new(env!("CARGO_BIN_EXE_kerolox"))
-        .args(["bench", "send", "--output=json", "--queues=8"])
+        .args(["bench", "overload", "--output=json", "--queues=8"])
         .args(["--name-server", &server.name_server])
         .arg(format!(
             "--server-pid={}",
             server.process().as_raw_nonzero()
         ))
-        .arg(format!("--connections={connections}"))
-        .arg(format!("--in-flight={in_flight}"))
+        .args(["--connections=8", "--in-flight=512"])
         .args(["--warm-up=300ms", "--duration=400ms", "--runs=3"])
         .output()
         .expect("the binary runs");
     assert!(output.status.success(), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let runs = report["runs"].as_array().expect("runs");
-    let (mut rate, mut memory) = (0.0_f64, 0);
-    for run in runs {
-        rate = rate.max(run["messages_per_second"].as_f64().expect("a rate"));
-        memory = memory.max(run["server"]["private_bytes"].as_u64().expect("bytes"));
-    }
-    (rate, memory)
+    let runs = |load: &str| report[load]["runs"].as_array().expect("runs").clone();
+    let best = |load: &str| {
+        let rates = runs(load).into_iter().map(|run| {
+            let rate = &run["messages_per_second"];
+            rate.as_f64().expect("a rate")
+        });
+        rates.fold(0.0, f64::max)
+    };
+    let memory = runs("overloaded").into_iter().map(|run| {
+        let bytes = &run["server"]["private_bytes"];
+        bytes.as_u64().expect("bytes")
+    });
+    (
+        best("usual"),
+        best("overloaded"),
+        memory.max().unwrap_or_default(),
+    )
 }
 
 #[test]
-fn ten_times_the_connections_and_requests_keep_the_pace_in_bounded_memory() {
+fn ten_times_the_load_keeps_four_fifths_of_the_rate_in_bounded_memory() {
     const MEMORY: u64 = 400 << 20;
+    const ROUNDS: usize = 10;
     let dir = tempfile::tempdir().expect("a directory");
     let server = Server::cluster(dir.path(), "");
     // What else runs on the machine slows either load down; a collapse would slow one, each time.
     let (mut usual, mut overloaded) = (0.0_f64, 0.0_f64);
-    for _ in 0..3 {
-        let (rate, _) = load(&server, 8, 64);
-        usual = usual.max(rate);
-        let (rate, memory) = load(&server, 80, 640);
-        overloaded = overloaded.max(rate);
+    for round in 1.. {
+        let (before, under, memory) = overload(&server);
         assert!(memory < MEMORY, "the server took {memory} bytes");
+        (usual, overloaded) = (usual.max(before), overloaded.max(under));
+        if round >= 3 && overloaded >= usual * 0.8 {
+            break;
+        }
+        assert!(
+            round < ROUNDS,
+            "{overloaded} messages a second under overload, {usual} before"
+        );
     }
-    assert!(
-        overloaded > usual / 2.0,
-        "{overloaded} messages a second under overload, {usual} before"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,10 @@ const POP_MESSAGES: u32 = 32;
 const FILL_IN_FLIGHT: usize = 1024;
 /// Rest of a server that was too busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// Connections, at most.
+const MOST_CONNECTIONS: usize = 10_000;
+/// How many times more connections than before make an overload.
+const OVERLOAD: usize = 10;
 /// Requests in flight on each connection of an open loop, at most.
 const OPEN_LOOP_IN_FLIGHT: usize = 1024;
 
@@ -66,7 +70,7 @@ impl Load {
         let wrong = |text: &str| Err(ClientError::Argument(text.to_owned()));
         let mode = args.mode;
         let connections = args.connections.unwrap_or(match mode {
-            Mode::Send | Mode::Transaction | Mode::Timer => 8,
+            Mode::Send | Mode::Transaction | Mode::Timer | Mode::Overload => 8,
             Mode::Pull | Mode::Pop | Mode::Orderly => 4,
             Mode::E2e => 1,
         });
@@ -84,8 +88,11 @@ impl Load {
         if connections == 0 || in_flight == 0 || threads == 0 {
             return wrong("--connections, --in-flight and --threads must be at least 1");
         }
-        if connections > 10_000 || connections.saturating_mul(in_flight) > 10_000_000 {
+        if connections > MOST_CONNECTIONS || connections.saturating_mul(in_flight) > 10_000_000 {
             return wrong("--connections is at most 10000, and times --in-flight at most 10000000");
+        }
+        if mode == Mode::Overload && connections > MOST_CONNECTIONS / OVERLOAD {
+            return wrong("--connections is at most 1000 with overload");
         }
         if rate.is_some() && !matches!(mode, Mode::Send | Mode::E2e | Mode::Timer) {
             return wrong("--rate goes with send, e2e and timer only");
@@ -93,8 +100,8 @@ impl Load {
         if rate.is_some_and(|rate| !(0.1..=1e8).contains(&rate)) {
             return wrong("--rate must be between 0.1 and 100000000");
         }
-        if mode != Mode::Send && args.batch > 1 {
-            return wrong("--batch goes with send only");
+        if !matches!(mode, Mode::Send | Mode::Overload) && args.batch > 1 {
+            return wrong("--batch goes with send and overload only");
         }
         if matches!(mode, Mode::E2e | Mode::Timer) && args.body_size < STAMP_SIZE {
             return wrong("--body-size must be at least 16 with e2e and timer: a time is in there");
@@ -152,6 +159,14 @@ impl Load {
         })
     }
 
+    /// The same load on many times the connections.
+    pub(super) fn many_times(&self) -> Self {
+        Self {
+            connections: self.connections * OVERLOAD,
+            ..self.clone()
+        }
+    }
+
     /// Puts the load on a broker. Takes as long as the warm-up and all runs.
     pub(super) fn run(
         &self,
@@ -164,10 +179,10 @@ impl Load {
                 let messages = |queue: &Stored| queue.end.saturating_sub(queue.begin);
                 fill(self, address, stored.iter().map(messages).sum())?
             }
-            Mode::Send | Mode::Transaction | Mode::E2e | Mode::Timer => None,
+            Mode::Send | Mode::Transaction | Mode::E2e | Mode::Timer | Mode::Overload => None,
         };
         let outcome = match self.mode {
-            Mode::Send => send(self, address),
+            Mode::Send | Mode::Overload => send(self, address),
             Mode::Transaction => transact(self, address),
             Mode::Pull => pull(self, address, stored),
             Mode::Pop | Mode::Orderly => pop(self, address, &found.broker_name),
@@ -203,7 +218,7 @@ impl Load {
             batch,
             mark: self.mark,
             kind: match self.mode {
-                Mode::Send | Mode::Pull | Mode::Pop | Mode::Orderly => Kind::Plain,
+                Mode::Send | Mode::Overload | Mode::Pull | Mode::Pop | Mode::Orderly => Kind::Plain,
                 Mode::E2e => Kind::Stamped,
                 Mode::Timer => Kind::Timed(self.delay),
                 Mode::Transaction => Kind::Half,

@@ -248,6 +248,42 @@ impl Report {
     }
 }
 
+/// What more load than a broker can take does to its rate.
+#[derive(Debug, Serialize)]
+pub(super) struct Overload {
+    /// With as much as keeps the broker busy.
+    usual: Report,
+    /// With many times the connections.
+    overloaded: Report,
+    /// The part of the usual rate that is left, by the medians.
+    kept: f64,
+}
+
+impl Overload {
+    pub(super) fn new(usual: Report, overloaded: Report) -> Self {
+        let rate = |report: &Report| {
+            let median = report.median.as_ref();
+            median.map_or(0.0, |run| run.messages_per_second)
+        };
+        let kept = rate(&overloaded) / rate(&usual).max(1.0);
+        Self {
+            usual,
+            overloaded,
+            kept,
+        }
+    }
+
+    /// The result as tables.
+    pub(super) fn table(&self) -> String {
+        format!(
+            "{}\n{}\n{:.1} % of the rate are kept\n",
+            self.usual.table(),
+            self.overloaded.table(),
+            self.kept * 100.0
+        )
+    }
+}
+
 /// A number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -33,7 +33,7 @@ pub(super) struct Stored {
 }
 
 /// What a load must know of the broker.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Found {
     /// Name of the broker, for pops.
     pub(super) broker_name: String,
