@@ -1,9 +1,17 @@
 //! Where traffic comes from: files, interfaces and processes, all of which give the same two things.
 
+#[cfg(target_os = "linux")]
+mod af_packet;
+mod live;
+#[cfg(target_os = "linux")]
+mod processes;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use live::{Live, Who};
 
 /// When something was seen: nanoseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

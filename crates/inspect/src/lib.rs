@@ -16,7 +16,7 @@ mod notice;
 mod session;
 mod statistics;
 
-pub use capture::{Chunk, Flow, LinkType, Observed, Packet, Process, Source, Timestamp};
+pub use capture::{Chunk, Flow, LinkType, Live, Observed, Packet, Process, Source, Timestamp, Who};
 pub use exchange::{
     Action, Command, Exchange, Message, MessageType, Outcome, Protocol, Shares, Side, Status,
     Timing, Unanswered,

@@ -1,0 +1,278 @@
+//! Against the kernel. Without the capability all that can be tested is that the error says so.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::*;
+use crate::capture::Who;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens a source, or tells that this process may not.
+fn open(live: &Live) -> Option<Box<dyn Source + Send>> {
+    match live.packets() {
+        Ok(source) => Some(source),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains("CAP_NET_RAW") && said.contains("setcap"),
+                "{said}"
+            );
+            None
+        }
+    }
+}
+
+/// The payloads by flow and sequence number, and how many of them were seen twice.
+#[derive(Default)]
+struct Heard {
+    pieces: BTreeMap<(SocketAddr, SocketAddr, u32), Vec<u8>>,
+    twice: usize,
+    latest: Timestamp,
+}
+
+impl Heard {
+    fn take(&mut self, observed: Observed<'_>) {
+        let Observed::Packet(packet) = observed else {
+            panic!("a packet socket gives packets");
+        };
+        assert_eq!(packet.link, RAW_IP);
+        assert_eq!(packet.original_len as usize, packet.data.len());
+        assert!(packet.time >= self.latest, "packets come in their order");
+        self.latest = packet.time;
+        let (flow, _) = ends(packet.data).unwrap();
+        let header = if packet.data[0] >> 4 == 4 { 20 } else { 40 };
+        let tcp = &packet.data[header..];
+        let payload = &tcp[4 * usize::from(tcp[12] >> 4)..];
+        let sequence = u32::from_be_bytes(*tcp[4..].first_chunk().unwrap());
+        if !payload.is_empty() {
+            let key = (flow.source, flow.destination, sequence);
+            self.twice += usize::from(self.pieces.insert(key, payload.to_vec()).is_some());
+        }
+    }
+
+    /// What was sent from one end to the other.
+    fn stream(&self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+        let pieces = self.pieces.iter();
+        let own = pieces.filter(|((from, to, _), _)| *from == source && *to == destination);
+        own.flat_map(|(_, piece)| piece.clone()).collect()
+    }
+}
+
+/// Reads until `done` says so.
+fn hear(source: &mut dyn Source, done: impl Fn(&Heard) -> bool) -> Heard {
+    let (mut heard, begun) = (Heard::default(), Instant::now());
+    while !done(&heard) {
+        assert!(begun.elapsed() < PATIENCE, "not everything was heard");
+        let more = source.read(Duration::from_millis(50), &mut |seen| heard.take(seen));
+        assert!(more.unwrap());
+    }
+    heard
+}
+
+fn pair(address: &str) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn what_passes_a_port_is_heard_once_and_nothing_else() {
+    for (address, interface) in [
+        ("127.0.0.1", Some("lo")),
+        ("127.0.0.1", None),
+        ("::1", None),
+    ] {
+        let (listener, port) = {
+            let listener = TcpListener::bind((address, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            (listener, port)
+        };
+        let live = Live {
+            interface: interface.map(str::to_owned),
+            ports: vec![port],
+            hosts: vec![address.parse().unwrap()],
+            buffer: 8 << 20,
+            ..Live::default()
+        };
+        let Some(mut source) = open(&live) else {
+            return;
+        };
+        let mut client = TcpStream::connect((address, port)).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let (mut other, _other_server) = pair("127.0.0.1");
+        other.write_all(b"not for these ears").unwrap();
+        let sent: Vec<u8> = (0..300_000u32).flat_map(u32::to_be_bytes).collect();
+        let answer = b"thank you".to_vec();
+        let writer = {
+            let (sent, mut client) = (sent.clone(), client.try_clone().unwrap());
+            std::thread::spawn(move || client.write_all(&sent).unwrap())
+        };
+        server.read_exact(&mut vec![0; sent.len()]).unwrap();
+        writer.join().unwrap();
+        server.write_all(&answer).unwrap();
+        client.read_exact(&mut vec![0; answer.len()]).unwrap();
+        let ends = (client.local_addr().unwrap(), server.local_addr().unwrap());
+        let heard = hear(&mut *source, |heard| {
+            heard.stream(ends.1, ends.0).len() >= answer.len()
+        });
+        assert_eq!(heard.twice, 0, "{interface:?}");
+        assert_eq!(heard.stream(ends.1, ends.0), answer);
+        assert!(heard.stream(ends.0, ends.1) == sent, "{interface:?}");
+        let foreign = heard.pieces.keys().find(|(from, to, _)| {
+            let both = [*from, *to];
+            !both.contains(&ends.0) || !both.contains(&ends.1)
+        });
+        assert_eq!(foreign, None);
+        assert_eq!(source.lost(), 0);
+    }
+}
+
+#[test]
+fn packets_that_find_no_room_are_counted() {
+    let (listener, port) = listen();
+    let live = Live {
+        interface: Some("lo".to_owned()),
+        ports: vec![port],
+        // The smallest ring: two blocks of a megabyte.
+        buffer: 0,
+        ..Live::default()
+    };
+    let Some(mut source) = open(&live) else {
+        return;
+    };
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut server = listener.accept().unwrap().0;
+    let writer = std::thread::spawn(move || client.write_all(&vec![7; 16 << 20]).unwrap());
+    server.read_exact(&mut vec![0; 16 << 20]).unwrap();
+    writer.join().unwrap();
+    let mut heard = Heard::default();
+    source
+        .read(Duration::ZERO, &mut |seen| heard.take(seen))
+        .unwrap();
+    assert!(!heard.pieces.is_empty());
+    assert!(source.lost() > 0);
+}
+
+#[test]
+fn only_the_chosen_process_is_heard() {
+    let (listener, port) = listen();
+    // It connects when it is told to, so that the source is there before.
+    let mut chosen = Command::new("bash")
+        .args([
+            "-c",
+            "read; exec 3<>/dev/tcp/127.0.0.1/$0; echo chosen >&3; read <&3",
+        ])
+        .arg(port.to_string())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let live = Live {
+        processes: vec![Who::Id(chosen.id())],
+        buffer: 8 << 20,
+        ..Live::default()
+    };
+    let Some(mut source) = open(&live) else {
+        let _ = chosen.kill();
+        let _ = chosen.wait();
+        return;
+    };
+    let (mut other, _other_server) = pair("127.0.0.1");
+    other.write_all(b"not for these ears").unwrap();
+    chosen.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let (mut server, client) = listener.accept().unwrap();
+    let mut said = [0; 7];
+    server.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"chosen\n");
+    let own = server.local_addr().unwrap();
+    let heard = hear(&mut *source, |heard| heard.stream(client, own) == said);
+    assert!(
+        heard
+            .pieces
+            .keys()
+            .all(|(from, to, _)| *from == client && *to == own)
+    );
+    server.write_all(b"\n").unwrap();
+    assert!(chosen.wait().unwrap().success());
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let no_interface = Live {
+        interface: Some("eth-nowhere".to_owned()),
+        ..Live::default()
+    };
+    let error = no_interface.packets().err().unwrap().to_string();
+    assert!(
+        error.contains("eth-nowhere") && error.contains("lo"),
+        "{error}"
+    );
+    let nobody = Live {
+        processes: vec![Who::Name("nobody-is-called-so".to_owned())],
+        ..Live::default()
+    };
+    let error = nobody.packets().err().unwrap().to_string();
+    assert_eq!(error, "no process is called nobody-is-called-so");
+    let many = Live {
+        ports: (1..=3000).collect(),
+        ..Live::default()
+    };
+    let error = many.packets().err().unwrap().to_string();
+    assert!(error.contains("name fewer"), "{error}");
+}
+
+#[test]
+fn an_interface_that_is_removed_is_told() {
+    let name = format!("kx{}", std::process::id());
+    let ip = |arguments: &[&str]| {
+        Command::new("ip")
+            .args(arguments)
+            .stderr(Stdio::null())
+            .status()
+    };
+    // Where interfaces cannot be made, none can be removed.
+    if !ip(&["link", "add", &name, "type", "veth"]).is_ok_and(|status| status.success()) {
+        return;
+    }
+    ip(&["link", "set", &name, "up"]).unwrap();
+    let live = Live {
+        interface: Some(name.clone()),
+        ..Live::default()
+    };
+    let source = open(&live);
+    ip(&["link", "del", &name]).unwrap();
+    let Some(mut source) = source else {
+        return;
+    };
+    let error = source.read(PATIENCE, &mut |_| {}).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("the interface {name} went down or was removed")
+    );
+}
+
+#[test]
+fn a_packet_that_passes_several_interfaces_is_taken_at_the_first() {
+    let flow = |port| Flow {
+        source: SocketAddr::from(([10, 0, 0, 1], port)),
+        destination: SocketAddr::from(([10, 0, 0, 2], 9876)),
+    };
+    let mut passages = Passages::default();
+    let mut first = |port, interface, milliseconds: i64| {
+        passages.first(flow(port), interface, Timestamp(milliseconds * 1_000_000))
+    };
+    assert!(first(1, 4, 0) && !first(1, 5, 1) && first(1, 4, 2) && !first(1, 5, 3));
+    assert!(first(2, 5, 3), "another connection has its own way");
+    assert!(first(1, 5, 1003), "a way may change");
+    assert!(!first(1, 4, 1004));
+}

@@ -1,0 +1,119 @@
+//! What to capture live, and the source that does it.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::Source;
+
+/// Which process's traffic is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The one with this number.
+    Id(u32),
+    /// All with this name: the kernel's name of it, or a word of its command line, of which what
+    /// stands before the last `/` or `.` may be left out, as in `BrokerStartup`.
+    Name(String),
+    /// All in the container whose identifier begins so, or that Docker knows by this name.
+    Container(String),
+}
+
+/// What to capture live.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The interface; `None` means all.
+    pub interface: Option<String>,
+    /// The ports, one of which must be at either end; none means all.
+    pub ports: Vec<u16>,
+    /// The hosts, one of which must be at either end; none means all.
+    pub hosts: Vec<IpAddr>,
+    /// The processes, one of which must be at either end; none means all. If they live in another
+    /// network namespace, that is where packets are captured.
+    pub processes: Vec<Who>,
+    /// Bytes of memory for what waits to be read.
+    pub buffer: usize,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            interface: None,
+            ports: Vec::new(),
+            hosts: Vec::new(),
+            processes: Vec::new(),
+            buffer: 64 << 20,
+        }
+    }
+}
+
+impl Live {
+    /// Opens the packets of the interfaces.
+    ///
+    /// # Errors
+    /// A capability is missing, or there is no such interface or process. The error is a sentence
+    /// that says what to do.
+    #[cfg(target_os = "linux")]
+    pub fn packets(&self) -> io::Result<Box<dyn Source + Send>> {
+        use super::af_packet::AfPacket;
+        use super::processes::Owners;
+
+        if self.processes.is_empty() {
+            return Ok(Box::new(AfPacket::open(self, None)?));
+        }
+        let owners = Owners::find(&self.processes)?;
+        let Some(namespace) = owners.other_namespace()? else {
+            return Ok(Box::new(AfPacket::open(self, Some(owners))?));
+        };
+        // A socket stays in the namespace that it was opened in; a thread of its own goes there,
+        // so that this one need not.
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| {
+                namespace.enter()?;
+                AfPacket::open(self, Some(owners))
+            });
+            let source = opened
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that captures ended")))?;
+            Ok(Box::new(source) as Box<dyn Source + Send>)
+        })
+    }
+
+    /// Opens the packets of the interfaces, which only Linux has.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(target_os = "linux"))]
+    pub fn packets(&self) -> io::Result<Box<dyn Source + Send>> {
+        let why = "capturing live needs Linux: capture to a file with tcpdump, and open that";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+}
+
+/// Says which capability something needs, and how to give it.
+#[cfg(target_os = "linux")]
+pub(super) fn missing_capability(what: &str, capability: &str, file_capability: &str) -> String {
+    let program = std::env::current_exe().map_or_else(
+        |_| "kerolox".to_owned(),
+        |program| program.display().to_string(),
+    );
+    format!(
+        "{what} needs {capability}, which this process does not have: run it as root, or give it \
+         to the program by `setcap {file_capability}+ep {program}`"
+    )
+}
+
+/// Says that there is no such interface, and which there are.
+#[cfg(target_os = "linux")]
+pub(super) fn unknown_interface(name: &str) -> io::Error {
+    let mut names: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let why = format!(
+        "there is no interface {name}; there are {}",
+        names.join(", ")
+    );
+    io::Error::new(io::ErrorKind::NotFound, why)
+}
