@@ -98,14 +98,15 @@ impl Series {
 
 /// Counts requests, and what they brought.
 #[derive(Debug, Default)]
-struct Counter {
+pub(crate) struct Counter {
     value: AtomicU64,
     times: AtomicU64,
     series: Series,
 }
 
 impl Counter {
-    fn add(&self, value: u64, times: u64) {
+    /// Counts `times` requests that brought `value` in all.
+    pub(crate) fn add(&self, value: u64, times: u64) {
         self.value.fetch_add(value, Ordering::Relaxed);
         self.times.fetch_add(times, Ordering::Relaxed);
     }
@@ -124,6 +125,12 @@ impl Counter {
 
     fn report(&self, now_millis: i64) -> Option<BrokerStatsData> {
         self.series.report(self.at(now_millis))
+    }
+
+    /// What came in a second, in the last minute.
+    pub(crate) fn rate(&self, now_millis: i64) -> f64 {
+        let report = self.report(now_millis);
+        report.map_or(0.0, |report| report.stats_minute.tps)
     }
 }
 
@@ -221,6 +228,10 @@ pub(crate) struct Statistics {
     acknowledged: Counter,
     put_by_users: Counter,
     get_by_users: Counter,
+    /// Messages that got into the timer's wheel.
+    pub(crate) timer_entered: Counter,
+    /// Messages that the timer delivered.
+    pub(crate) timer_delivered: Counter,
     /// When the last samples were taken, in milliseconds since 1970.
     sampled_at: AtomicI64,
 }
@@ -281,6 +292,8 @@ impl Statistics {
             &self.acknowledged,
             &self.put_by_users,
             &self.get_by_users,
+            &self.timer_entered,
+            &self.timer_delivered,
         ] {
             counter.sample(now_millis);
         }

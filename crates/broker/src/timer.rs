@@ -88,6 +88,16 @@ struct Work {
     cleaned_millis: i64,
 }
 
+/// How far the timer is behind.
+pub(crate) struct Backlog {
+    /// Since the first moment that is not delivered.
+    pub(crate) seconds: i64,
+    /// Messages of the queue that are not in the wheel yet.
+    pub(crate) not_entered: i64,
+    /// Messages in the wheel.
+    pub(crate) waiting: i64,
+}
+
 impl Work {
     /// Goes on to a moment, if that is a later one.
     fn finish(&mut self, next: i64) {
@@ -257,6 +267,7 @@ impl Timer {
                 files.enter(&waiting, written)?;
                 drop(files);
                 self.metrics.add(topic, count_of(waiting.takes_back), now);
+                broker.statistics.timer_entered.add(1, 0);
             }
             return Ok(is_in_reach);
         }
@@ -362,6 +373,7 @@ impl Timer {
         });
         let mut done = Vec::new();
         let delivered = delivery::deliver(broker, &due, |delivery| {
+            broker.statistics.timer_delivered.add(1, 0);
             done.push((delivery.properties.clone(), delivery.queue.topic().clone()));
         });
         if delivered.is_err() {
@@ -403,6 +415,19 @@ impl Timer {
         // Turns that are spread evenly do for chance.
         let chance = i64::from(broker.random_queue(1000) * 617 % 1000);
         Ok(beyond > 0 && beyond * 1000 > chance * i64::from(limit))
+    }
+
+    /// How far the work is behind; waits for the round that works.
+    pub(crate) fn backlog(&self, broker: &Broker) -> Result<Backlog, StoreError> {
+        let work = self.work.lock();
+        let files = self.files.lock();
+        let queue = broker.store.find_queue(names::TIMER_TOPIC, 0);
+        let end = queue.map_or(0, |queue| queue.max_offset());
+        Ok(Backlog {
+            seconds: (broker.now_millis() - files.begin(work.read)).max(0) / 1000,
+            not_entered: (end - work.queue_offset).max(0),
+            waiting: files.count_from(work.read)?,
+        })
     }
 
     /// Forgets how many messages wait for a topic that is deleted.

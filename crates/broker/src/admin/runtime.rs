@@ -112,14 +112,19 @@ pub(crate) async fn info(
         "sendThreadPoolQueueHeadWaitTimeMills",
         "pullThreadPoolQueueSize",
         "pullThreadPoolQueueHeadWaitTimeMills",
-        "timerReadBehind",
-        "timerOffsetBehind",
-        "timerCongestNum",
     ] {
         put(name, "0".into());
     }
-    put("timerEnqueueTps", "0.0".into());
-    put("timerDequeueTps", "0.0".into());
+    let timer = broker.timer.backlog(broker)?;
+    put("timerReadBehind", timer.seconds.to_string());
+    put("timerOffsetBehind", timer.not_entered.to_string());
+    put("timerCongestNum", timer.waiting.to_string());
+    for (name, counter) in [
+        ("timerEnqueueTps", &broker.statistics.timer_entered),
+        ("timerDequeueTps", &broker.statistics.timer_delivered),
+    ] {
+        put(name, format!("{:?}", counter.rate(now)));
+    }
     Ok(Reply::empty().with_body(json::write(&KVTable { table })))
 }
 

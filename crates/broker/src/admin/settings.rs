@@ -40,8 +40,20 @@ pub(crate) async fn update(
     _: NoHeader,
     body: Bytes,
 ) -> Result<Reply, BrokerError> {
+    Ok(match change(broker, call, &body)? {
+        None => Reply::empty(),
+        Some(problem) => Reply::empty().with_remark(problem),
+    })
+}
+
+/// Changes settings, all or none, and keeps them; returns why they are not kept, if so.
+pub(crate) fn change(
+    broker: &Arc<Broker>,
+    call: &Call,
+    lines: &[u8],
+) -> Result<Option<String>, BrokerError> {
     let refused = |error: config::ConfigError| BrokerError::System(error.to_string());
-    let changes = properties::parse("request", &body).map_err(refused)?;
+    let changes = properties::parse("request", lines).map_err(refused)?;
     let settings = broker.settings();
     let is_locked = |key: &str| {
         let mut black_list = settings.broker.config_black_list.split(';').map(str::trim);
@@ -54,7 +66,7 @@ pub(crate) async fn update(
     }
     let updated = broker.live.update(&changes).map_err(refused)?;
     if updated.changed.is_empty() {
-        return Ok(Reply::empty());
+        return Ok(None);
     }
     broker.store.reconfigure(broker.settings().store.clone());
     broker.config_version.lock().advance(0, broker.now_millis());
@@ -72,11 +84,11 @@ pub(crate) async fn update(
         Some(path) => {
             let remark =
                 format!("the change holds until the broker stops: {path} is not rewritten");
-            return Ok(Reply::empty().with_remark(remark));
+            return Ok(Some(remark));
         }
         None => {}
     }
-    Ok(Reply::empty())
+    Ok(None)
 }
 
 fn is_toml(path: &str) -> bool {

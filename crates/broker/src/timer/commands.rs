@@ -13,6 +13,7 @@ use wire::message::recall::RecallHandle;
 use wire::message::{perm, properties, property, tags};
 
 use super::accept;
+use crate::admin;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
@@ -121,10 +122,10 @@ pub(crate) async fn metrics(
     Ok(Reply::empty().with_body(broker.timer.metrics.encode()))
 }
 
-/// SWITCH_TIMER_ENGINE: there is the time wheel only, which is always in use.
+/// SWITCH_TIMER_ENGINE: there is the time wheel only; it goes on if it was stopped.
 pub(crate) async fn switch_engine(
     broker: &Arc<Broker>,
-    _: &Call,
+    call: &Call,
     header: SwitchTimerEngineRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
@@ -132,7 +133,10 @@ pub(crate) async fn switch_engine(
         "broker timerWheelEnable is false"
     } else {
         match &*header.engine_type {
-            property::TIMER_ENGINE_FILE_TIME_WHEEL => return Ok(Reply::empty()),
+            property::TIMER_ENGINE_FILE_TIME_WHEEL => {
+                admin::settings::change(broker, call, b"timerStopEnqueue=false")?;
+                return Ok(Reply::empty().with_remark("switch timer engine success"));
+            }
             property::TIMER_ENGINE_ROCKSDB_TIMELINE => {
                 "timerRocksDBEnable must be configured true when broker start"
             }

@@ -9,7 +9,8 @@ use wire::body::version::DataVersion;
 use wire::code::ResponseCode;
 use wire::command::*;
 use wire::header::NoHeader;
-use wire::header::broker::GetBrokerConfigResponse;
+use wire::header::broker::{GetBrokerConfigResponse, SwitchTimerEngineRequest};
+use wire::header::send::SendMessageRequestV2;
 
 use crate::rig::*;
 
@@ -118,4 +119,54 @@ async fn thresholds_of_cold_data_are_kept_and_told() {
     rig.done::<RemoveColdDataFlowCtrConfig>(NoHeader, group)
         .await;
     assert_eq!(told().await["configTable"], serde_json::json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_tells_what_its_timer_has_to_do() {
+    let rig = Rig::with(|settings| settings.store.timer_stop_enqueue = true).await;
+    rig.create_topic("orders", 1).await;
+    let info = async || -> KVTable { rig.read::<GetBrokerRuntimeInfo, _>(NoHeader).await };
+    let waits = |info: &KVTable| {
+        ["timerOffsetBehind", "timerCongestNum"].map(|name| info.table[name].clone())
+    };
+    let header = SendMessageRequestV2 {
+        producer_group: "p".into(),
+        topic: "orders".into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 1,
+        properties: Some("TIMER_DELAY_SEC\u{1}3600\u{2}".into()),
+        ..Default::default()
+    };
+    rig.done::<SendMessageV2>(header, Body::One("x".into()))
+        .await;
+    assert_eq!(waits(&info().await), ["1", "0"]);
+
+    let switch = |engine_type: &'static str| SwitchTimerEngineRequest {
+        engine_type: engine_type.into(),
+    };
+    let answer = rig.ask::<SwitchTimerEngine>(switch("R"), Body::Empty).await;
+    refused(
+        &answer,
+        ResponseCode::InvalidParameter,
+        "timerRocksDBEnable",
+    );
+    let answer = rig
+        .done::<SwitchTimerEngine>(switch("F"), Body::Empty)
+        .await;
+    let remark = answer.remark.as_deref();
+    assert_eq!(remark, Some("switch timer engine success"));
+    let mut told = info().await;
+    while waits(&told) != ["0", "1"] {
+        told = info().await;
+    }
+    assert_eq!(told.table["timerReadBehind"], "0");
+    let rate: f64 = told.table["timerEnqueueTps"].parse().unwrap();
+    assert!(rate > 0.0, "{told:?}");
+    let settings = rig.done::<GetBrokerConfig>(NoHeader, Body::Empty).await;
+    let settings = String::from_utf8(settings.body.to_vec()).unwrap();
+    assert!(
+        settings
+            .lines()
+            .any(|line| line == "timerStopEnqueue=false")
+    );
 }
