@@ -2,16 +2,22 @@
 
 #[cfg(target_os = "linux")]
 mod af_packet;
+mod file;
 mod live;
+mod pcap;
+mod pcapng;
 #[cfg(target_os = "linux")]
 mod processes;
+mod recorder;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use file::CaptureFile;
 pub use live::{Live, Who};
+pub use recorder::{FileFormat, Recorder};
 
 /// When something was seen: nanoseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -28,6 +34,17 @@ impl Timestamp {
 /// What a packet's first header is, by the numbers of the pcap file format (LINKTYPE_*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u32);
+
+impl LinkType {
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// IP packets without anything in front.
+    pub const RAW: Self = Self(101);
+    /// What Linux puts in front on the interface `any`.
+    pub const LINUX_COOKED: Self = Self(113);
+    /// The newer form of that.
+    pub const LINUX_COOKED_2: Self = Self(276);
+}
 
 /// A packet of a network, as a capture has it.
 #[derive(Debug, Clone, Copy)]

@@ -50,6 +50,8 @@ pub struct Exchange {
     pub max_offset: Option<i64>,
     /// The offset below which the group is done with the queue, if the request says so.
     pub committed: Option<i64>,
+    /// What else the request says in a word: `commit`, a key, a time.
+    pub detail: Option<Box<str>>,
     /// What the messages are, or of which type the only one is.
     pub message_type: Option<MessageType>,
     /// The messages sent, delivered, acknowledged or returned.
@@ -71,6 +73,44 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// An exchange of which nothing is known but its connection's ends and its command.
+    pub(crate) fn new(
+        client: SocketAddr,
+        server: SocketAddr,
+        protocol: Protocol,
+        command: Command,
+        client_id: Arc<str>,
+    ) -> Self {
+        Self {
+            number: 0,
+            connection: 0,
+            client,
+            server,
+            asked_by: Side::Client,
+            process: None,
+            protocol,
+            command,
+            action: Action::Other,
+            id: 0,
+            client_id,
+            topic: None,
+            group: None,
+            queue_id: None,
+            offset: None,
+            max_offset: None,
+            committed: None,
+            detail: None,
+            message_type: None,
+            messages: Vec::new(),
+            request_len: 0,
+            response_len: 0,
+            outcome: Outcome::Unanswered(Unanswered::CaptureEnded),
+            remark: None,
+            timing: Timing::default(),
+            bytes: [Bytes::new(), Bytes::new()],
+        }
+    }
+
     /// From the first byte of the request to the last of the response.
     pub fn latency(&self) -> Option<Duration> {
         self.timing.latency()
@@ -322,8 +362,8 @@ impl Status {
             ResponseCode::NoMessage,
             ResponseCode::PollingTimeout,
         ];
-        /// `OK`, `MULTIPLE_RESULTS` and `MESSAGE_NOT_FOUND` of the gRPC API.
-        const FINE_CALLS: [i32; 3] = [20_000, 30_000, 40_404];
+        /// `OK`, `MULTIPLE_RESULTS`, `MESSAGE_NOT_FOUND` and `OFFSET_NOT_FOUND` of the gRPC API.
+        const FINE_CALLS: [i32; 4] = [20_000, 30_000, 40_401, 40_404];
         !FINE.iter().any(|fine| *fine as i32 == self.code) && !FINE_CALLS.contains(&self.code)
     }
 }

@@ -1,11 +1,20 @@
 //! The inspector: from what a source saw to exchanges, sessions and notices.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::capture::{Observed, Timestamp};
-use crate::exchange::Exchange;
+use crate::capture::{Chunk, Observed, Packet, Timestamp};
+use crate::conversation::{Conversation, Ends};
+use crate::exchange::{Exchange, Unanswered};
+use crate::message::Reader;
 use crate::notice::{Notice, Notices};
+use crate::packet::{Packets, PassedOver, Segment};
 use crate::session::Sessions;
+
+/// How often what waits is looked at.
+const TIDY_EVERY: Duration = Duration::from_millis(100);
+
+type Conversations = HashMap<Ends, Conversation, foldhash::fast::RandomState>;
 
 /// What an inspector looks at, what it keeps, and how much memory it may take.
 #[derive(Debug, Clone)]
@@ -74,57 +83,229 @@ pub struct Counts {
     pub dropped: u64,
 }
 
+/// What reading a connection needs of the inspector.
+pub(crate) struct Context<'a> {
+    pub(crate) options: &'a Options,
+    /// The latest time seen.
+    pub(crate) now: Timestamp,
+    pub(crate) reader: &'a mut Reader,
+    pub(crate) sessions: &'a mut Sessions,
+    pub(crate) counts: &'a mut Counts,
+    pub(crate) notices: &'a mut Notices,
+    sink: &'a mut dyn FnMut(Exchange),
+}
+
+impl Context<'_> {
+    /// Hands over an exchange that has ended.
+    pub(crate) fn finish(&mut self, mut exchange: Exchange) {
+        self.counts.exchanges += 1;
+        exchange.number = self.counts.exchanges;
+        self.sessions.take(&exchange);
+        (self.sink)(exchange);
+    }
+}
+
 /// Makes exchanges of packets and chunks.
 #[derive(Debug, Default)]
 pub struct Inspector {
     options: Options,
+    packets: Packets,
+    conversations: Conversations,
+    /// Bytes that the conversations keep for later.
+    buffered: usize,
+    reader: Reader,
     sessions: Sessions,
     counts: Counts,
     notices: Notices,
     now: Timestamp,
+    /// When what waits was last looked at.
+    tidied: Timestamp,
+    /// Packets and chunks since then.
+    since_tidied: usize,
 }
 
 impl Inspector {
     /// An inspector that has seen nothing yet.
     pub fn new(options: Options) -> Self {
-        Self {
+        let mut inspector = Self {
             options,
             ..Self::default()
-        }
+        };
+        inspector.reader.keep_bodies = inspector.options.keep_bodies;
+        inspector
     }
 
     /// Takes what a source saw, and hands over the exchanges that it completes.
     pub fn observe(&mut self, observed: Observed<'_>, sink: &mut dyn FnMut(Exchange)) {
-        let _ = sink;
         match observed {
-            Observed::Packet(packet) => {
-                self.counts.packets += 1;
-                self.counts.bytes += packet.data.len() as u64;
-                self.now = self.now.max(packet.time);
-                let captured = packet.data.len() as u32;
-                if captured < packet.original_len {
-                    self.counts.cut += 1;
-                    self.notices.say(Notice::Cut(captured));
-                }
-            }
-            Observed::Chunk(chunk) => {
-                self.counts.chunks += 1;
-                self.counts.bytes += chunk.data.len() as u64;
-                self.now = self.now.max(chunk.time);
+            Observed::Packet(packet) => self.packet(&packet, sink),
+            Observed::Chunk(chunk) => self.chunk(&chunk, sink),
+        }
+        self.since_tidied += 1;
+        // Looking at every connection is worth it after as many packets only.
+        if self.tidied.until(self.now) >= TIDY_EVERY
+            && self.since_tidied >= self.conversations.len() / 4
+        {
+            self.tidy(sink);
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>, sink: &mut dyn FnMut(Exchange)) {
+        self.counts.packets += 1;
+        self.counts.bytes += packet.data.len() as u64;
+        self.now = self.now.max(packet.time);
+        let captured = packet.data.len() as u32;
+        if captured < packet.original_len {
+            self.counts.cut += 1;
+            self.notices.say(Notice::Cut(captured));
+        }
+        let mut packets = std::mem::take(&mut self.packets);
+        let read = packets.read(packet, |segment| self.segment(segment, sink));
+        self.packets = packets;
+        if let Err(why) = read {
+            self.counts.passed_over += 1;
+            if why == PassedOver::LinkType {
+                self.notices.say(Notice::LinkType(packet.link.0));
             }
         }
     }
 
-    /// Says what time it is where nothing comes, so that requests without a response are given up.
+    fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn FnMut(Exchange)) {
+        let ends = Ends::of(&segment.flow);
+        let other = self
+            .conversations
+            .get(&ends)
+            .is_some_and(|one| one.is_other(segment));
+        if other {
+            self.drop_conversation(&ends, Unanswered::Closed, sink);
+        }
+        self.converse(ends, sink, |conversation, context| {
+            conversation.segment(segment, context);
+        });
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, sink: &mut dyn FnMut(Exchange)) {
+        self.counts.chunks += 1;
+        self.counts.bytes += chunk.data.len() as u64;
+        self.now = self.now.max(chunk.time);
+        let ends = Ends::of(&chunk.flow);
+        self.converse(ends, sink, |conversation, context| {
+            conversation.chunk(chunk, context);
+        });
+    }
+
+    /// Has a conversation take something.
+    fn converse(
+        &mut self,
+        ends: Ends,
+        sink: &mut dyn FnMut(Exchange),
+        take: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        if !self.options.ports.is_empty() && !ends.has_port(&self.options.ports) {
+            return;
+        }
+        if self.conversations.len() >= self.options.max_connections
+            && !self.conversations.contains_key(&ends)
+        {
+            self.drop_oldest(sink);
+        }
+        let mut context = Context {
+            options: &self.options,
+            now: self.now,
+            reader: &mut self.reader,
+            sessions: &mut self.sessions,
+            counts: &mut self.counts,
+            notices: &mut self.notices,
+            sink,
+        };
+        let new = || Conversation::new(ends, context.now);
+        let conversation = self.conversations.entry(ends).or_insert_with(new);
+        let before = conversation.buffered();
+        take(conversation, &mut context);
+        let after = conversation.buffered();
+        let over = conversation.is_over();
+        self.buffered = self.buffered + after - before;
+        if over {
+            self.buffered -= after;
+            self.conversations.remove(&ends);
+        }
+        while self.buffered > self.options.max_buffered && !self.conversations.is_empty() {
+            self.drop_oldest(sink);
+        }
+    }
+
+    fn context<'a>(
+        &'a mut self,
+        sink: &'a mut dyn FnMut(Exchange),
+    ) -> (&'a mut Conversations, Context<'a>) {
+        let context = Context {
+            options: &self.options,
+            now: self.now,
+            reader: &mut self.reader,
+            sessions: &mut self.sessions,
+            counts: &mut self.counts,
+            notices: &mut self.notices,
+            sink,
+        };
+        (&mut self.conversations, context)
+    }
+
+    fn drop_conversation(&mut self, ends: &Ends, why: Unanswered, sink: &mut dyn FnMut(Exchange)) {
+        let (conversations, mut context) = self.context(sink);
+        if let Some(mut conversation) = conversations.remove(ends) {
+            let buffered = conversation.buffered();
+            conversation.close(why, &mut context);
+            self.buffered -= buffered;
+        }
+    }
+
+    /// Drops the conversations silent longest, a few at a time, since looking for them takes long.
+    fn drop_oldest(&mut self, sink: &mut dyn FnMut(Exchange)) {
+        let count = self.conversations.len() / 16 + 1;
+        let mut oldest: Vec<_> = self
+            .conversations
+            .iter()
+            .map(|(ends, one)| (one.last(), *ends))
+            .collect();
+        if count < oldest.len() {
+            oldest.select_nth_unstable_by_key(count, |(last, _)| *last);
+        }
+        for (_, ends) in oldest.iter().take(count) {
+            self.counts.dropped += 1;
+            self.drop_conversation(ends, Unanswered::Lost, sink);
+        }
+        self.notices.say(Notice::Full);
+    }
+
+    /// Says what time it is where nothing comes, so that what waits in vain is given up.
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn FnMut(Exchange)) {
-        let _ = sink;
         self.now = self.now.max(now);
+        self.tidy(sink);
+    }
+
+    /// Gives up what waited for long enough.
+    fn tidy(&mut self, sink: &mut dyn FnMut(Exchange)) {
+        self.tidied = self.now;
+        self.since_tidied = 0;
+        let (conversations, mut context) = self.context(sink);
+        let mut buffered = 0;
+        for conversation in conversations.values_mut() {
+            conversation.expire(&mut context);
+            buffered += conversation.buffered();
+        }
+        self.buffered = buffered;
     }
 
     /// Ends the capture: what waits for missing parts is read without them, and requests without a
     /// response are handed over.
     pub fn end(&mut self, sink: &mut dyn FnMut(Exchange)) {
-        let _ = sink;
+        let (conversations, mut context) = self.context(sink);
+        let mut all: Vec<Conversation> = conversations.drain().map(|(_, one)| one).collect();
+        all.sort_by_key(Conversation::first);
+        for conversation in &mut all {
+            conversation.close(Unanswered::CaptureEnded, &mut context);
+        }
+        self.buffered = 0;
     }
 
     /// Who is there.

@@ -1,34 +1,59 @@
 //! Sessions: who is there, what they produce and consume, and how far they have come.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::body::heartbeat::{ConsumeFromWhere, ConsumeType, MessageModel};
-use wire::frame::Language;
+use wire::body::heartbeat::{ConsumeFromWhere, ConsumeType, HeartbeatData, MessageModel};
+use wire::frame::{Head, Language};
 
 use crate::capture::{Process, Timestamp};
-use crate::exchange::{Protocol, Side};
+use crate::exchange::{Action, Exchange, Outcome, Protocol, Side};
+use crate::message::News;
+
+/// Within this time a broker tells all members of a group that one came or left.
+const ONE_REBALANCE: Duration = Duration::from_millis(200);
+
+/// Connections remembered; beyond, the first ones are forgotten.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Clients, groups, and members and subscriptions of a group that are remembered; more are not.
+const MAX_NAMED: usize = 16_384;
+/// Queues that are remembered; beyond, all begin anew.
+const MAX_QUEUES: usize = 262_144;
+
+type Hasher = foldhash::fast::RandomState;
 
 /// Who is there, as far as the traffic tells.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    connections: BTreeMap<u64, Connection>,
+    connections: VecDeque<Connection>,
     clients: BTreeMap<Arc<str>, Client>,
     groups: BTreeMap<Arc<str>, Group>,
-    queues: HashMap<QueueKey, Progress>,
+    queues: HashMap<QueueKey, Progress, Hasher>,
+    /// The offset behind the last message of a queue: by broker, topic and queue.
+    ends: HashMap<(SocketAddr, Arc<str>, i32), i64, Hasher>,
 }
 
 impl Sessions {
     /// A connection, by [`Exchange::connection`](crate::Exchange::connection).
     pub fn connection(&self, number: u64) -> Option<&Connection> {
-        self.connections.get(&number)
+        self.connections.get(self.index(number)?)
+    }
+
+    pub(crate) fn connection_mut(&mut self, number: u64) -> Option<&mut Connection> {
+        let index = self.index(number)?;
+        self.connections.get_mut(index)
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        let first = self.connections.front()?.number;
+        usize::try_from(number.checked_sub(first)?).ok()
     }
 
     /// The connections that RocketMQ is spoken on, in the order in which they were first seen.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values()
+        self.connections.iter()
     }
 
     /// The clients that said who they are, by their ids.
@@ -44,6 +69,222 @@ impl Sessions {
     /// How far groups have come in queues, in no order.
     pub fn progress(&self) -> impl Iterator<Item = (&QueueKey, &Progress)> {
         self.queues.iter()
+    }
+}
+
+/// What the traffic says.
+impl Sessions {
+    /// Adds a connection, and gives its number.
+    pub(crate) fn open(&mut self, mut connection: Connection) -> u64 {
+        let number = self.connections.back().map_or(1, |last| last.number + 1);
+        connection.number = number;
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.connections.pop_front();
+        }
+        self.connections.push_back(connection);
+        number
+    }
+
+    /// Whether the queue that a request reads from has messages for it, as far as is known.
+    pub(crate) fn has_something(&self, exchange: &Exchange) -> bool {
+        let (Some(topic), Some(queue_id), Some(offset)) =
+            (&exchange.topic, exchange.queue_id, exchange.offset)
+        else {
+            return false;
+        };
+        let key = (exchange.server, Arc::clone(topic), queue_id);
+        self.ends.get(&key).is_some_and(|end| *end > offset)
+    }
+
+    /// Hears what is said about clients.
+    pub(crate) fn hear(&mut self, exchange: &Exchange, head: &Head, news: News) {
+        let time = exchange.timing.request.0;
+        match news {
+            News::Heartbeat(heartbeat) => self.heartbeat(exchange, head, &heartbeat),
+            News::Left {
+                producer_group,
+                consumer_group,
+            } => {
+                let id = &exchange.client_id;
+                if let Some(client) = self.clients.get_mut(id) {
+                    producer_group.map(|group| client.producer_groups.remove(&*group));
+                    if let Some(group) = &consumer_group {
+                        client.consumer_groups.remove(&**group);
+                    }
+                    client.left =
+                        client.producer_groups.is_empty() && client.consumer_groups.is_empty();
+                }
+                let group = consumer_group.and_then(|group| self.groups.get_mut(&*group));
+                if let Some(group) = group {
+                    group.members.remove(id);
+                }
+            }
+            News::MembersChanged => {
+                if let Some(group) = self.group_of(exchange) {
+                    // A broker tells each member, which is one change.
+                    let known = group.last_rebalance;
+                    if known.is_none_or(|known| known.until(time) > ONE_REBALANCE) {
+                        group.rebalances += 1;
+                    }
+                    group.last_rebalance = Some(time);
+                }
+            }
+            News::Members(members) => {
+                if let Some(group) = self.group_of(exchange) {
+                    let members = members.iter().take(MAX_NAMED).map(|id| id.as_str().into());
+                    group.members = members.collect();
+                }
+            }
+            News::Locks => {
+                if let Some(group) = self.group_of(exchange) {
+                    group.ordered = true;
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, exchange: &Exchange, head: &Head, heartbeat: &HeartbeatData) {
+        let id = &exchange.client_id;
+        if let Some(connection) = self.connection_mut(exchange.connection) {
+            connection.client_id = Some(Arc::clone(id));
+            connection.language = head.language;
+            connection.version = head.version;
+        }
+        if self.clients.len() >= MAX_NAMED && !self.clients.contains_key(id) {
+            return;
+        }
+        let client = self
+            .clients
+            .entry(Arc::clone(id))
+            .or_insert_with(|| Client {
+                id: Arc::clone(id),
+                address: exchange.client.ip(),
+                language: head.language,
+                version: head.version,
+                heartbeats: 0,
+                last_heartbeat: None,
+                left: false,
+                producer_groups: BTreeSet::new(),
+                consumer_groups: BTreeSet::new(),
+            });
+        client.heartbeats += 1;
+        client.last_heartbeat = Some(exchange.timing.request.0);
+        client.left = false;
+        let groups = heartbeat
+            .producer_data_set
+            .iter()
+            .map(|one| one.group_name.as_str());
+        client.producer_groups = groups.take(MAX_NAMED).map(Arc::from).collect();
+        let groups = heartbeat
+            .consumer_data_set
+            .iter()
+            .map(|one| one.group_name.as_str());
+        client.consumer_groups = groups.take(MAX_NAMED).map(Arc::from).collect();
+        for data in &heartbeat.consumer_data_set {
+            let Some(group) = self.group(&Arc::from(data.group_name.as_str())) else {
+                continue;
+            };
+            group.consume_type = Some(data.consume_type);
+            group.message_model = Some(data.message_model);
+            group.from = Some(data.consume_from_where);
+            group.members.insert(Arc::clone(id));
+            for subscription in &data.subscription_data_set {
+                if group.subscriptions.len() < MAX_NAMED {
+                    let topic = subscription.topic.as_str().into();
+                    group
+                        .subscriptions
+                        .insert(topic, subscription.sub_string.as_str().into());
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, name: &Arc<str>) -> Option<&mut Group> {
+        if self.groups.len() >= MAX_NAMED && !self.groups.contains_key(name) {
+            return None;
+        }
+        let group = self.groups.entry(Arc::clone(name)).or_default();
+        group.name = Arc::clone(name);
+        Some(group)
+    }
+
+    fn group_of(&mut self, exchange: &Exchange) -> Option<&mut Group> {
+        self.group(exchange.group.as_ref()?)
+    }
+
+    /// Counts an exchange that has ended.
+    pub(crate) fn take(&mut self, exchange: &Exchange) {
+        if let Some(connection) = self.connection_mut(exchange.connection) {
+            connection.exchanges += 1;
+            connection.errors += u64::from(exchange.is_error());
+        }
+        self.learn_end(exchange);
+        let count = exchange.messages.len() as u64;
+        let done = matches!(exchange.outcome, Outcome::Answered(status) if !status.is_error());
+        match exchange.action {
+            Action::Pull | Action::Commit => {
+                if let Some(group) = self.group_of(exchange).filter(|_| done) {
+                    group.delivered += count;
+                }
+                self.progress_of(exchange);
+            }
+            Action::Pop if done => {
+                if let Some(group) = self.group_of(exchange) {
+                    group.delivered += count;
+                }
+            }
+            Action::SendBack => {
+                if let Some(group) = self.group_of(exchange) {
+                    group.sent_back += count;
+                }
+            }
+            Action::Acknowledge if done => {
+                if let Some(group) = self.group_of(exchange) {
+                    group.acknowledged += count;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_end(&mut self, exchange: &Exchange) {
+        let (Some(topic), Some(queue_id), Some(end)) =
+            (&exchange.topic, exchange.queue_id, exchange.max_offset)
+        else {
+            return;
+        };
+        if self.ends.len() >= MAX_QUEUES {
+            self.ends.clear();
+        }
+        let key = (exchange.server, Arc::clone(topic), queue_id);
+        let known = self.ends.entry(key).or_default();
+        *known = end.max(*known);
+    }
+
+    fn progress_of(&mut self, exchange: &Exchange) {
+        let (Some(topic), Some(group), Some(queue_id)) =
+            (&exchange.topic, &exchange.group, exchange.queue_id)
+        else {
+            return;
+        };
+        if self.queues.len() >= MAX_QUEUES {
+            self.queues.clear();
+        }
+        let key = (exchange.server, Arc::clone(topic), queue_id);
+        let end = self.ends.get(&key).copied();
+        let progress = self.queues.entry(QueueKey {
+            group: Arc::clone(group),
+            topic: Arc::clone(topic),
+            broker: exchange.server,
+            queue_id,
+        });
+        let progress = progress.or_default();
+        progress.max_offset = end.unwrap_or(0).max(progress.max_offset);
+        if let Some(offset) = exchange.offset {
+            progress.delivered = offset + exchange.messages.len() as i64;
+        }
+        progress.committed = exchange.committed.or(progress.committed);
+        progress.last = exchange.timing.request.0;
     }
 }
 

@@ -1,0 +1,88 @@
+//! The captures of the reference's clients and servers, beside what they are known to hold.
+
+use std::fs;
+
+use kerolox_inspect::{Exchange, Options, Outcome, Side};
+use serde_json::Value;
+
+use crate::support::{capture, inspect, packets};
+
+/// What tells one exchange from another.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    connection: u64,
+    from_server: bool,
+    opaque: u64,
+    code: Option<i64>,
+    status: Option<i64>,
+    oneway: bool,
+    request_len: u64,
+    response_len: u64,
+}
+
+impl Seen {
+    fn of(exchange: &Exchange) -> Self {
+        Self {
+            connection: exchange.connection,
+            from_server: exchange.asked_by == Side::Server,
+            opaque: u64::from(exchange.id),
+            code: exchange.command.code().map(i64::from),
+            status: match exchange.outcome {
+                Outcome::Answered(status) => Some(i64::from(status.code)),
+                _ => None,
+            },
+            oneway: exchange.outcome == Outcome::Oneway,
+            request_len: exchange.request_len,
+            response_len: exchange.response_len,
+        }
+    }
+}
+
+fn lines(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(capture(name)).expect("a golden file");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+/// The exchanges that the known frames make.
+fn known() -> Vec<Seen> {
+    let mut seen: Vec<Seen> = Vec::new();
+    for frame in lines("remoting.frames.jsonl") {
+        let number = |name: &str| frame[name].as_u64().expect(name);
+        let from_server = frame["from"] == "server";
+        if frame["kind"] == "response" {
+            let request = seen.iter_mut().rev().find(|request| {
+                request.connection == number("connection")
+                    && request.from_server != from_server
+                    && request.opaque == number("opaque")
+            });
+            let request = request.expect("a request before its response");
+            request.status = frame["code"].as_i64();
+            request.response_len = number("frame_len");
+        } else {
+            seen.push(Seen {
+                connection: number("connection"),
+                from_server,
+                opaque: number("opaque"),
+                code: frame["code"].as_i64(),
+                status: None,
+                oneway: frame["kind"] == "oneway",
+                request_len: number("frame_len"),
+                response_len: 0,
+            });
+        }
+    }
+    seen.sort();
+    seen
+}
+
+#[test]
+fn every_frame_of_the_remoting_capture_is_in_its_exchange() {
+    let outcome = inspect(&packets("remoting.pcap"), Options::default());
+    let mut seen: Vec<Seen> = outcome.exchanges.iter().map(Seen::of).collect();
+    seen.sort();
+    assert_eq!(outcome.inspector.counts().frames, 230);
+    assert_eq!(outcome.notices, []);
+    assert_eq!(seen, known());
+}

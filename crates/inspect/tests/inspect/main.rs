@@ -1,0 +1,4 @@
+//! The analyser on captures: those of the reference's own clients and servers, and made ones.
+
+mod golden;
+mod support;
