@@ -28,8 +28,9 @@ impl Delivery {
         record: Bytes,
         properties: String,
     ) -> Result<Option<Self>, StoreError> {
-        let [topic, queue_id] =
-            properties::get_each(&properties, [property::REAL_TOPIC, property::REAL_QUEUE_ID]);
+        // Both stand near the end, from where they are looked for.
+        let topic = properties::get(&properties, property::REAL_TOPIC);
+        let queue_id = properties::get(&properties, property::REAL_QUEUE_ID);
         let queue_id = queue_id.and_then(|id| id.parse().ok());
         let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
             warn!("a delayed message does not say where to go, so it is dropped");
@@ -67,10 +68,10 @@ pub(crate) fn copy<'a>(
 ///
 /// # Errors
 /// Why the others are not stored; they can be tried again.
-pub(crate) fn deliver(
+pub(crate) fn deliver<'a>(
     broker: &Broker,
-    due: &[Delivery],
-    mut done: impl FnMut(&Delivery),
+    due: &'a [Delivery],
+    mut done: impl FnMut(&'a Delivery),
 ) -> Result<(), StoreError> {
     let mut appends = Vec::with_capacity(due.len());
     let mut appended = Vec::with_capacity(due.len());

@@ -44,6 +44,9 @@ use crate::error::BrokerError;
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Bytes of a property with a time, about.
+const TIME_PROPERTY: usize = 40;
+
 /// How long work that failed waits for the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -248,7 +251,7 @@ impl Timer {
         work: &mut Work,
         record: &RecordRef<'_>,
     ) -> Result<bool, StoreError> {
-        let text = record.properties().into_owned();
+        let text = record.properties();
         let Some(waiting) = Waiting::of(record) else {
             warn!("a message of the timer's queue does not say when it is due, so it is dropped");
             return Ok(true);
@@ -276,7 +279,7 @@ impl Timer {
         if waiting.takes_back {
             return Ok(true);
         }
-        let text = with_times(text, NEVER_ENTERED, now, false);
+        let text = with_times(&text, NEVER_ENTERED, now, false);
         let message = Bytes::copy_from_slice(record.as_bytes());
         if let Some(delivery) = Delivery::of(broker, message, text)? {
             self.deliver(broker, work, vec![delivery])?;
@@ -317,27 +320,34 @@ impl Timer {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let (mut due, mut bytes, mut seen) = (Vec::new(), 0, 0);
-            let mut counts = Vec::new();
-            for entry in rest.iter().take(BATCH) {
-                seen += 1;
-                let Some(message) = broker.store.message(entry.physical_offset)? else {
+            let batch = batch(rest);
+            let places: Vec<_> = batch.iter().map(DueEntry::place).collect();
+            let messages = broker.store.messages(&places)?;
+            let mut due = Vec::with_capacity(batch.len());
+            let mut counts: Vec<(String, i64)> = Vec::new();
+            let now = broker.now_millis();
+            for (entry, message) in batch.iter().zip(messages) {
+                let Some(message) = message else {
                     continue;
                 };
                 let Ok(record) = RecordRef::parse(&message) else {
                     continue;
                 };
-                let text = record.properties().into_owned();
+                let text = record.properties();
                 let rolls = entry.magic & TimerEntry::ROLLS != 0;
                 let takes_back = entry.magic & TimerEntry::TAKES_BACK != 0;
                 if let Some(topic) = properties::get(&text, property::REAL_TOPIC) {
-                    counts.push((topic.to_owned(), -count_of(takes_back)));
+                    match counts.last_mut().filter(|(last, _)| last == topic) {
+                        Some((_, count)) => *count -= count_of(takes_back),
+                        None => counts.push((topic.to_owned(), -count_of(takes_back))),
+                    }
                 }
-                if !rolls && (takes_back || taken_back.contains(&key(broker, &text))) {
+                let is_taken_back =
+                    || !taken_back.is_empty() && taken_back.contains(&key(broker, &text));
+                if !rolls && (takes_back || is_taken_back()) {
                     continue;
                 }
-                let text = with_times(text, entry.written, broker.now_millis(), rolls);
-                bytes += message.len();
+                let text = with_times(&text, entry.written, now, rolls);
                 if rolls {
                     due.push(Delivery {
                         queue: broker.store.queue(names::TIMER_TOPIC, 0)?,
@@ -347,14 +357,11 @@ impl Timer {
                 } else {
                     due.extend(Delivery::of(broker, message.clone(), text)?);
                 }
-                if bytes >= BATCH_BYTES {
-                    break;
-                }
             }
             self.deliver(broker, work, due)?;
-            work.done += seen;
+            work.done += batch.len();
             for (topic, count) in counts {
-                self.metrics.add(&topic, count, broker.now_millis());
+                self.metrics.add(&topic, count, now);
             }
         }
         Ok(true)
@@ -374,12 +381,13 @@ impl Timer {
         let mut done = Vec::new();
         let delivered = delivery::deliver(broker, &due, |delivery| {
             broker.statistics.timer_delivered.add(1, 0);
-            done.push((delivery.properties.clone(), delivery.queue.topic().clone()));
+            done.push(delivery);
         });
         if delivered.is_err() {
             // The next try begins with the first one again.
-            for (text, topic) in done {
-                work.delivered.add(&text, &topic);
+            for delivery in done {
+                let topic = delivery.queue.topic();
+                work.delivered.add(&delivery.properties, topic);
             }
         }
         delivered
@@ -441,6 +449,17 @@ impl Timer {
     }
 }
 
+/// The first entries, one at least, which are delivered together.
+fn batch(entries: &[DueEntry]) -> &[DueEntry] {
+    let mut bytes = 0;
+    let fitting = entries.iter().take(BATCH).take_while(|entry| {
+        bytes += entry.place().1;
+        bytes <= BATCH_BYTES
+    });
+    let count = fitting.count().max(1);
+    entries.get(..count).unwrap_or(entries)
+}
+
 /// What an entry counts for.
 fn count_of(takes_back: bool) -> i64 {
     if takes_back { -1 } else { 1 }
@@ -491,12 +510,14 @@ fn delete_key(with_topic: bool, topic: &str, unique_id: &str) -> String {
 
 /// The properties of a message that leaves the timer, or enters it once more
 /// (`TimerMessageStore.convert`).
-fn with_times(mut text: String, written: i64, now: i64, rolls: bool) -> String {
-    properties::set(&mut text, property::TIMER_ENQUEUE_MS, &written.to_string());
+fn with_times(text: &str, written: i64, now: i64, rolls: bool) -> String {
+    let mut timed = String::with_capacity(text.len() + 2 * TIME_PROPERTY);
+    timed.push_str(text);
+    properties::set(&mut timed, property::TIMER_ENQUEUE_MS, &written.to_string());
     if rolls {
-        let times = TimerWait::of(&text).next().times();
-        properties::set(&mut text, property::TIMER_ROLL_TIMES, &times.to_string());
+        let times = TimerWait::of(text).next().times();
+        properties::set(&mut timed, property::TIMER_ROLL_TIMES, &times.to_string());
     }
-    properties::set(&mut text, property::TIMER_DEQUEUE_MS, &now.to_string());
-    text
+    properties::set(&mut timed, property::TIMER_DEQUEUE_MS, &now.to_string());
+    timed
 }

@@ -18,7 +18,7 @@ use crate::store::Store;
 /// and would keep large buffers alive.
 const SHARED: usize = 4096;
 /// Records no further apart than this are read from the file in one go.
-const NEARBY: i64 = 4096;
+pub(crate) const NEARBY: i64 = 4096;
 /// Entries read from the queue at a time.
 const ENTRIES: usize = 64;
 /// Bytes of records that one call reads in vain, so that a filter that matches nothing does not

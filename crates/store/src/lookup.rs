@@ -5,8 +5,12 @@ use wire::message::record::{RecordRef, SYS_FLAG_POSITION, store_timestamp_positi
 
 use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit, partition_point};
 use crate::error::StoreError;
+use crate::get_messages::NEARBY;
 use crate::log_scan::{LogItem, LogScan};
 use crate::store::Store;
+
+/// Most bytes of the log that are read together for single messages.
+const RUN: usize = 1 << 20;
 
 /// Which of several messages of one time, or none of that time, is meant (`BoundaryType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,56 @@ impl Store {
     /// [`StoreError::Io`] if the disk fails.
     pub fn message(&self, physical_offset: i64) -> Result<Option<Bytes>, StoreError> {
         self.log.message(physical_offset)
+    }
+
+    /// The records that begin at positions of the log, which have these sizes; `None` where none
+    /// does or it is gone. Those that lie near each other in their order are read together.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn messages(&self, places: &[(i64, usize)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut messages = Vec::with_capacity(places.len());
+        while let Some(rest) = places.get(messages.len()..)
+            && let Some(&(begin, _)) = rest.first()
+        {
+            let run = rest.get(..self.run(rest)).unwrap_or(rest);
+            let (last, size) = run.last().copied().unwrap_or_default();
+            let len = (last - begin) as usize + size;
+            let bytes = match len <= RUN {
+                true => self.log.read(begin, len)?,
+                false => None,
+            };
+            for &(position, size) in run {
+                let at = (position - begin) as usize;
+                let message = bytes.as_ref().map(|bytes| bytes.slice(at..at + size));
+                let is_here = |message: &Bytes| {
+                    let record = RecordRef::parse(message);
+                    record.is_ok_and(|record| record.physical_offset() == position)
+                };
+                messages.push(match message.filter(is_here) {
+                    Some(message) => Some(message),
+                    None => self.log.message(position)?,
+                });
+            }
+        }
+        Ok(messages)
+    }
+
+    /// How many of these places, one at least, can be read together.
+    fn run(&self, places: &[(i64, usize)]) -> usize {
+        let begin = places.first().map_or(0, |(begin, _)| *begin);
+        let file = self.log.file_start(begin);
+        let is_near = |pair: &&[(i64, usize)]| match pair {
+            [(position, size), (next, next_size)] => {
+                *position >= 0
+                    && next > position
+                    && (0..=NEARBY).contains(&(next - position - *size as i64))
+                    && (next - begin) as usize + next_size <= RUN
+                    && self.log.file_start(*next) == file
+            }
+            _ => false,
+        };
+        1 + places.windows(2).take_while(is_near).count()
     }
 
     /// The record of a queue's message; `None` where there is none or it is gone.

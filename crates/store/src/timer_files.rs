@@ -78,6 +78,18 @@ pub struct DueEntry {
     pub written: i64,
     /// Bits of [`TimerEntry::magic`].
     pub magic: i32,
+    /// Bytes of the message's record.
+    pub size: i32,
+}
+
+impl DueEntry {
+    /// Where the message's record is, and its bytes.
+    pub fn place(&self) -> (i64, usize) {
+        (
+            self.physical_offset,
+            usize::try_from(self.size).unwrap_or(0),
+        )
+    }
 }
 
 /// The timer's files, for a running broker.
@@ -277,6 +289,7 @@ impl TimerFiles {
                     physical_offset: entry.physical_offset,
                     written: entry.written,
                     magic: entry.magic,
+                    size: entry.size,
                 }),
                 Err(position) => {
                     tracing::warn!(position, moment, "an entry of the timer log is missing");
