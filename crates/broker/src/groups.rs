@@ -126,8 +126,8 @@ impl GroupTable {
         tracing::info!(group, "a consumer makes a new group");
         let created = state.put(named(group));
         self.advance(&mut state);
-        drop(state);
-        self.file.save_or_warn(|| self.encode());
+        // It is written with the next round of all tables: a request waits, and the next one after
+        // a kill makes it again.
         Some(created)
     }
 
@@ -310,6 +310,12 @@ mod tests {
         let created = groups.get_or_create("g").unwrap();
         assert_eq!(created.retry_max_times, 16);
         assert!(created.consume_enable && created.consume_broadcast_enable);
+        assert_eq!(
+            open(&disk, settings()).get("g"),
+            None,
+            "nobody waits for it"
+        );
+        groups.persist().unwrap();
         let again = open(&disk, settings());
         assert_eq!(again.get("g"), Some(created));
         assert_eq!(again.data_version(), groups.data_version());

@@ -122,7 +122,8 @@ impl Pop {
 
     fn restore(&self, broker: &Broker, check_point: &PopCheckPoint<'_>, place: Place) {
         let (group, topic) = (&*check_point.group, &*check_point.topic);
-        if broker.topics.get(topic).is_none() || broker.groups.get(group).is_none() {
+        // A group that was new may not have been written.
+        if broker.topics.get(topic).is_none() || broker.groups.get_or_create(group).is_none() {
             return;
         }
         let queue_id = check_point.queue_id;

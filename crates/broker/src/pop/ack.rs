@@ -244,6 +244,7 @@ impl Consumption {
         handle: &Handle,
         offset: i64,
         invisible_time: i64,
+        suspend: bool,
     ) -> Result<i64, StoreError> {
         let mut in_flight = self.in_flight.lock();
         let now = broker.now_millis();
@@ -260,6 +261,7 @@ impl Consumption {
             num: 1,
             invisible_time,
             queue_offset_diff: vec![0],
+            suspend,
             ..self.check_point(broker, &new_handle(pop_time))
         };
         let ack = self.ack(broker, handle, &[offset]);
@@ -404,7 +406,10 @@ pub(crate) fn change_invisible_time(
         .consumption_of(broker, topic, group, info.is_order());
     if !info.is_order() {
         let pop_time = match consumption {
-            Some(consumption) => consumption.hide(broker, &handle, offset, invisible_time)?,
+            Some(consumption) => {
+                let suspend = header.suspend;
+                consumption.hide(broker, &handle, offset, invisible_time, suspend)?
+            }
             None => broker.now_millis(),
         };
         if let Some(counters) = broker.counters(topic, group) {

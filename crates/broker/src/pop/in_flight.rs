@@ -35,6 +35,8 @@ struct Reception {
     due: i64,
     /// Offsets of its messages less the start offset, ascending.
     diffs: Box<[i32]>,
+    /// Whether their delivery is put off by the consumer, and no failed one.
+    suspended: bool,
     /// A bit for each that is settled: acknowledged, or handed on to the retry topic.
     settled: u32,
 }
@@ -55,6 +57,10 @@ impl Reception {
             .map(move |(_, diff)| start.saturating_add(i64::from(*diff)))
     }
 
+    fn unsettled(&self, handle: &Handle) -> usize {
+        self.outstanding(handle).count()
+    }
+
     fn is_settled(&self) -> bool {
         (0..self.diffs.len()).all(|index| self.settled & (1 << index) != 0)
     }
@@ -67,6 +73,8 @@ pub(super) struct Due {
     pub(super) place: Place,
     /// Offsets of what was not acknowledged.
     pub(super) offsets: Vec<i64>,
+    /// Whether its consumer put it off.
+    pub(super) suspended: bool,
 }
 
 /// The receptions of one topic and group.
@@ -75,6 +83,8 @@ pub(super) struct InFlight {
     receptions: HashMap<Handle, Reception>,
     /// Those that wait for their time, by it.
     due: BTreeSet<(i64, Handle)>,
+    /// How many messages are out, by queue.
+    out: HashMap<i32, usize>,
 }
 
 impl InFlight {
@@ -92,6 +102,7 @@ impl InFlight {
             place,
             due: check_point.revive_time(),
             diffs,
+            suspended: check_point.suspend,
             settled: check_point.bit_map.cast_unsigned(),
         };
         if reception.is_settled() {
@@ -104,10 +115,13 @@ impl InFlight {
         };
         self.due.insert((reception.due, handle));
         let due = reception.due;
+        *self.out.entry(handle.queue_id).or_default() += reception.unsettled(&handle);
         // A check point that the reference put back has the handle of the one before.
-        let before = self.receptions.insert(handle, reception);
-        if let Some(before) = before.filter(|before| before.due != due) {
-            self.due.remove(&(before.due, handle));
+        if let Some(before) = self.receptions.insert(handle, reception) {
+            self.settled(handle.queue_id, before.unsettled(&handle));
+            if before.due != due {
+                self.due.remove(&(before.due, handle));
+            }
         }
     }
 
@@ -132,11 +146,24 @@ impl InFlight {
         let Some(bit) = reception.bit(handle, offset) else {
             return;
         };
+        let was_out = reception.settled & bit == 0;
         reception.settled |= bit;
         if reception.is_settled() {
             self.due.remove(&(reception.due, *handle));
             self.receptions.remove(handle);
         }
+        self.settled(handle.queue_id, usize::from(was_out));
+    }
+
+    fn settled(&mut self, queue_id: i32, messages: usize) {
+        if let Some(out) = self.out.get_mut(&queue_id) {
+            *out -= messages;
+        }
+    }
+
+    /// How many messages of a queue are out.
+    pub(super) fn out_of(&self, queue_id: i32) -> usize {
+        self.out.get(&queue_id).copied().unwrap_or(0)
     }
 
     /// Takes out a reception whose time is over, the oldest first. It stays known until it is
@@ -152,6 +179,7 @@ impl InFlight {
             handle,
             place: reception.place,
             offsets: reception.outstanding(&handle).collect(),
+            suspended: reception.suspended,
         })
     }
 
@@ -227,6 +255,7 @@ mod tests {
         in_flight.settle(&handle(10), 12);
         in_flight.settle(&handle(10), 12);
         assert_eq!(in_flight.place_of(&handle(10), 12), None);
+        assert_eq!((in_flight.out_of(0), in_flight.out_of(1)), (2, 0));
         assert_eq!(in_flight.take_due(1059), None);
         let due = in_flight.take_due(1060).unwrap();
         assert_eq!(due.offsets, [10, 15]);
@@ -236,6 +265,7 @@ mod tests {
         assert_eq!(in_flight.take_due(2000).unwrap().offsets, [15]);
         in_flight.settle(&handle(10), 15);
         assert_eq!((in_flight.len(), in_flight.due.len()), (0, 0));
+        assert_eq!(in_flight.out_of(0), 0);
     }
 
     #[test]
@@ -255,5 +285,7 @@ mod tests {
         in_flight.insert(&settled, PLACE);
         in_flight.insert(&check_point(11, &[], 0), PLACE);
         assert_eq!(in_flight.len(), 1);
+        in_flight.insert(&old, PLACE);
+        assert_eq!(in_flight.out_of(0), 2);
     }
 }

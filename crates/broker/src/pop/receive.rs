@@ -284,8 +284,12 @@ impl Pop {
                 return Ok(());
             }
         }
+        let settings = &broker.settings().pop;
+        let limited = settings.enable_pop_message_threshold && !self.order;
+        let is_limit =
+            limited && in_flight.out_of(queue_id) > settings.pop_inflight_message_threshold;
         let room = self.max_count.saturating_sub(received.count);
-        if room == 0 || queue.max_offset() <= offset {
+        if is_limit || room == 0 || queue.max_offset() <= offset {
             received.rest += (queue.max_offset() - offset).max(0);
             return Ok(());
         }

@@ -36,6 +36,8 @@ struct Again {
 
 struct Copy {
     record: Bytes,
+    /// How often it was delivered before, as its consumer sees it.
+    reconsume_times: i32,
     properties: String,
     queue: Arc<Queue>,
 }
@@ -94,6 +96,7 @@ fn deliver(broker: &Broker, consumption: &Consumption, due: &[Due]) -> Result<()
         handle,
         place,
         offsets,
+        suspended,
     } in due
     {
         for &offset in offsets {
@@ -103,7 +106,8 @@ fn deliver(broker: &Broker, consumption: &Consumption, due: &[Due]) -> Result<()
                 offset,
                 copy: match broker.store.find_queue(topic, handle.queue_id) {
                     Some(queue) if !is_dropped => {
-                        copy(broker, consumption, handle, &queue, offset)?
+                        let copy = copy(broker, consumption, handle, &queue, offset)?;
+                        copy.map(|copy| copy.counting(!suspended))
                     }
                     _ => None,
                 },
@@ -164,29 +168,69 @@ fn copy(
     } else {
         names::pop_retry_topic_v1(topic, group)
     };
-    let access = perm::READ | perm::WRITE;
-    broker
-        .topics
-        .create_on_send_back(&retry_topic, RETRY_QUEUES, access, None, 0);
+    let retry_queue = retry_queue(broker, consumption, &retry_topic, message.queue_id());
     let mut properties = message.properties().into_owned();
     let first_pop = properties::get(&properties, property::FIRST_POP_TIME);
     if message.reconsume_times() == 0 || first_pop.is_none() {
         let pop_time = handle.pop_time.to_string();
         properties::set(&mut properties, property::FIRST_POP_TIME, &pop_time);
     }
+    properties::set(&mut properties, property::ORIGIN_GROUP, group);
     Ok(Some(Copy {
-        queue: broker.queue(&retry_topic, 0)?,
+        queue: broker.queue(&retry_topic, retry_queue)?,
+        reconsume_times: message.reconsume_times(),
         properties,
         record,
     }))
 }
 
+/// The queue of a retry topic that messages of a queue go to; has the topic made if there is none.
+fn retry_queue(
+    broker: &Broker,
+    consumption: &Consumption,
+    retry_topic: &str,
+    queue_id: i32,
+) -> i32 {
+    let access = perm::READ | perm::WRITE;
+    let make = |queues| {
+        let topics = &broker.topics;
+        topics.create_on_send_back(retry_topic, queues, access, None, 0)
+    };
+    if !broker.settings().pop.use_separate_retry_queue {
+        make(RETRY_QUEUES);
+        return 0;
+    }
+    let topic = broker.topics.get(normal_topic(consumption));
+    let queues = topic.map_or(RETRY_QUEUES, |topic| topic.config.write_queue_nums);
+    let mut config = make(queues).config.clone();
+    if config.write_queue_nums != queues {
+        (config.read_queue_nums, config.write_queue_nums) = (queues, queues);
+        if let Err(error) = broker.topics.upsert(vec![config]) {
+            warn!("{retry_topic} can't be given {queues} queues: {error}");
+        }
+    }
+    if (0..queues).contains(&queue_id) {
+        queue_id
+    } else {
+        0
+    }
+}
+
 impl Copy {
+    /// With a delivery that failed counted.
+    fn counting(self, failed: bool) -> Self {
+        let times = self.reconsume_times.saturating_add(i32::from(failed));
+        Self {
+            reconsume_times: times,
+            ..self
+        }
+    }
+
     fn append<'a>(&'a self, broker: &Broker, record: &RecordRef<'a>) -> Append<'a> {
         let mut append = delivery::copy(record, &self.queue, &self.properties);
         append.born_host = broker.store_host;
         append.store_host = broker.store_host;
-        append.reconsume_times = append.reconsume_times.saturating_add(1);
+        append.reconsume_times = self.reconsume_times;
         append
     }
 }

@@ -49,6 +49,14 @@ config::settings! {
         /// Whether a group that starts behind the last message gets all the same what a young
         /// queue has.
         "initPopOffsetByCheckMsgInMem" init_pop_offset_by_check_msg_in_mem: bool = true, reloadable;
+        /// Whether what was received from the queues of a topic is delivered again from different
+        /// queues, too.
+        "useSeparateRetryQueue" use_separate_retry_queue: bool = false, reloadable;
+        /// Whether a group with too many messages of a queue that are not acknowledged gets no more
+        /// of it.
+        "enablePopMessageThreshold" enable_pop_message_threshold: bool = false, reloadable;
+        /// More than so many are too many.
+        "popInflightMessageThreshold" pop_inflight_message_threshold: usize = 10_000, reloadable;
         /// Pops of a group that wait for messages of a queue.
         "popPollingSize" pop_polling_size: usize = 1024, reloadable;
         /// Pops that wait for messages, and requests that wait to be told of some.

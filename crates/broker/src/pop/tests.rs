@@ -1,6 +1,8 @@
 //! Pops, acknowledgements, changes of invisible times, the clock and kills in any order: no message
 //! is lost, none comes back that was acknowledged, and none comes while it is hidden.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -58,6 +60,7 @@ struct Got {
     queue_id: i32,
     start_offset: i64,
     pop_time: i64,
+    times: i32,
 }
 
 impl Rig {
@@ -147,6 +150,7 @@ impl Rig {
                     queue_id,
                     start_offset: handle.map_or_else(|| starts[&key], |handle| handle.start_offset),
                     pop_time: received.pop_time,
+                    times: record.reconsume_times(),
                 }
             })
             .collect())
@@ -160,10 +164,11 @@ impl Rig {
             .map(|_| ())
     }
 
-    fn hide(&self, got: &Got, invisible_time: i64) -> Result<Got, StoreError> {
+    fn hide(&self, got: &Got, invisible_time: i64, suspend: bool) -> Result<Got, StoreError> {
         let consumption = self.broker().pop.consumption(&got.topic, GROUP);
         let handle = Consumption::handle_of(got.queue_id, got.start_offset, got.pop_time);
-        let pop_time = consumption.hide(self.broker(), &handle, got.offset, invisible_time)?;
+        let pop_time =
+            consumption.hide(self.broker(), &handle, got.offset, invisible_time, suspend)?;
         Ok(Got {
             start_offset: got.offset,
             pop_time,
@@ -205,6 +210,7 @@ enum Action {
     Hide {
         which: usize,
         invisible: i64,
+        suspend: bool,
     },
     Advance {
         millis: i64,
@@ -224,7 +230,8 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (1..8_usize, invisible()).prop_map(|(count, invisible)| Action::Pop { count, invisible }),
         6 => any::<usize>().prop_map(|which| Action::Ack { which }),
         1 => any::<usize>().prop_map(|which| Action::AckAgain { which }),
-        2 => (any::<usize>(), invisible()).prop_map(|(which, invisible)| Action::Hide { which, invisible }),
+        2 => (any::<usize>(), invisible(), any::<bool>())
+            .prop_map(|(which, invisible, suspend)| Action::Hide { which, invisible, suspend }),
         3 => (1..40_000_i64).prop_map(|millis| Action::Advance { millis }),
         1 => Just(Action::Persist),
         1 => Just(Action::Kill),
@@ -298,9 +305,13 @@ impl Model {
                 let acknowledged = rig.ack(got);
                 rig.survive(acknowledged);
             }
-            Action::Hide { which, invisible } if !self.held.is_empty() => {
+            Action::Hide {
+                which,
+                invisible,
+                suspend,
+            } if !self.held.is_empty() => {
                 let got = self.held.remove(which % self.held.len());
-                let hidden = rig.hide(&got, invisible);
+                let hidden = rig.hide(&got, invisible, suspend);
                 let until = self.hidden.get_mut(&got.number).unwrap();
                 let later = rig.now() + invisible;
                 if let Some(hidden) = rig.survive(hidden) {

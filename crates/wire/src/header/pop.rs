@@ -123,7 +123,8 @@ pub struct ChangeInvisibleTimeRequest<'a> {
     pub invisible_time: i64,
     /// Lite topic below `topic` that it was received from.
     pub lite_topic: Option<Cow<'a, str>>,
-    /// Whether the whole lite topic is held back, not this message alone.
+    /// Whether the delivery is put off, and does not count as one that failed; with a lite topic,
+    /// that of all its messages.
     pub suspend: bool,
     /// What every request about a topic may carry.
     #[header(flatten)]

@@ -241,6 +241,24 @@ class PopTest {
         popper.ack(second.get(0));
     }
 
+    /** A delivery that its consumer puts off does not count as one that failed. */
+    @Test
+    void puttingOffDoesNotCount(Server server, Clients clients) throws Exception {
+        Popper popper = new Popper(server, clients, clients.topic(1));
+        Clients.send(clients.producer(), popper.topic, 2);
+        List<Got> first = popper.popUntil(2, 3_000);
+        Got putOff = first.get(0);
+        RemotingCommand answer = popper.tryChange(putOff, 3_000, Map.of("suspend", true));
+        assertEquals(SUCCESS, answer.getCode(), answer.getRemark());
+
+        List<Got> second = popper.popUntil(2, LONG);
+        assertEquals(bodies(first), bodies(second));
+        for (Got got : second) {
+            assertEquals(got.body().equals(putOff.body()) ? 0 : 1, got.times(), got.body());
+            popper.ack(got);
+        }
+    }
+
     /** A request that can't be carried out is told why; a second acknowledgement does no harm. */
     @Test
     void badRequestsAreRefused(Server server, Clients clients) throws Exception {
