@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod af_packet;
+#[cfg(all(target_os = "linux", feature = "ebpf"))]
+mod ebpf;
 mod file;
 mod live;
 mod pcap;

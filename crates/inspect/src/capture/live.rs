@@ -77,6 +77,28 @@ impl Live {
         })
     }
 
+    /// Opens the streams of the processes, by programs in the kernel (eBPF): with the names of
+    /// processes and containers, and what OpenSSL encrypts. The interface is of no account.
+    ///
+    /// # Errors
+    /// A capability is missing, the kernel is too old, there is no such process, or this program
+    /// was built without it. The error is a sentence that says what to do.
+    #[cfg(all(target_os = "linux", feature = "ebpf"))]
+    pub fn streams(&self) -> io::Result<Box<dyn Source + Send>> {
+        Ok(Box::new(super::ebpf::Ebpf::open(self)?))
+    }
+
+    /// Would open the streams of the processes, but this program was built without that.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(all(target_os = "linux", feature = "ebpf")))]
+    pub fn streams(&self) -> io::Result<Box<dyn Source + Send>> {
+        let why = "this program was built without tracing of processes: build it on Linux with \
+                   `cargo build --release --features ebpf`";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+
     /// Opens the packets of the interfaces, which only Linux has.
     ///
     /// # Errors
@@ -116,4 +138,10 @@ pub(super) fn unknown_interface(name: &str) -> io::Error {
         names.join(", ")
     );
     io::Error::new(io::ErrorKind::NotFound, why)
+}
+
+/// Whether tests must not make do with an error where a capability is missing: `KEROLOX_LIVE=1`.
+#[cfg(test)]
+pub(super) fn must_work() -> bool {
+    std::env::var("KEROLOX_LIVE").is_ok_and(|value| value == "1")
 }

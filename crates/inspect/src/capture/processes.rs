@@ -58,7 +58,7 @@ impl Owners {
         };
         owners.look();
         for who in chosen {
-            if !processes().any(|id| is(id, who)) {
+            if !all().any(|id| is(id, who)) {
                 return Err(io::Error::new(io::ErrorKind::NotFound, nobody(who)));
             }
         }
@@ -119,9 +119,16 @@ impl Owners {
         own
     }
 
-    fn look(&mut self) {
+    /// The numbers of the processes.
+    #[cfg(feature = "ebpf")]
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.processes
+    }
+
+    /// Looks which processes there are now, and what sockets they have.
+    pub(super) fn look(&mut self) {
         self.looked = now();
-        self.processes = processes()
+        self.processes = all()
             .filter(|id| self.chosen.iter().any(|who| is(*id, who)))
             .collect();
         self.sockets = Sockets::of(&self.processes);
@@ -241,7 +248,7 @@ fn nobody(who: &Who) -> String {
 }
 
 /// The processes that there are.
-fn processes() -> impl Iterator<Item = u32> {
+pub(super) fn all() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
