@@ -354,6 +354,7 @@ impl RunningBroker {
         let server = bound
             .handlers(routes::handlers(&broker))
             .listener(Arc::new(Presence(Arc::clone(&broker))))
+            .follow(&live.part(|settings| &settings.server))?
             .start();
         let client = RemotingClient::new(settings.client.clone(), HandlerTable::new());
         // Nobody has set it before.

@@ -44,6 +44,9 @@ pub enum ConfigError {
         /// The value in force.
         current: String,
     },
+    /// The values do not go together with what they are for.
+    #[error("{0}")]
+    Unusable(String),
     /// An error with the place it was found at.
     #[error("{file}:{line}: {error}")]
     At {

@@ -22,10 +22,12 @@ struct Shared<S> {
     /// Keys of the reference without meaning here, as they were set.
     without_effect: Mutex<BTreeMap<String, String>>,
     /// Held during an update, so that two do not mix and watchers see changes
-    /// in their order. Locked before the other two.
+    /// in their order. Locked before the others.
     watchers: Mutex<Vec<Watcher<S>>>,
+    guards: Mutex<Vec<Guard<S>>>,
 }
 
+type Guard<S> = Box<dyn Fn(&S) -> Result<(), String> + Send + Sync>;
 type Watcher<S> = Box<dyn Fn(&Arc<S>) + Send + Sync>;
 
 /// A value that an update changed.
@@ -75,8 +77,8 @@ impl<S: Settings> Live<S> {
     /// # Errors
     /// Everything that stands against it: a key that neither Kerolox nor the
     /// reference has, a value that cannot be, or another value for a key that
-    /// is read at the start only. A key of the reference without meaning here
-    /// is accepted.
+    /// is read at the start only, or what a [`guard`](Live::guard) says. A key
+    /// of the reference without meaning here is accepted.
     pub fn update(&self, changes: &[Entry]) -> Result<Updated, ConfigError> {
         let watchers = self.shared.watchers.lock();
         let before = self.load();
@@ -110,6 +112,9 @@ impl<S: Settings> Live<S> {
                 updated.changed.push(Change { key, from, to });
             }
         }
+        if !updated.changed.is_empty() {
+            self.check(&after).map_err(ConfigError::Unusable)?;
+        }
         updated.without_effect = without_effect.keys().cloned().collect();
         self.shared.without_effect.lock().extend(without_effect);
         if !updated.changed.is_empty() {
@@ -130,10 +135,26 @@ impl<S: Settings> Live<S> {
         watchers.push(Box::new(watcher));
     }
 
+    /// Asks `guard` before values change: what it says against them, in one
+    /// sentence, refuses the update. It runs on the thread that updates.
+    pub fn guard(&self, guard: impl Fn(&S) -> Result<(), String> + Send + Sync + 'static) {
+        self.shared.guards.lock().push(Box::new(guard));
+    }
+
+    fn check(&self, after: &S) -> Result<(), String> {
+        let guards = self.shared.guards.lock();
+        guards.iter().try_for_each(|guard| guard(after))
+    }
+
     /// A part of these settings that follows them: what a role hands to the
     /// crate whose group it is. Update the whole, not the part.
-    pub fn part<P: Settings>(&self, part: impl Fn(&S) -> &P + Send + Sync + 'static) -> Live<P> {
+    pub fn part<P: Settings>(
+        &self,
+        part: impl Fn(&S) -> &P + Copy + Send + Sync + 'static,
+    ) -> Live<P> {
         let live = Live::new(part(&self.load()).clone());
+        let follower = live.clone();
+        self.guard(move |whole| follower.check(part(whole)));
         let follower = live.clone();
         self.watch(move |whole| {
             let part = part(whole);
@@ -180,6 +201,7 @@ impl<S: Settings> From<Loaded<S>> for Live<S> {
                         .collect(),
                 ),
                 watchers: Mutex::new(Vec::new()),
+                guards: Mutex::new(Vec::new()),
             }),
         }
     }

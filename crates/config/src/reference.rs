@@ -5,7 +5,8 @@
 //! by tabs. `null` is Java's; `${ROCKETMQ_HOME}`, `${user.home}`, `${hostname}`
 //! and `${local address}` stand for what differs between machines; thread
 //! counts are those of a machine with two cores. `BrokerStartup` stands for
-//! keys that the reference reads from the file without a class.
+//! keys that the reference reads from the file without a class; those of
+//! `TlsSystemConfig` are system properties of Java there.
 
 use std::sync::LazyLock;
 

@@ -30,12 +30,14 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
     name_server.set("listenPort", &args.nameserver_port.to_string())?;
     name_server.set("kvConfigPath", &data.file("namesrv/kvConfig.json"))?;
     name_server.set("configStorePath", &data.file("namesrv/namesrv.properties"))?;
+    name_server.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
 
     let settings = &mut broker.settings;
     settings.set("bindAddress", &args.host.to_string())?;
     settings.set("listenPort", &args.broker_port.to_string())?;
     settings.set("brokerIP1", &announced(args.host))?;
     settings.set("storePathRootDir", &data.file("store"))?;
+    settings.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
     if let Some(name) = &args.broker_name {
         settings.set("brokerName", name)?;
     }

@@ -41,6 +41,7 @@ impl NameServer {
         let now = settings.load();
         let kv = KvConfig::load(PathBuf::from(&now.namesrv.kv_config_path))?;
         let bound = RemotingServer::bind(now.server.clone()).await?;
+        let server_settings = settings.part(|settings| &settings.server);
         let (notices, changes) = Notices::channel();
         let state = Arc::new(State {
             settings,
@@ -57,6 +58,7 @@ impl NameServer {
         let server = bound
             .handlers(routes::handler_table(&state))
             .listener(Arc::new(BrokerHousekeeping(state)))
+            .follow(&server_settings)?
             .start();
         Ok(Self {
             server,

@@ -1,13 +1,15 @@
 //! What the connections of one server or client have in common.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::connection::{Connection, Limits, Stage};
 use crate::connection_task::ConnectionTask;
@@ -75,6 +77,20 @@ impl Endpoint {
     /// How long a peer has to say what protocol it speaks.
     pub fn handshake_timeout(&self) -> Duration {
         self.handshake_timeout
+    }
+
+    /// When the peer of this connection must have said what it wants, handshakes included.
+    pub fn deadline(&self, link: &Link) -> Instant {
+        link.deadline
+            .unwrap_or_else(|| Instant::now() + self.handshake_timeout)
+    }
+
+    /// Logs that a connection is refused, and why, unless that was logged of this peer within
+    /// the last minute.
+    pub fn log_refusal(&self, peer: SocketAddr, why: impl fmt::Display) {
+        self.protocols.refusals().tell(peer.ip(), || {
+            tracing::warn!(%peer, "a connection is refused: {why}");
+        });
     }
 
     /// Finds out what a stream carries and serves it to its end, within what is left of the time

@@ -33,6 +33,9 @@ pub enum TransportError {
         /// The names that there are.
         known: String,
     },
+    /// The settings of TLS can't be used.
+    #[error("TLS can't be served: {0}")]
+    Tls(String),
     /// No connection could be made.
     #[error("cannot connect to {address}: {reason}; check the address and that the server runs")]
     Connect {

@@ -10,6 +10,8 @@
 //! | `server`, `client` | listening and connecting |
 //! | `protocol`, `remoting` | what a protocol is; frames as they are |
 //! | `protocols`, `stack`, `refusals` | what a port speaks, told by the first bytes, changed while it runs; the protocols of one connection; who is turned away |
+//! | `tls`, `proxy_protocol` | layers around other protocols |
+//! | `listeners`, `places` | where a server listens; how many connections it takes |
 //! | `network` | TCP and Unix sockets, behind a trait that a simulated network can take the place of |
 //! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
 //! | `connection_task` | the task that owns a connection's stream |
@@ -60,11 +62,14 @@ mod events;
 mod executor;
 mod handler;
 mod http;
+mod listeners;
 mod network;
 mod outbox;
 mod pending;
+mod places;
 mod protocol;
 mod protocols;
+mod proxy_protocol;
 mod refusals;
 mod remoting;
 mod reply;
@@ -72,6 +77,7 @@ mod responder;
 mod server;
 mod settings;
 mod stack;
+mod tls;
 
 pub use client::RemotingClient;
 pub use connection::Connection;
@@ -90,5 +96,5 @@ pub use remoting::Remoting;
 pub use reply::{Body, Refusal, Reply};
 pub use responder::Responder;
 pub use server::{RemotingServer, RemotingServerBuilder};
-pub use settings::{RemotingClientConfig, RemotingServerConfig};
+pub use settings::{ClientAuth, RemotingClientConfig, RemotingServerConfig, TlsMode};
 pub use stack::Stack;

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use crate::executor::BoxFuture;
+use crate::places::Place;
 use crate::stack::Stack;
 
 /// Bytes in and out: a socket, or a layer upon one such as TLS.
@@ -36,6 +37,10 @@ pub struct Link {
     pub stack: Arc<Stack>,
     /// When it must be known what the peer wants; `None` before that was asked.
     pub(crate) deadline: Option<Instant>,
+    /// The protocols that are spoken here, outermost first, where they need not be found out.
+    pub(crate) pins: Option<Arc<[String]>>,
+    /// Its place among the server's connections.
+    pub(crate) place: Option<Arc<Place>>,
 }
 
 impl Link {
@@ -48,23 +53,35 @@ impl Link {
             local,
             stack: Arc::default(),
             deadline: None,
+            pins: None,
+            place: None,
         }
     }
 
-    /// The same connection by another stream: what a layer makes of it, or one of many streams
-    /// inside.
+    /// The same connection by another stream: one of many that are inside.
     pub fn inner(&self, stream: impl ByteStream) -> Self {
         Self {
             stream: Box::new(stream),
             received: BytesMut::new(),
             stack: Arc::clone(&self.stack),
+            pins: self.pins.clone(),
+            place: self.place.clone(),
             ..*self
         }
     }
 
-    /// The same connection with its stream inside of another one. What was read of the stream
-    /// already comes first of what the new one reads.
-    pub fn wrap<S: ByteStream>(self, wrap: impl FnOnce(Box<dyn ByteStream>) -> S) -> Self {
+    /// The same connection with its stream inside of another one, which a handshake may precede.
+    /// What was read of the stream already comes first of what the new one reads.
+    ///
+    /// # Errors
+    /// Those of `wrap`.
+    pub async fn wrap<S: ByteStream, F>(
+        self,
+        wrap: impl FnOnce(Box<dyn ByteStream>) -> F,
+    ) -> io::Result<Self>
+    where
+        F: Future<Output = io::Result<S>>,
+    {
         let Self {
             stream, received, ..
         } = self;
@@ -73,16 +90,16 @@ impl Link {
         } else {
             Box::new(Replayed { received, stream })
         };
-        Self {
-            stream: Box::new(wrap(stream)),
+        Ok(Self {
+            stream: Box::new(wrap(stream).await?),
             received: BytesMut::new(),
             ..self
-        }
+        })
     }
 
-    /// The time at which the peer must have said what it wants, for handshakes.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// Whether the peer is on this machine by the nature of the stream.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local == HERE
     }
 }
 

@@ -9,14 +9,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::network::Link;
 use crate::protocol::{Detection, Protocol, Refused};
 use crate::refusals::Refusals;
+use crate::settings::TlsMode;
 use crate::stack::Stack;
+use crate::{proxy_protocol, tls};
 
 /// No protocol needs more bytes than this to be told.
 const MAX_FIRST_BYTES: usize = 4096;
@@ -45,6 +47,7 @@ struct Shared {
 #[derive(Default)]
 struct Registry {
     slots: Vec<Slot>,
+    tls: Option<TlsMode>,
     /// The stacks that new connections may have.
     stacks: Vec<Arc<Stack>>,
 }
@@ -81,7 +84,7 @@ impl Protocols {
         self.change(|registry| match registry.slot(name) {
             Some(slot) => {
                 slot.protocol = protocol;
-                registry.retire(name);
+                registry.retire(|stack| stack.has(name));
             }
             None => registry.slots.push(Slot { protocol, on: true }),
         });
@@ -99,11 +102,29 @@ impl Protocols {
                 let name = slot.protocol.name();
                 let on = wanted.is_none_or(|list| names_of(list).any(|wanted| wanted == name));
                 if std::mem::replace(&mut slot.on, on) && !on {
-                    registry.retire(name);
+                    registry.retire(|stack| stack.has(name));
                 }
             }
         });
         Ok(())
+    }
+
+    /// Switches TLS off, or all off that is not inside of it.
+    pub(crate) fn set_tls_mode(&self, mode: TlsMode) {
+        self.change(|registry| {
+            if registry.tls.replace(mode) != Some(mode) {
+                match mode {
+                    TlsMode::Disabled => registry.retire(|stack| stack.has(tls::NAME)),
+                    TlsMode::Permissive => {}
+                    TlsMode::Enforcing => registry.retire(|stack| !stack.has(tls::NAME)),
+                }
+            }
+        });
+    }
+
+    /// What was logged of refused connections.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// Checks a list for [`switch`](Self::switch); `None` stands for all.
@@ -148,41 +169,46 @@ impl Protocols {
 
     /// Finds out the protocol of a connection, or of what a layer carries, and serves it to its
     /// end.
-    pub(crate) async fn serve(&self, mut link: Link, endpoint: Arc<Endpoint>) {
-        let limit = endpoint.handshake_timeout();
-        let deadline = *link.deadline.get_or_insert_with(|| Instant::now() + limit);
+    pub(crate) async fn serve(&self, link: Link, endpoint: Arc<Endpoint>) {
+        // In memory of its own, which is free once the protocol is known.
+        let found = Box::pin(self.find(link, &endpoint));
+        if let Some((protocol, link)) = found.await {
+            protocol.serve(link, endpoint).await;
+        }
+    }
+
+    /// Finds out the protocol of a connection. Who is refused is told so here.
+    async fn find(&self, mut link: Link, endpoint: &Endpoint) -> Option<(Arc<dyn Protocol>, Link)> {
+        let deadline = endpoint.deadline(&link);
+        link.deadline = Some(deadline);
         let detected = tokio::select! {
             detected = timeout_at(deadline, self.detect(&mut link)) => detected,
-            () = endpoint.closing() => return,
+            () = endpoint.closing() => return None,
         };
         let peer = link.peer;
         match detected {
             Ok(Ok(First::Served(protocol, stack))) => {
                 link.stack = stack;
-                protocol.serve(link, endpoint).await;
+                return Some((protocol, link));
             }
             Ok(Ok(First::Refused(protocol, why))) => {
-                let name = protocol.name();
-                self.shared.refusals.tell(peer.ip(), || {
-                    tracing::warn!(%peer, "a connection that speaks {name} is refused: {why}");
-                });
+                endpoint.log_refusal(peer, format_args!("{}: {why}", protocol.name()));
                 // It has had its time.
                 let _ = timeout(REFUSING, protocol.refuse(link, why)).await;
             }
             Ok(Ok(First::Unknown | First::NeedMore)) if link.received.is_empty() => {}
             Ok(Ok(First::Unknown | First::NeedMore)) => {
                 let first = link.received[..link.received.len().min(16)].escape_ascii();
-                self.shared.refusals.tell(peer.ip(), || {
-                    tracing::warn!(
-                        %peer,
-                        "a connection that begins with \"{first}\" speaks none of the protocols {}; it is closed",
-                        self.names().join(", ")
-                    );
-                });
+                let names = self.names().join(", ");
+                endpoint.log_refusal(
+                    peer,
+                    format_args!("it begins with \"{first}\", which is none of {names}"),
+                );
             }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
             Err(_) => tracing::debug!(%peer, "a silent connection is closed"),
         }
+        None
     }
 
     /// Reads until the protocol is known, or the peer sends no more.
@@ -204,16 +230,29 @@ impl Protocols {
     /// Asks the protocols for what has been read.
     fn first(&self, link: &Link) -> First {
         let mut registry = self.shared.registry.lock();
+        // What a proxy says stands before all that is spoken here.
+        let depth = link
+            .stack
+            .layers()
+            .iter()
+            .filter(|it| **it != proxy_protocol::NAME)
+            .count();
+        let pin = link.pins.as_deref().and_then(|pins| pins.get(depth));
         let mut undecided = false;
         for slot in &registry.slots {
-            match slot.protocol.detect(&link.received) {
+            let name = slot.protocol.name();
+            let detection = match pin {
+                Some(pin) if *pin == name && !undecided => Detection::Yes,
+                Some(_) if name != proxy_protocol::NAME => Detection::No,
+                _ => slot.protocol.detect(&link.received),
+            };
+            match detection {
                 Detection::Yes => {
                     let protocol = Arc::clone(&slot.protocol);
-                    if !slot.on || link.stack.is_retired() {
-                        return First::Refused(protocol, Refused::Off);
-                    }
-                    let stack = registry.stack(&link.stack, protocol.name());
-                    return First::Served(protocol, stack);
+                    return match registry.refusal(slot, link) {
+                        Some(why) => First::Refused(protocol, why),
+                        None => First::Served(protocol, registry.stack(&link.stack, name)),
+                    };
                 }
                 Detection::No => {}
                 Detection::NeedMore => undecided = true,
@@ -259,10 +298,23 @@ impl Registry {
         stack
     }
 
-    /// Has no new connection get a stack with this protocol, and those that have it end.
-    fn retire(&mut self, name: &str) {
+    /// Why this protocol is not served on a connection.
+    fn refusal(&self, slot: &Slot, link: &Link) -> Option<Refused> {
+        let name = slot.protocol.name();
+        let off = name == tls::NAME && self.tls == Some(TlsMode::Disabled);
+        if !slot.on || off || link.stack.is_retired() {
+            return Some(Refused::Off);
+        }
+        let open = link.is_local()
+            || link.stack.has(tls::NAME)
+            || [tls::NAME, proxy_protocol::NAME].contains(&name);
+        (self.tls == Some(TlsMode::Enforcing) && !open).then_some(Refused::NotEncrypted)
+    }
+
+    /// Has no new connection get one of these stacks, and those that have it end.
+    fn retire(&mut self, is_retired: impl Fn(&Stack) -> bool) {
         self.stacks.retain(|stack| {
-            let retired = stack.has(name);
+            let retired = is_retired(stack);
             if retired {
                 stack.retire();
             }

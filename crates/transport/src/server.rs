@@ -1,40 +1,120 @@
 //! Listening for connections and serving them.
 
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use config::Live;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use crate::connection::{Connection, Stage};
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::handler::HandlerTable;
-use crate::network::{Link, Listener, Network, Sockets};
+use crate::listeners::{self, Bound};
+use crate::network::{Network, Sockets};
+use crate::places::Places;
 use crate::protocol::Protocol;
 use crate::protocols::Protocols;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::remoting::Remoting;
-use crate::settings::RemotingServerConfig;
+use crate::settings::{RemotingServerConfig, TlsMode};
+use crate::tls::{self, Tls};
 
-/// How long accepting pauses when the system can't, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks at the files of certificates.
+const FILES_WATCH: Duration = Duration::from_secs(1);
 
-/// A server that holds its port and has not started yet.
+/// A server that holds its ports and has not started yet.
 pub struct RemotingServerBuilder {
-    listener: Arc<dyn Listener>,
-    local: SocketAddr,
-    config: RemotingServerConfig,
+    listeners: Vec<Bound>,
+    locals: Vec<SocketAddr>,
+    live: Live<RemotingServerConfig>,
     handlers: HandlerTable,
     events: Arc<dyn ConnectionListener>,
+    speech: Arc<Speech>,
+}
+
+/// What a server speaks and to whom, as the settings have it.
+struct Speech {
     protocols: Protocols,
+    tls: Arc<Tls>,
+    proxy: Arc<ProxyProtocol>,
+    places: Arc<Places>,
+}
+
+impl Speech {
+    fn new() -> Arc<Self> {
+        let speech = Self {
+            protocols: Protocols::default(),
+            tls: Arc::default(),
+            proxy: Arc::default(),
+            places: Arc::default(),
+        };
+        speech
+            .protocols
+            .add(Arc::clone(&speech.proxy) as Arc<dyn Protocol>);
+        speech.protocols.add(Arc::new(Remoting));
+        speech
+            .protocols
+            .add(Arc::clone(&speech.tls) as Arc<dyn Protocol>);
+        Arc::new(speech)
+    }
+
+    /// What stands against these settings.
+    fn check(&self, settings: &RemotingServerConfig) -> Result<(), TransportError> {
+        self.protocols.check(&settings.protocols)?;
+        if settings.tls_server_mode != TlsMode::Disabled && self.tls.has_news(settings) {
+            tls::check(settings)?;
+        }
+        Ok(())
+    }
+
+    /// Does as these settings say. What can't be done is logged; the rest is.
+    fn apply(&self, settings: &RemotingServerConfig) {
+        let limit = settings.server_max_connections;
+        self.places
+            .set_limits(limit, settings.server_max_connections_per_address);
+        self.proxy.allow(&settings.proxy_protocol_from);
+        self.refresh_tls(settings);
+        self.protocols.set_tls_mode(settings.tls_server_mode);
+        if let Err(error) = self.protocols.switch(&settings.protocols) {
+            tracing::error!(%error, "all protocols stay as they are");
+        }
+    }
+
+    fn refresh_tls(&self, settings: &RemotingServerConfig) {
+        if settings.tls_server_mode != TlsMode::Disabled
+            && let Err(error) = self.tls.refresh(settings)
+        {
+            tracing::error!(%error, "certificates stay as they are");
+        }
+    }
+
+    /// Reads certificates anew when their files change.
+    async fn watch_files(speech: Weak<Self>, live: Live<RemotingServerConfig>) {
+        let mut rounds = tokio::time::interval(FILES_WATCH);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            let Some(speech) = speech.upgrade() else {
+                return;
+            };
+            let settings = live.load();
+            // Files may be far away.
+            let looking = tokio::task::spawn_blocking(move || speech.refresh_tls(&settings));
+            if let Err(error) = looking.await {
+                tracing::error!(%error, "the files of certificates can't be looked at");
+            }
+        }
+    }
 }
 
 impl RemotingServerBuilder {
     /// Where the server is going to listen, with the port that the system chose for 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.locals[0]
     }
 
     /// Who handles the requests.
@@ -51,46 +131,87 @@ impl RemotingServerBuilder {
         self
     }
 
-    /// Another protocol to be spoken on the port; "remoting" is there from the start.
+    /// Another protocol to be spoken on the ports; "proxy", "remoting" and "tls" are there from
+    /// the start.
     #[must_use]
     pub fn protocol(self, protocol: Arc<dyn Protocol>) -> Self {
-        self.protocols.add(protocol);
+        self.speech.protocols.add(protocol);
         self
+    }
+
+    /// Has the server do as these settings say, whenever they change. Call it when all protocols
+    /// are there.
+    ///
+    /// # Errors
+    /// The settings name a protocol that there is not, or certificates that can't be used; an
+    /// update to such settings is refused.
+    pub fn follow(mut self, live: &Live<RemotingServerConfig>) -> Result<Self, TransportError> {
+        let now = live.load();
+        self.speech.check(&now)?;
+        for pin in self.listeners.iter().flat_map(|it| &it.place.pins) {
+            self.speech.protocols.check(pin)?;
+        }
+        let speech = Arc::downgrade(&self.speech);
+        live.guard(move |after| match speech.upgrade() {
+            Some(speech) => speech.check(after).map_err(|error| error.to_string()),
+            None => Ok(()),
+        });
+        self.live = live.clone();
+        Ok(self)
     }
 
     /// Starts to accept connections. Needs the runtime that is to run them.
     pub fn start(self) -> RemotingServer {
-        let (limits, timeout) = (self.config.limits(), self.config.handshake_timeout());
-        let endpoint = Endpoint::new(self.protocols, self.handlers, self.events, limits, timeout);
-        let accepting = Accepting {
-            listener: self.listener,
-            endpoint: Arc::clone(&endpoint),
-            limit: self.config.server_max_connections,
-        };
-        tracing::info!(address = %self.local, "listening");
+        let Self { live, speech, .. } = self;
+        let settings = live.load();
+        let endpoint = Endpoint::new(
+            speech.protocols.clone(),
+            self.handlers,
+            self.events,
+            settings.limits(),
+            settings.handshake_timeout(),
+        );
+        let followed = Arc::downgrade(&speech);
+        live.watch(move |now| {
+            if let Some(speech) = followed.upgrade() {
+                speech.apply(now);
+            }
+        });
+        let accepting = self.listeners.into_iter().map(|bound| {
+            tracing::info!(address = bound.place.address, "listening");
+            let (endpoint, places) = (Arc::clone(&endpoint), Arc::clone(&speech.places));
+            tokio::spawn(bound.accept(endpoint, places))
+        });
         RemotingServer {
-            local: self.local,
-            accepting: tokio::spawn(accepting.run()),
-            housekeeping: tokio::spawn(Endpoint::housekeeping(Arc::downgrade(&endpoint))),
+            locals: self.locals,
+            accepting: accepting.collect(),
+            housekeeping: [
+                tokio::spawn(Endpoint::housekeeping(Arc::downgrade(&endpoint))),
+                tokio::spawn(Speech::watch_files(Arc::downgrade(&speech), live)),
+            ],
             endpoint,
+            _speech: speech,
         }
     }
 }
 
-/// A server for all protocols of one port. Dropped without [`shutdown`](Self::shutdown) it closes
+/// A server for all protocols of its ports. Dropped without [`shutdown`](Self::shutdown) it closes
 /// its connections at once.
 pub struct RemotingServer {
-    local: SocketAddr,
+    locals: Vec<SocketAddr>,
     endpoint: Arc<Endpoint>,
-    accepting: JoinHandle<()>,
-    housekeeping: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
+    housekeeping: [JoinHandle<()>; 2],
+    /// Follows the settings as long as the server lives.
+    _speech: Arc<Speech>,
 }
 
 impl RemotingServer {
-    /// Takes the address and port of the settings, so that they are known before anything starts.
+    /// Takes the addresses and ports of the settings, so that they are known before anything
+    /// starts.
     ///
     /// # Errors
-    /// The port is in use, or the address is not one of this machine.
+    /// A port is in use, or an address is not one of this machine.
     pub async fn bind(
         config: RemotingServerConfig,
     ) -> Result<RemotingServerBuilder, TransportError> {
@@ -106,41 +227,36 @@ impl RemotingServer {
         config: RemotingServerConfig,
     ) -> Result<RemotingServerBuilder, TransportError> {
         let host = &config.bind_address;
-        let colons = host.contains(':') && !host.starts_with('[');
-        let address = match config.listen_port {
-            port if colons => format!("[{host}]:{port}"),
-            port => format!("{host}:{port}"),
-        };
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => TransportError::AddressInUse {
-                address: address.clone(),
-            },
-            _ => TransportError::Bind {
-                address: address.clone(),
-                reason: error.to_string(),
-            },
-        };
-        let listener = network
-            .listen(&address, config.socket_options())
-            .await
-            .map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
-        let protocols = Protocols::default();
-        protocols.add(Arc::new(Remoting));
-        let (handlers, events) = (HandlerTable::new(), Arc::new(()));
+        let mut places = vec![listeners::Place {
+            address: listeners::host_and_port(host, config.listen_port),
+            pins: Vec::new(),
+        }];
+        // It was checked when it was set.
+        places.extend(listeners::parse(&config.listeners, host).unwrap_or_default());
+        let (mut listeners, mut locals) = (Vec::new(), Vec::new());
+        for place in places {
+            let bound = Bound::bind(network, place, config.socket_options()).await?;
+            locals.push(bound.local_addr()?);
+            listeners.push(bound);
+        }
         Ok(RemotingServerBuilder {
-            listener,
-            local,
-            config,
-            handlers,
-            events,
-            protocols,
+            listeners,
+            locals,
+            live: Live::new(config),
+            handlers: HandlerTable::new(),
+            events: Arc::new(()),
+            speech: Speech::new(),
         })
     }
 
     /// Where the server listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.locals[0]
+    }
+
+    /// Where it listens: [`local_addr`](Self::local_addr), then `kerolox.listeners`.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.locals
     }
 
     /// The protocols, to be switched and replaced.
@@ -162,83 +278,24 @@ impl RemotingServer {
     /// answers and closes. What is not done within `limit` is cut off. Requests that are held
     /// back for later answers count as running: answer or drop their responders first.
     pub async fn shutdown(mut self, limit: Duration) {
-        self.accepting.abort();
-        // The port is free once the task is gone; its end is always that it was cancelled.
-        let _ = (&mut self.accepting).await;
+        let deadline = Instant::now() + limit;
         self.endpoint.shutdown(limit).await;
-        tracing::info!(address = %self.local, "stopped listening");
+        for accepting in &mut self.accepting {
+            if timeout_at(deadline, &mut *accepting).await.is_err() {
+                accepting.abort();
+                // Its end is always that it was cancelled.
+                let _ = accepting.await;
+            }
+        }
+        tracing::info!(address = %self.locals[0], "stopped listening");
     }
 }
 
 impl Drop for RemotingServer {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.housekeeping.abort();
+        for task in self.accepting.iter().chain(&self.housekeeping) {
+            task.abort();
+        }
         self.endpoint.close(Stage::Aborted);
     }
-}
-
-/// The task that accepts connections.
-struct Accepting {
-    listener: Arc<dyn Listener>,
-    endpoint: Arc<Endpoint>,
-    limit: usize,
-}
-
-impl Accepting {
-    async fn run(self) {
-        // Counts those that have not said yet what they speak, too.
-        let places = Arc::new(tokio::sync::Semaphore::new(
-            self.limit.min(tokio::sync::Semaphore::MAX_PERMITS),
-        ));
-        let mut refused = 0_u64;
-        loop {
-            let link = match self.listener.accept().await {
-                Ok(link) => link,
-                Err(error) if is_of_one_connection(&error) => continue,
-                Err(error) => {
-                    tracing::warn!(%error, "connections can't be accepted at the moment");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    refused = 0;
-                    self.serve(link, place);
-                }
-                Err(_) => {
-                    refused += 1;
-                    if refused.is_power_of_two() {
-                        tracing::warn!(
-                            peer = %link.peer,
-                            refused,
-                            "kerolox.serverMaxConnections = {} is reached; the connection is closed",
-                            self.limit
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    fn serve(&self, link: Link, place: tokio::sync::OwnedSemaphorePermit) {
-        let serving = Arc::clone(&self.endpoint).serve(link);
-        tokio::spawn(async move {
-            serving.await;
-            drop(place);
-        });
-    }
-}
-
-/// Whether only the connection that was to be accepted failed, as when its peer left at once.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::InvalidInput
-    )
 }

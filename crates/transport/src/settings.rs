@@ -4,14 +4,40 @@ use std::time::Duration;
 
 use crate::connection::Limits;
 use crate::network::SocketOptions;
+use crate::protocols::ALL;
+use crate::{listeners, proxy_protocol};
 
 /// Above this many unsent bytes no more requests are read, unless set otherwise: room for some
 /// full answers to pulls (256 KiB each).
 const HIGH_WATER: usize = 1024 * 1024;
 
+config::choices! {
+    /// Whether a server takes TLS, plain connections, or both.
+    pub enum TlsMode {
+        /// No TLS.
+        Disabled = "disabled",
+        /// Both.
+        Permissive = "permissive",
+        /// TLS only.
+        Enforcing = "enforcing",
+    }
+}
+
+config::choices! {
+    /// Whether clients show certificates.
+    pub enum ClientAuth {
+        /// They are not asked for any.
+        None = "none",
+        /// They may.
+        Optional = "optional",
+        /// They must.
+        Require = "require",
+    }
+}
+
 config::settings! {
-    /// Where a server listens and what its connections may take.
-    pub struct RemotingServerConfig from "NettyServerConfig" {
+    /// Where a server listens, what it speaks and what its connections may take.
+    pub struct RemotingServerConfig from "NettyServerConfig", "TlsSystemConfig" {
         /// The address to listen on: a host name, an IPv4 or an IPv6 address.
         "bindAddress" bind_address: String = "0.0.0.0".to_owned(), important;
         /// The port to listen on; 0 lets the system choose one.
@@ -35,9 +61,37 @@ config::settings! {
         /// Unsent bytes of a connection above which it is closed, since its peer does not read.
         "kerolox.maxUnsentBytes" max_unsent_bytes: usize = 64 * 1024 * 1024, range(1_048_576..), ours;
         /// How many connections a server accepts at a time.
-        "kerolox.serverMaxConnections" server_max_connections: usize = 100_000, range(1..), ours;
-        /// Seconds that a new connection may take to say what protocol it speaks.
+        "kerolox.serverMaxConnections" server_max_connections: usize = 100_000, range(1..), reloadable, ours;
+        /// How many of them from one address; 0 for as many as in all.
+        "kerolox.serverMaxConnectionsPerAddress" server_max_connections_per_address: usize = 0, reloadable, ours;
+        /// Seconds that a new connection may take to say what protocol it speaks, handshakes included.
         "kerolox.serverHandshakeTimeoutSeconds" server_handshake_timeout_seconds: u32 = 30, range(1..=3600), ours;
+        /// The protocols that are switched on, joined by commas; `all` for all. Open connections of one that is switched off come to an end.
+        "kerolox.protocols" protocols: String = ALL.to_owned(), reloadable, important, ours;
+        /// Where else to listen: ports, host:port or unix:/path, joined by commas. Behind `=` stands what is spoken there, if not any protocol: `10921=tls, unix:/run/kerolox.sock=remoting`.
+        "kerolox.listeners" listeners: String = String::new(), check(|list| listeners::parse(list, "").map(drop)), ours;
+        /// Addresses and networks of proxies that tell by the PROXY protocol whom they forward, joined by commas: `10.0.0.0/8, ::1`.
+        "kerolox.proxyProtocolFrom" proxy_protocol_from: String = String::new(), check(|list| proxy_protocol::check(list)), reloadable, ours;
+        /// Whether TLS is taken: `disabled`, `permissive` (as well as plain connections) or `enforcing` (nothing else).
+        "tls.server.mode" tls_server_mode: TlsMode = TlsMode::Permissive, reloadable, important;
+        /// Whether TLS works without certificate files, by a certificate that the server signs itself.
+        "tls.test.mode.enable" tls_test_mode_enable: bool = true, reloadable;
+        /// Directory that the self-signed certificate is kept in; not set: a new one is made at each start.
+        "kerolox.tlsSelfSignedDirectory" tls_self_signed_directory: Option<String> = None, ours;
+        /// File of the certificate, with those who vouch for it behind, in PEM. It is read anew when it changes.
+        "tls.server.certPath" tls_server_cert_path: Option<String> = None, reloadable;
+        /// File of the certificate's private key, in PEM. It is read anew when it changes.
+        "tls.server.keyPath" tls_server_key_path: Option<String> = None, reloadable;
+        /// What an encrypted private key is decrypted with.
+        "tls.server.keyPassword" tls_server_key_password: Option<String> = None, reloadable;
+        /// Whether clients show certificates: `none`, `optional` or `require`.
+        "tls.server.need.client.auth" tls_server_need_client_auth: ClientAuth = ClientAuth::None, reloadable;
+        /// Whether `tls.server.trustCertPath` must vouch for certificates of clients; otherwise any will do.
+        "tls.server.authClient" tls_server_auth_client: bool = false, reloadable;
+        /// File of the certificates that vouch for clients, in PEM. It is read anew when it changes.
+        "tls.server.trustCertPath" tls_server_trust_cert_path: Option<String> = None, reloadable;
+        /// Properties file whose settings of TLS, but for the mode, outweigh these, if there is such a file.
+        "tls.config.file" tls_config_file: String = "/etc/rocketmq/tls.properties".to_owned(), reloadable;
     }
 }
 

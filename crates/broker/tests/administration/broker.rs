@@ -47,6 +47,16 @@ async fn settings_are_shown_and_changed() {
         ),
         ("brokerName=other", ResponseCode::SystemError, "brokerName"),
         (
+            "kerolox.protocols=gopher",
+            ResponseCode::SystemError,
+            "the protocols are proxy, remoting",
+        ),
+        (
+            "tls.test.mode.enable=false",
+            ResponseCode::SystemError,
+            "tls.server.certPath",
+        ),
+        (
             "brokerConfigPath=/x",
             ResponseCode::NoPermission,
             "black list",

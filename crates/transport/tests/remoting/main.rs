@@ -4,6 +4,8 @@
 mod bad_frames;
 mod closing;
 mod limits;
+mod listeners;
 mod peer;
 mod protocols;
 mod requests;
+mod tls;

@@ -1,15 +1,18 @@
 //! A peer that reads and writes frames by itself, and what most tests need.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use kerolox_transport::{
-    Body, Connection, ConnectionListener, HandlerTable, RemotingClient, RemotingClientConfig,
-    RemotingServer, RemotingServerConfig, Reply, TransportError,
+    Body, ByteStream, Connection, ConnectionListener, HandlerTable, RemotingClient,
+    RemotingClientConfig, RemotingServer, RemotingServerConfig, Reply, TransportError,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use wire::command::RequestCode;
@@ -80,9 +83,9 @@ pub(crate) async fn ask(
         .await
 }
 
-/// A socket and what was read of it.
-pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+/// A stream and what was read of it.
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) stream: S,
     received: BytesMut,
 }
 
@@ -90,10 +93,29 @@ impl Peer {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::on(stream)
+    }
+}
+
+impl<S: ByteStream> Peer<S> {
+    pub(crate) fn on(stream: S) -> Self {
         Self {
             stream,
             received: BytesMut::new(),
         }
+    }
+
+    /// Asks for an echo of these bytes; `None` when the connection is closed instead.
+    pub(crate) async fn echo(&mut self, body: &'static str) -> Option<Frame> {
+        // Writing may fail when the connection is closed already.
+        let _ = self
+            .stream
+            .write_all(&frame(&request(ECHO), body.as_bytes()))
+            .await;
+        let _ = self.stream.flush().await;
+        let answer = self.receive().await?;
+        assert_eq!(answer.body, body);
+        Some(answer)
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -116,6 +138,38 @@ impl Peer {
         tokio::time::timeout(LONG, read)
             .await
             .expect("neither a frame nor the end of the stream")
+    }
+}
+
+/// A stream that takes one byte at a time.
+pub(crate) struct Drip<S>(pub(crate) S);
+
+impl<S: ByteStream> AsyncRead for Drip<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<S: ByteStream> AsyncWrite for Drip<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let first = &bytes[..bytes.len().min(1)];
+        Pin::new(&mut self.0).poll_write(cx, first)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -1,0 +1,279 @@
+//! Certificates and keys: from the settings and their files to what a handshake needs
+//! (`TlsHelper.buildSslContext` of the reference).
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::Settings;
+use pkcs8::der::pem::PemLabel;
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime,
+};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
+
+use crate::settings::{ClientAuth, RemotingServerConfig};
+
+/// What HTTP clients choose from. Remoting clients name nothing.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The keys that the file `tls.config.file` may set over those of the configuration.
+const IN_FILE: [&str; 7] = [
+    "tls.test.mode.enable",
+    "tls.server.need.client.auth",
+    "tls.server.keyPath",
+    "tls.server.keyPassword",
+    "tls.server.certPath",
+    "tls.server.authClient",
+    "tls.server.trustCertPath",
+];
+
+const CERTIFICATE: &str = "self-signed.crt";
+const KEY: &str = "self-signed.key";
+
+/// A certificate with those who vouch for it, and its key.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What a handshake needs, made from these settings and the files that they name; else a
+/// sentence that says what is wrong with them.
+pub(super) fn server_config(settings: &RemotingServerConfig) -> Result<ServerConfig, String> {
+    let settings = with_file(settings)?;
+    let provider = Arc::new(ring::default_provider());
+    let (chain, key) = if settings.tls_test_mode_enable {
+        self_signed(settings.tls_self_signed_directory.as_deref())?
+    } else {
+        named(&settings)?
+    };
+    let wanted = settings.tls_server_need_client_auth;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if settings.tls_test_mode_enable || wanted == ClientAuth::None {
+        builder.with_no_client_auth()
+    } else {
+        builder.with_client_cert_verifier(verifier(&settings, &provider)?)
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("the key does not fit the certificate: {error}"))?;
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
+    // Clients come back with what they were given, so that nothing is kept for them here. New
+    // certificates come with a new ticketer: what clients had to show before may not be enough.
+    config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+/// The files that these settings name, to be watched.
+pub(super) fn files(settings: &RemotingServerConfig) -> Vec<PathBuf> {
+    let effective = with_file(settings);
+    let settings = effective.as_ref().unwrap_or(settings);
+    let mut files = vec![PathBuf::from(&settings.tls_config_file)];
+    if !settings.tls_test_mode_enable {
+        let named = [
+            &settings.tls_server_cert_path,
+            &settings.tls_server_key_path,
+            &settings.tls_server_trust_cert_path,
+        ];
+        files.extend(named.into_iter().flatten().map(PathBuf::from));
+    }
+    files
+}
+
+/// The settings with those of `tls.config.file` over them, if there is that file.
+fn with_file(settings: &RemotingServerConfig) -> Result<RemotingServerConfig, String> {
+    let mut settings = settings.clone();
+    let path = settings.tls_config_file.clone();
+    let Ok(text) = std::fs::read(&path) else {
+        return Ok(settings);
+    };
+    let entries = config::properties::parse(&path, &text).map_err(|error| error.to_string())?;
+    for entry in entries
+        .iter()
+        .filter(|entry| IN_FILE.contains(&&*entry.key))
+    {
+        let set = settings.set(&entry.key, &entry.value);
+        set.map_err(|error| format!("{path}:{}: {error}", entry.line))?;
+    }
+    Ok(settings)
+}
+
+fn named(settings: &RemotingServerConfig) -> Result<Identity, String> {
+    let path = |key: &str, path: &Option<String>| match path.as_deref() {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(format!("tls.test.mode.enable=false needs {key}; set it")),
+    };
+    let chain = path("tls.server.certPath", &settings.tls_server_cert_path)?;
+    let key = path("tls.server.keyPath", &settings.tls_server_key_path)?;
+    let password = settings.tls_server_key_password.as_deref();
+    Ok((certificates(&chain)?, private_key(&key, password)?))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(format!("{} has no certificate in PEM", path.display())),
+    }
+}
+
+/// Reads a key in PEM: PKCS#8, also encrypted (with scrypt or PBKDF2 and AES), PKCS#1 or SEC1.
+fn private_key(path: &Path, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes = read(path)?;
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(&bytes) {
+        return Ok(key);
+    }
+    let path = path.display();
+    let text = String::from_utf8_lossy(&bytes);
+    let Ok((pkcs8::EncryptedPrivateKeyInfo::PEM_LABEL, der)) =
+        pkcs8::SecretDocument::from_pem(text.trim())
+    else {
+        return Err(format!("{path} has no private key in PEM"));
+    };
+    let Some(password) = password else {
+        return Err(format!("{path} is encrypted; set tls.server.keyPassword"));
+    };
+    let key = pkcs8::EncryptedPrivateKeyInfo::try_from(der.as_bytes())
+        .and_then(|key| key.decrypt(password))
+        .map_err(|error| {
+            format!("{path} can't be decrypted with tls.server.keyPassword: {error}")
+        })?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+fn verifier(
+    settings: &RemotingServerConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let required = settings.tls_server_need_client_auth == ClientAuth::Require;
+    if !settings.tls_server_auth_client {
+        let algorithms = provider.signature_verification_algorithms;
+        return Ok(Arc::new(AnyCertificate {
+            required,
+            algorithms,
+        }));
+    }
+    let Some(path) = settings.tls_server_trust_cert_path.as_deref() else {
+        return Err("tls.server.authClient=true needs tls.server.trustCertPath; set it".into());
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(Path::new(path))? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("{path} can't be trusted: {error}"))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+    let builder = if required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    let verifier = builder
+        .build()
+        .map_err(|error| format!("{path} can't be trusted: {error}"))?;
+    Ok(verifier)
+}
+
+/// Takes any certificate whose key the client has (`tls.server.authClient=false`, Netty's
+/// `InsecureTrustManagerFactory`).
+#[derive(Debug)]
+struct AnyCertificate {
+    required: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The certificate of the test mode: kept in a directory, made where there is none.
+fn self_signed(directory: Option<&str>) -> Result<Identity, String> {
+    let Some(directory) = directory.map(Path::new) else {
+        let (certificate, key) = make()?;
+        let chain = CertificateDer::from_pem_slice(certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        return match (chain, key) {
+            (Ok(certificate), Ok(key)) => Ok((vec![certificate], key)),
+            _ => Err("a certificate that was made can't be read".into()),
+        };
+    };
+    let (at, key_at) = (directory.join(CERTIFICATE), directory.join(KEY));
+    if !at.exists() || !key_at.exists() {
+        let (certificate, key) = make()?;
+        std::fs::create_dir_all(directory)
+            .and_then(|()| write(&key_at, &key, 0o600))
+            .and_then(|()| write(&at, &certificate, 0o644))
+            .map_err(|error| format!("{} can't be written: {error}", directory.display()))?;
+    }
+    Ok((certificates(&at)?, private_key(&key_at, None)?))
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.create(true).truncate(true).write(true).mode(mode);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// A certificate for this machine and its key, in PEM.
+fn make() -> Result<(String, String), String> {
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        &config::machine::host_name(),
+    ];
+    let made = rcgen::generate_simple_self_signed(names.map(str::to_owned));
+    let made = made.map_err(|error| format!("no certificate can be made: {error}"))?;
+    Ok((made.cert.pem(), made.signing_key.serialize_pem()))
+}
