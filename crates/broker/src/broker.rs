@@ -212,7 +212,7 @@ impl Broker {
         let pid = std::process::id();
         let offsets = OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
         let broker = Self {
-            pop: Pop::open(&disk, &settings)?,
+            pop: Pop::open(&disk, &settings, clock.now_millis())?,
             client: OnceLock::new(),
             topics,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,

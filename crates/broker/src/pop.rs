@@ -14,6 +14,7 @@ mod ack;
 mod assignment;
 mod checks;
 mod in_flight;
+mod in_timer;
 mod notification;
 mod order;
 mod peek;
@@ -81,6 +82,8 @@ pub(crate) struct Pop {
     polling: Polling,
     orders: OrderTable,
     modes: RequestModes,
+    /// When the broker started, milliseconds since 1970.
+    opened_millis: i64,
     /// Counts pops, so that queues take turns.
     turn: AtomicU32,
 }
@@ -101,6 +104,7 @@ impl Pop {
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         settings: &BrokerSettings,
+        now: i64,
     ) -> Result<Self, BrokerError> {
         let dir = settings.store.config_dir();
         Ok(Self {
@@ -111,6 +115,7 @@ impl Pop {
             polling: Polling::default(),
             orders: OrderTable::open(Arc::clone(disk), &dir)?,
             modes: RequestModes::open(Arc::clone(disk), &dir)?,
+            opened_millis: now,
             turn: AtomicU32::new(0),
         })
     }
@@ -120,7 +125,13 @@ impl Pop {
         revive_log::recover(broker)
     }
 
-    fn restore(&self, broker: &Broker, check_point: &PopCheckPoint<'_>, place: Place) {
+    fn restore(
+        &self,
+        broker: &Broker,
+        check_point: &PopCheckPoint<'_>,
+        place: Place,
+        by_timer: bool,
+    ) {
         let (group, topic) = (&*check_point.group, &*check_point.topic);
         // A group that was new may not have been written.
         if broker.topics.get(topic).is_none() || broker.groups.get_or_create(group).is_none() {
@@ -137,7 +148,8 @@ impl Pop {
         }
         if last.is_some() {
             let consumption = self.consumption(topic, group);
-            consumption.in_flight.lock().insert(check_point, place);
+            let mut in_flight = consumption.in_flight.lock();
+            in_flight.insert(check_point, place, by_timer);
         }
     }
 
@@ -180,17 +192,18 @@ impl Pop {
         Arc::clone(consumption)
     }
 
-    /// The consumption that a handle belongs to; `None` if it can't belong to any. Orderly
-    /// consumption does not need to have popped since the broker started.
+    /// The consumption that a handle belongs to; `None` if it can't belong to any. It does not
+    /// need to have popped since the broker started, if it does so in order or did before.
     fn consumption_of(
         &self,
         broker: &Broker,
         topic: &str,
         group: &str,
-        is_order: bool,
+        (is_order, pop_time): (bool, i64),
     ) -> Option<Arc<Consumption>> {
         let found = self.find(topic, group);
-        let may_be_new = is_order && broker.groups.get(group).is_some();
+        let may_have_popped = is_order || pop_time < self.opened_millis;
+        let may_be_new = may_have_popped && broker.groups.get(group).is_some();
         found.or_else(|| may_be_new.then(|| self.consumption(topic, group)))
     }
 

@@ -20,7 +20,7 @@ mod simulation;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,6 +72,8 @@ pub(crate) struct Timer {
     metrics: Metrics,
     wake_up: Notify,
     stopping: AtomicBool,
+    /// See [`Timer::delivered_until`].
+    delivered_until: AtomicI64,
 }
 
 /// How far the work is.
@@ -134,6 +136,7 @@ impl Timer {
             }),
             files: Mutex::new(files),
             metrics: Metrics::open(Arc::clone(store.disk()), &metrics_file)?,
+            delivered_until: AtomicI64::new(checkpoint.read_timestamp),
             wake_up: Notify::new(),
             stopping: AtomicBool::new(false),
         })
@@ -207,7 +210,10 @@ impl Timer {
                 self.take_over(broker, work)?;
             }
             let may_deliver = !settings.timer_stop_dequeue;
-            if !may_deliver || !self.deliver_next(broker, work)? {
+            let goes_on = may_deliver && self.deliver_next(broker, work)?;
+            let until = self.files.lock().begin(work.read);
+            self.delivered_until.store(until, Ordering::Release);
+            if !goes_on {
                 return Ok(());
             }
         }
@@ -436,6 +442,12 @@ impl Timer {
             not_entered: (end - work.queue_offset).max(0),
             waiting: files.count_from(work.read)?,
         })
+    }
+
+    /// The time, in milliseconds since 1970, up to which everything that was to come then or before
+    /// has been delivered.
+    pub(crate) fn delivered_until(&self) -> i64 {
+        self.delivered_until.load(Ordering::Acquire)
     }
 
     /// Forgets how many messages wait for a topic that is deleted.

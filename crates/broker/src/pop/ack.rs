@@ -20,7 +20,8 @@ use wire::message::names::POP_ORDER_REVIVE_QUEUE;
 use wire::message::pop::revive::PopCheckPoint;
 use wire::message::pop::{ExtraInfo, TopicKind};
 
-use super::in_flight::Handle;
+use super::in_flight::{Handle, Place};
+use super::in_timer::InTimer;
 use super::order::Step;
 use super::revive_log::{self, Entry};
 use super::{Consumption, checks};
@@ -37,6 +38,7 @@ struct Ack {
     offset: i64,
     is_order: bool,
     invisible_time: i64,
+    in_timer: Option<InTimer>,
 }
 
 impl Ack {
@@ -135,15 +137,18 @@ fn accept(
     }
     let info = decode(&header.extra_info)?;
     let is_order = info.is_order();
-    let Some(consumption) = broker.pop.consumption_of(broker, topic, group, is_order) else {
+    let when = (is_order, info.pop_time);
+    let Some(consumption) = broker.pop.consumption_of(broker, topic, group, when) else {
         return Ok(None);
     };
+    let handle = Consumption::handle_of(queue_id, info.start_offset, info.pop_time);
     Ok(Some(Ack {
         consumption,
-        handle: Consumption::handle_of(queue_id, info.start_offset, info.pop_time),
+        handle,
         offset,
         is_order,
         invisible_time: info.invisible_time,
+        in_timer: InTimer::of(broker, &handle, info.invisible_time, info.revive_queue_id),
     }))
 }
 
@@ -159,20 +164,25 @@ fn settle<'a>(
     connection: &Connection,
     acks: impl Iterator<Item = &'a Ack>,
 ) -> Result<i64, BrokerError> {
-    let mut unordered = Vec::new();
+    let (mut unordered, mut in_timer) = (Vec::new(), Vec::new());
     let mut consumption = None;
     for ack in acks {
         if ack.is_order {
             acknowledge_in_order(broker, connection, ack)?;
-        } else {
-            consumption = Some(&ack.consumption);
-            unordered.push((ack.handle, ack.offset));
+            continue;
+        }
+        consumption = Some(&ack.consumption);
+        let is_known = || ack.consumption.in_flight.lock().is_known(&ack.handle);
+        match ack.in_timer {
+            Some(reception) if !is_known() => in_timer.push((reception, ack)),
+            _ => unordered.push((ack.handle, ack.offset)),
         }
     }
-    match consumption {
-        Some(consumption) => Ok(consumption.settle(broker, &unordered)?),
-        None => Ok(0),
-    }
+    let Some(consumption) = consumption else {
+        return Ok(0);
+    };
+    let end = consumption.settle(broker, &unordered)?;
+    Ok(end.max(consumption.settle_in_timer(broker, &in_timer)?))
 }
 
 impl Consumption {
@@ -206,6 +216,27 @@ impl Consumption {
             in_flight.settle(handle, *offset);
         }
         Ok(end)
+    }
+
+    /// Has the timer strike off messages of receptions that it may have, those of a reception
+    /// standing together.
+    fn settle_in_timer(
+        &self,
+        broker: &Broker,
+        acks: &[(InTimer, &Ack)],
+    ) -> Result<i64, StoreError> {
+        let mut entries = Vec::new();
+        for of_reception in acks.chunk_by(|one, next| one.1.handle == next.1.handle) {
+            let offsets: Vec<i64> = of_reception.iter().map(|(_, ack)| ack.offset).collect();
+            if let Some((reception, ack)) = of_reception.first() {
+                let ack = self.ack(broker, &ack.handle, &offsets);
+                entries.extend(reception.ack(broker, &ack)?);
+            }
+        }
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        Ok(revive_log::append(broker, &entries)?.1)
     }
 
     /// Strikes off a message that was received in order, and has the group go on if none before it
@@ -245,10 +276,23 @@ impl Consumption {
         offset: i64,
         invisible_time: i64,
         suspend: bool,
+        in_timer: Option<InTimer>,
     ) -> Result<i64, StoreError> {
         let mut in_flight = self.in_flight.lock();
         let now = broker.now_millis();
-        let Some(place) = in_flight.place_of(handle, offset) else {
+        let ack = self.ack(broker, handle, &[offset]);
+        let in_timer = in_timer.filter(|_| !in_flight.is_known(handle));
+        let (queue_id, settled) = match (in_flight.place_of(handle, offset), in_timer) {
+            (Some(Place { queue_id, .. }), _) => {
+                (queue_id, Some(Entry::ack(broker, queue_id, &ack)?))
+            }
+            (None, Some(reception)) => {
+                let queue_id = reception.revive_queue(&self.topic, &self.group);
+                (queue_id, reception.ack(broker, &ack)?)
+            }
+            (None, None) => return Ok(now),
+        };
+        let Some(settled) = settled else {
             return Ok(now);
         };
         // Later than that of any handle that was used up, which stays good for nothing.
@@ -264,16 +308,14 @@ impl Consumption {
             suspend,
             ..self.check_point(broker, &new_handle(pop_time))
         };
-        let ack = self.ack(broker, handle, &[offset]);
-        let hidden = Entry::check_point(broker, place.queue_id, &check_point)?;
-        let settled = Entry::ack(broker, place.queue_id, &ack)?;
+        let hidden = Entry::check_point(broker, queue_id, &check_point)?;
         let mut appends = [hidden.append(broker), settled.append(broker)];
         // Both or none.
         appends[1].with_previous = true;
         revive_log::store(broker, &mut appends);
         let places = revive_log::places(appends.into())?;
         if let Some(place) = places.first() {
-            in_flight.insert(&check_point, *place);
+            in_flight.insert(&check_point, *place, false);
         }
         in_flight.settle(handle, offset);
         Ok(pop_time)
@@ -357,11 +399,13 @@ fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
     let queue = broker.store.find_queue(&topic, batch.queue_id);
     let is_order = batch.revive_queue_id == POP_ORDER_REVIVE_QUEUE;
     let group = &*batch.consumer_group;
-    let consumption = broker.pop.consumption_of(broker, &topic, group, is_order);
+    let when = (is_order, batch.pop_time);
+    let consumption = broker.pop.consumption_of(broker, &topic, group, when);
     let (Some(queue), Some(consumption)) = (queue, consumption) else {
         return Ok(Vec::new());
     };
     let handle = Consumption::handle_of(batch.queue_id, batch.start_offset, batch.pop_time);
+    let in_timer = InTimer::of(broker, &handle, batch.invisible_time, batch.revive_queue_id);
     let bits = batch.bit_set.iter().zip(0_i64..).flat_map(|(byte, at)| {
         let set = (0..8).filter(move |bit| byte & (1 << bit) != 0);
         set.map(move |bit| at * 8 + bit)
@@ -376,6 +420,7 @@ fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
             offset,
             is_order,
             invisible_time: batch.invisible_time,
+            in_timer,
         })
         .collect())
 }
@@ -401,14 +446,16 @@ pub(crate) fn change_invisible_time(
     let info = decode(&header.extra_info)?;
     let (invisible_time, revive_qid) = (header.invisible_time, info.revive_queue_id);
     let handle = Consumption::handle_of(queue_id, info.start_offset, info.pop_time);
-    let consumption = broker
-        .pop
-        .consumption_of(broker, topic, group, info.is_order());
+    let consumption =
+        broker
+            .pop
+            .consumption_of(broker, topic, group, (info.is_order(), info.pop_time));
     if !info.is_order() {
         let pop_time = match consumption {
             Some(consumption) => {
                 let suspend = header.suspend;
-                consumption.hide(broker, &handle, offset, invisible_time, suspend)?
+                let in_timer = InTimer::of(broker, &handle, info.invisible_time, revive_qid);
+                consumption.hide(broker, &handle, offset, invisible_time, suspend, in_timer)?
             }
             None => broker.now_millis(),
         };

@@ -11,6 +11,9 @@ use wire::message::pop::revive::PopCheckPoint;
 /// The most messages of one reception (`PopCheckPoint.bitMap` has so many bits).
 pub(super) const MAX_MESSAGES: usize = 32;
 
+/// How long a reception waits for the timer before it looks again, in milliseconds.
+const TIMER_MILLIS: i64 = 100;
+
 /// Which reception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Handle {
@@ -33,6 +36,8 @@ struct Reception {
     place: Place,
     /// When its messages are delivered again, in milliseconds since 1970.
     due: i64,
+    /// Up to when the timer may bring acknowledgements of it, in milliseconds since 1970.
+    acks_until: i64,
     /// Offsets of its messages less the start offset, ascending.
     diffs: Box<[i32]>,
     /// Whether their delivery is put off by the consumer, and no failed one.
@@ -89,8 +94,9 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Takes note of a reception that stands at this place. One without messages, or all of whose
-    /// messages are acknowledged already, is none.
-    pub(super) fn insert(&mut self, check_point: &PopCheckPoint<'_>, place: Place) {
+    /// messages are acknowledged already, is none. If the timer has brought its check point, it may
+    /// bring acknowledgements too, which are due when the reception is.
+    pub(super) fn insert(&mut self, check_point: &PopCheckPoint<'_>, place: Place, by_timer: bool) {
         let diffs: Box<[i32]> = if check_point.queue_offset_diff.is_empty() {
             (0..i32::from(check_point.num)).take(MAX_MESSAGES).collect()
         } else {
@@ -101,6 +107,11 @@ impl InFlight {
         let reception = Reception {
             place,
             due: check_point.revive_time(),
+            acks_until: if by_timer {
+                check_point.revive_time()
+            } else {
+                i64::MIN
+            },
             diffs,
             suspended: check_point.suspend,
             settled: check_point.bit_map.cast_unsigned(),
@@ -166,21 +177,27 @@ impl InFlight {
         self.out.get(&queue_id).copied().unwrap_or(0)
     }
 
-    /// Takes out a reception whose time is over, the oldest first. It stays known until it is
-    /// settled, or [put off](Self::put_off).
-    pub(super) fn take_due(&mut self, now: i64) -> Option<Due> {
-        let &(due, handle) = self.due.first()?;
-        if due > now {
-            return None;
+    /// Takes out a reception whose time is over, the oldest first, unless acknowledgements of it
+    /// may still come from the timer, which has delivered all up to a time. It stays known until
+    /// it is settled, or [put off](Self::put_off).
+    pub(super) fn take_due(&mut self, now: i64, delivered_until: i64) -> Option<Due> {
+        while let Some(&(due, handle)) = self.due.first().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, handle));
+            let Some(reception) = self.receptions.get(&handle) else {
+                continue;
+            };
+            if reception.acks_until > delivered_until {
+                self.put_off(handle, now + TIMER_MILLIS);
+                continue;
+            }
+            return Some(Due {
+                handle,
+                place: reception.place,
+                offsets: reception.outstanding(&handle).collect(),
+                suspended: reception.suspended,
+            });
         }
-        self.due.pop_first();
-        let reception = self.receptions.get(&handle)?;
-        Some(Due {
-            handle,
-            place: reception.place,
-            offsets: reception.outstanding(&handle).collect(),
-            suspended: reception.suspended,
-        })
+        None
     }
 
     /// All messages that are out, those of a reception together.
@@ -248,7 +265,7 @@ mod tests {
     #[test]
     fn what_is_acknowledged_does_not_come_back() {
         let mut in_flight = InFlight::default();
-        in_flight.insert(&check_point(10, &[0, 2, 5], 60), PLACE);
+        in_flight.insert(&check_point(10, &[0, 2, 5], 60), PLACE, false);
         assert_eq!(in_flight.place_of(&handle(10), 12), Some(PLACE));
         assert_eq!(in_flight.place_of(&handle(10), 11), None, "not received");
         assert_eq!(in_flight.place_of(&handle(9), 12), None);
@@ -256,13 +273,13 @@ mod tests {
         in_flight.settle(&handle(10), 12);
         assert_eq!(in_flight.place_of(&handle(10), 12), None);
         assert_eq!((in_flight.out_of(0), in_flight.out_of(1)), (2, 0));
-        assert_eq!(in_flight.take_due(1059), None);
-        let due = in_flight.take_due(1060).unwrap();
+        assert_eq!(in_flight.take_due(1059, 0), None);
+        let due = in_flight.take_due(1060, 0).unwrap();
         assert_eq!(due.offsets, [10, 15]);
-        assert_eq!(in_flight.take_due(9999), None, "taken once");
+        assert_eq!(in_flight.take_due(9999, 0), None, "taken once");
         in_flight.settle(&handle(10), 10);
         in_flight.put_off(due.handle, 2000);
-        assert_eq!(in_flight.take_due(2000).unwrap().offsets, [15]);
+        assert_eq!(in_flight.take_due(2000, 0).unwrap().offsets, [15]);
         in_flight.settle(&handle(10), 15);
         assert_eq!((in_flight.len(), in_flight.due.len()), (0, 0));
         assert_eq!(in_flight.out_of(0), 0);
@@ -276,16 +293,16 @@ mod tests {
             bit_map: 0b010,
             ..check_point(5, &[], 0)
         };
-        in_flight.insert(&old, PLACE);
-        assert_eq!(in_flight.take_due(1000).unwrap().offsets, [5, 7]);
+        in_flight.insert(&old, PLACE, false);
+        assert_eq!(in_flight.take_due(1000, 0).unwrap().offsets, [5, 7]);
         let settled = PopCheckPoint {
             bit_map: 1,
             ..check_point(9, &[0], 0)
         };
-        in_flight.insert(&settled, PLACE);
-        in_flight.insert(&check_point(11, &[], 0), PLACE);
+        in_flight.insert(&settled, PLACE, false);
+        in_flight.insert(&check_point(11, &[], 0), PLACE, false);
         assert_eq!(in_flight.len(), 1);
-        in_flight.insert(&old, PLACE);
+        in_flight.insert(&old, PLACE, false);
         assert_eq!(in_flight.out_of(0), 2);
     }
 }

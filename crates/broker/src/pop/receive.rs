@@ -342,7 +342,7 @@ impl Pop {
             };
             let entry = Entry::check_point(broker, received.revive_queue, &check_point)?;
             for place in revive_log::append(broker, &[entry])?.0 {
-                in_flight.insert(&check_point, place);
+                in_flight.insert(&check_point, place, false);
             }
             commit(got.next_begin_offset);
             if let Some(counters) = broker.counters(&self.topic, group) {

@@ -45,12 +45,13 @@ struct Copy {
 /// Delivers again what is due of one consumption at a time.
 pub(super) fn deliver_due(broker: &Arc<Broker>, consumption: &Consumption, now: i64) {
     let mut any = false;
+    let delivered_until = broker.timer.delivered_until();
     loop {
         let mut due = Vec::new();
         {
             let mut in_flight = consumption.in_flight.lock();
             while due.iter().map(|due: &Due| due.offsets.len()).sum::<usize>() < BATCH {
-                match in_flight.take_due(now) {
+                match in_flight.take_due(now, delivered_until) {
                     Some(one) => due.push(one),
                     None => break,
                 }

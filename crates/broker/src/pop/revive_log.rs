@@ -29,6 +29,7 @@ use wire::message::{names, properties, property, tags};
 use super::in_flight::Place;
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::timer::accept;
 use crate::topics::REVIVE_QUEUES;
 
 /// Messages that are read at a time.
@@ -63,6 +64,18 @@ impl Entry {
         ack: &PopAck<'_>,
     ) -> Result<Self, StoreError> {
         Self::new(broker, queue_id, ack.tag(), ack.encode())
+    }
+
+    /// The same, as it waits in the timer until a time; `None` if the timer does not take it.
+    pub(super) fn timed(mut self, broker: &Broker, until: i64) -> Option<Self> {
+        let (topic, queue_id, mut added) = (self.queue.topic(), self.queue.id(), String::new());
+        let text = &mut self.properties;
+        properties::set(text, property::TIMER_DELIVER_MS, &until.to_string());
+        let placed = accept::place(broker, text, 0, topic, queue_id, &mut added);
+        let timed = placed.ok().flatten()?;
+        text.push_str(&added);
+        self.queue = timed.queue;
+        Some(self)
     }
 
     fn new(
@@ -180,7 +193,8 @@ fn read(broker: &Broker, record: &RecordRef<'_>) {
                 queue_id: record.queue_id(),
                 offset: record.queue_offset(),
             };
-            broker.pop.restore(broker, &check_point, place);
+            let by_timer = properties::get(&string, property::TIMER_OUT_MS).is_some();
+            broker.pop.restore(broker, &check_point, place, by_timer);
         }),
         Some(ACK_TAG | BATCH_ACK_TAG) => PopAck::decode(&body).map(|ack| broker.pop.strike(&ack)),
         _ => Ok(()),

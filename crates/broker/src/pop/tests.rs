@@ -16,6 +16,7 @@ use wire::message::properties;
 use wire::message::property;
 
 use super::Consumption;
+use super::in_timer::InTimer;
 use super::receive::Pop;
 use super::revive_log::Entry;
 use crate::broker::Broker;
@@ -167,8 +168,14 @@ impl Rig {
     fn hide(&self, got: &Got, invisible_time: i64, suspend: bool) -> Result<Got, StoreError> {
         let consumption = self.broker().pop.consumption(&got.topic, GROUP);
         let handle = Consumption::handle_of(got.queue_id, got.start_offset, got.pop_time);
-        let pop_time =
-            consumption.hide(self.broker(), &handle, got.offset, invisible_time, suspend)?;
+        let pop_time = consumption.hide(
+            self.broker(),
+            &handle,
+            got.offset,
+            invisible_time,
+            suspend,
+            None,
+        )?;
         Ok(Got {
             start_offset: got.offset,
             pop_time,
@@ -564,6 +571,69 @@ fn what_the_timer_brings_for_the_reference_is_taken_in() {
         .map(|got| got.number)
         .collect();
     assert_eq!(numbers, [0]);
+}
+
+#[test]
+fn what_the_reference_has_left_in_the_timer_is_not_delivered_if_acknowledged() {
+    let mut rig = Rig::new();
+    for number in [0, 2, 4, 6] {
+        rig.send(number);
+    }
+    let (pop_time, invisible_time) = (rig.now(), 5000);
+    let check_point = PopCheckPoint {
+        num: 4,
+        queue_offset_diff: vec![0, 1, 2, 3],
+        pop_time,
+        invisible_time,
+        topic: TOPIC.into(),
+        group: GROUP.into(),
+        ..PopCheckPoint::default()
+    };
+    let ack = |ack_offset| PopAck {
+        ack_offset,
+        pop_time,
+        topic: TOPIC.into(),
+        group: GROUP.into(),
+        ..PopAck::default()
+    };
+    let broker = rig.broker();
+    let due = check_point.revive_time();
+    // `PopBufferMergeService.putCkToStore`, `AckMessageProcessor.appendAck`
+    let left = [
+        Entry::check_point(broker, 5, &check_point).map(|entry| entry.timed(broker, due - 1000)),
+        Entry::ack(broker, 5, &ack(0)).map(|entry| entry.timed(broker, due)),
+    ];
+    for entry in left {
+        let entry = entry.unwrap().unwrap();
+        broker.store.append(&mut [entry.append(broker)]);
+    }
+    broker.offsets.commit(GROUP, TOPIC, 0, 4);
+    broker.persist();
+    rig.clock.advance(1);
+    rig.kill();
+
+    let broker = rig.broker();
+    let handle = Consumption::handle_of(0, 0, pop_time);
+    let reception = InTimer::of(broker, &handle, invisible_time, 5);
+    let entry = reception.unwrap().ack(broker, &ack(1)).unwrap().unwrap();
+    broker.store.append(&mut [entry.append(broker)]);
+    let consumption = broker.pop.consumption(TOPIC, GROUP);
+    consumption
+        .hide(broker, &handle, 2, 60_000, false, reception)
+        .unwrap();
+    let mut come = Vec::new();
+    while rig.now() < due + 70_000 {
+        for got in rig.pop(32, 600_000, false) {
+            come.push((got.number, rig.now()));
+        }
+        broker.timer.round(broker).unwrap();
+        rig.advance(100);
+    }
+    let [(6, first), (4, second)] = *come else {
+        panic!("{come:?}");
+    };
+    assert!((due..due + 2000).contains(&first), "{first}, not {due}");
+    assert!(second >= pop_time + 60_000);
 }
 
 #[test]
