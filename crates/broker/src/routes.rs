@@ -39,23 +39,36 @@ struct Executors {
 
 impl Executors {
     fn new(live: &Live<BrokerSettings>) -> Self {
-        let settings = &live.load().broker;
+        // The sizes come with the settings, at once and whenever these change.
+        let sized = |executor: Arc<Executor>, sizes: fn(&BrokerConfig) -> (usize, usize)| {
+            let follower = Arc::downgrade(&executor);
+            live.watch(move |now| {
+                if let Some(executor) = follower.upgrade() {
+                    let (running, waiting) = sizes(&now.broker);
+                    executor.resize(running, waiting);
+                }
+            });
+            executor
+        };
         let executors = Self {
-            client: Executor::new(
-                "client",
-                settings.client_manage_thread_pool_nums,
-                settings.client_manager_thread_pool_queue_capacity,
-            ),
-            reply: Executor::new(
-                "reply",
-                settings.process_reply_message_thread_pool_nums,
-                settings.reply_thread_pool_queue_capacity,
-            ),
-            admin: Executor::on_threads(
-                "admin",
-                settings.admin_broker_thread_pool_nums,
-                settings.admin_broker_thread_pool_queue_capacity,
-            ),
+            client: sized(Executor::new("client", 1, 0), |settings| {
+                (
+                    settings.client_manage_thread_pool_nums,
+                    settings.client_manager_thread_pool_queue_capacity,
+                )
+            }),
+            reply: sized(Executor::new("reply", 1, 0), |settings| {
+                (
+                    settings.process_reply_message_thread_pool_nums,
+                    settings.reply_thread_pool_queue_capacity,
+                )
+            }),
+            admin: sized(Executor::on_threads("admin", 1, 0), |settings| {
+                (
+                    settings.admin_broker_thread_pool_nums,
+                    settings.admin_broker_thread_pool_queue_capacity,
+                )
+            }),
         };
         let limit = |executor: &Executor, millis: fn(&BrokerConfig) -> u64| {
             let live = live.clone();

@@ -78,9 +78,9 @@ config::settings! {
         /// Whether replies to requests are stored, beside being handed to the client that waits.
         "storeReplyMessageEnable" store_reply_message_enable: bool = true, reloadable;
         /// Replies that are handed over at the same time.
-        "processReplyMessageThreadPoolNums" process_reply_message_thread_pool_nums: usize = 20, range(1..=1024);
+        "processReplyMessageThreadPoolNums" process_reply_message_thread_pool_nums: usize = 20, range(1..=1024), reloadable;
         /// Replies that wait for their turn.
-        "replyThreadPoolQueueCapacity" reply_thread_pool_queue_capacity: usize = 10_000, range(1..);
+        "replyThreadPoolQueueCapacity" reply_thread_pool_queue_capacity: usize = 10_000, range(1..), reloadable;
         /// Time without a heartbeat after which a client is forgotten, in milliseconds.
         "channelExpiredTimeout" channel_expired_timeout: i64 = 120_000, range(1000..), reloadable;
         /// Whether resetting a group's offsets takes effect here, at its next pull.
@@ -120,13 +120,13 @@ config::settings! {
         /// Sends whose answers wait for the disk at the same time; further ones are told SYSTEM_BUSY.
         "sendThreadPoolQueueCapacity" send_thread_pool_queue_capacity: usize = 10_000, range(1..);
         /// Administration commands that run at the same time.
-        "adminBrokerThreadPoolNums" admin_broker_thread_pool_nums: usize = 16, range(1..=1024);
+        "adminBrokerThreadPoolNums" admin_broker_thread_pool_nums: usize = 16, range(1..=1024), reloadable;
         /// Administration commands that wait for their turn.
-        "adminBrokerThreadPoolQueueCapacity" admin_broker_thread_pool_queue_capacity: usize = 10_000, range(1..);
+        "adminBrokerThreadPoolQueueCapacity" admin_broker_thread_pool_queue_capacity: usize = 10_000, range(1..), reloadable;
         /// Heartbeats, group lists and queue locks that are served at the same time.
-        "clientManageThreadPoolNums" client_manage_thread_pool_nums: usize = 32, range(1..=1024);
+        "clientManageThreadPoolNums" client_manage_thread_pool_nums: usize = 32, range(1..=1024), reloadable;
         /// Heartbeats, group lists and queue locks that wait for their turn.
-        "clientManagerThreadPoolQueueCapacity" client_manager_thread_pool_queue_capacity: usize = 1_000_000, range(1..);
+        "clientManagerThreadPoolQueueCapacity" client_manager_thread_pool_queue_capacity: usize = 1_000_000, range(1..), reloadable;
         /// Whether requests are refused that wait too long for their turn.
         "brokerFastFailureEnable" broker_fast_failure_enable: bool = true, reloadable;
         /// Time after which a heartbeat, group list or queue lock that waits for its turn is told

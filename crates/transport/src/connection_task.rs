@@ -261,7 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                         }
                     }
                 };
-                if executor.submit(kept, job).is_err() {
+                let protocol = connection.stack().name();
+                if executor.submit(protocol, kept, job).is_err() {
                     self.outbox.refuse(&head, &overloaded());
                 }
             }

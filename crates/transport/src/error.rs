@@ -33,6 +33,14 @@ pub enum TransportError {
         /// The names that there are.
         known: String,
     },
+    /// A class of requests is named that there is not.
+    #[error("kerolox.executors cannot name `{name}`: the classes are {known}")]
+    UnknownClass {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
     /// The settings of TLS can't be used.
     #[error("TLS can't be served: {0}")]
     Tls(String),

@@ -4,23 +4,88 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// A future that can be kept in a queue.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs the requests of one class: at most so many at a time, at most so many waiting, and the
-/// rest is turned away at once. So a flood of one class never takes another's place. What has
-/// waited too long is turned away, too: its client has stopped waiting by then, or soon will.
+/// Runs the requests of one class: of each protocol at most so many at a time, at most so many
+/// waiting, and the rest is turned away at once. So a flood of one class, or of one protocol,
+/// never takes another's place. What has waited too long is turned away, too: its client has
+/// stopped waiting by then, or soon will.
 ///
 /// Workers are tasks (or threads) that live while there is work; an idle executor costs nothing.
 pub struct Executor {
     name: &'static str,
+    on_threads: bool,
+    plan: RwLock<Plan>,
+    /// One for each protocol that had work.
+    lanes: RwLock<Vec<Arc<Lane>>>,
+}
+
+/// How an executor's lanes are.
+struct Plan {
+    sizes: Sizes,
+    /// Protocols that have sizes of their own.
+    own: Vec<(String, Sizes)>,
+    max_wait: Arc<MaxWait>,
+}
+
+/// How many requests of a protocol run and wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    concurrency: usize,
+    capacity: usize,
+}
+
+impl Plan {
+    fn sizes(&self, protocol: &str) -> Sizes {
+        let own = self.own.iter().find(|(name, _)| name == protocol);
+        own.map_or(self.sizes, |(_, sizes)| *sizes)
+    }
+}
+
+/// The sizes that a protocol has in a class, as `kerolox.executors` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnSizes {
+    protocol: String,
+    pub(crate) class: String,
+    sizes: Sizes,
+}
+
+impl OwnSizes {
+    /// Reads a list of `PROTOCOL:CLASS=RUNNING/WAITING`.
+    pub(crate) fn parse(list: &str) -> Result<Vec<Self>, String> {
+        let items = list.split(',').map(str::trim).filter(|it| !it.is_empty());
+        let read = |item: &str| {
+            let (name, sizes) = item.split_once('=')?;
+            let (protocol, class) = name.split_once(':')?;
+            let (running, waiting) = sizes.split_once('/')?;
+            let concurrency = running.trim().parse().ok().filter(|it| *it > 0)?;
+            let capacity = waiting.trim().parse().ok()?;
+            Some(Self {
+                protocol: protocol.trim().to_owned(),
+                class: class.trim().to_owned(),
+                sizes: Sizes {
+                    concurrency,
+                    capacity,
+                },
+            })
+        };
+        let bad = |item| format!("`{item}` is not as in tls/remoting:admin=4/1000");
+        items
+            .map(|item| read(item).ok_or_else(|| bad(item)))
+            .collect()
+    }
+}
+
+/// The requests of one class that came by one protocol.
+struct Lane {
+    protocol: String,
     on_threads: bool,
     state: Mutex<State>,
 }
@@ -55,12 +120,12 @@ struct State {
     queue: VecDeque<Waiting>,
     /// The bytes of all that waits.
     queued_bytes: usize,
-    max_wait: Box<MaxWait>,
+    max_wait: Arc<MaxWait>,
     /// Whether somebody turns away what waits too long.
     watched: bool,
 }
 
-/// What waits in one executor keeps at most this many bytes of requests in memory.
+/// What waits in one lane keeps at most this many bytes of requests in memory.
 const MAX_QUEUED_BYTES: usize = 128 * 1024 * 1024;
 
 impl State {
@@ -71,15 +136,15 @@ impl State {
     }
 }
 
-/// There was no room in an executor's queue.
+/// There was no room in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overloaded;
 
 impl Executor {
     /// Runs its work on the runtime's own threads: for handlers that wait but never block.
     ///
-    /// `concurrency` requests run at a time (at least 1), `capacity` more may wait, and together
-    /// these take at most 128 MiB.
+    /// Of each protocol `concurrency` requests run at a time (at least 1), `capacity` more may
+    /// wait, and together these take at most 128 MiB.
     pub fn new(name: &'static str, concurrency: usize, capacity: usize) -> Arc<Self> {
         Self::build(name, concurrency, capacity, false)
     }
@@ -96,42 +161,133 @@ impl Executor {
         capacity: usize,
         on_threads: bool,
     ) -> Arc<Self> {
-        let concurrency = concurrency.max(1);
-        let state = State {
-            concurrency,
+        let sizes = Sizes {
+            concurrency: concurrency.max(1),
             capacity,
-            workers: 0,
-            queued_bytes: 0,
-            queue: VecDeque::new(),
-            max_wait: Box::new(|| None),
-            watched: false,
+        };
+        let plan = Plan {
+            sizes,
+            own: Vec::new(),
+            max_wait: Arc::new(|| None),
         };
         Arc::new(Self {
             name,
             on_threads,
-            state: Mutex::new(state),
+            plan: RwLock::new(plan),
+            lanes: RwLock::default(),
         })
     }
 
-    /// The name of the class of requests, for logs and metrics.
+    /// The name of the class of requests, for logs, metrics and settings.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// How many requests run.
     pub fn running(&self) -> usize {
-        self.state.lock().workers
+        let lanes = self.lanes.read();
+        lanes.iter().map(|lane| lane.state.lock().workers).sum()
     }
 
     /// How many requests wait for their turn.
     pub fn queued(&self) -> usize {
-        self.state.lock().queue.len()
+        let lanes = self.lanes.read();
+        lanes.iter().map(|lane| lane.state.lock().queue.len()).sum()
     }
 
-    /// Changes how many requests run at a time, at least 1. What runs already is finished.
-    pub fn set_concurrency(self: &Arc<Self>, concurrency: usize) {
+    /// Changes how many requests of each protocol run at a time, at least 1, and may wait, where
+    /// that is not set for the protocol. What runs or waits already is finished.
+    pub fn resize(&self, concurrency: usize, capacity: usize) {
+        let concurrency = concurrency.max(1);
+        self.change(|plan| {
+            plan.sizes = Sizes {
+                concurrency,
+                capacity,
+            };
+        });
+    }
+
+    /// Changes which protocols have sizes of their own: those in the list that are of this class.
+    pub(crate) fn set_own(&self, list: &[OwnSizes]) {
+        let own = list.iter().filter(|it| it.class == self.name);
+        self.change(|plan| plan.own = own.map(|it| (it.protocol.clone(), it.sizes)).collect());
+    }
+
+    /// Limits how long a request may wait for its turn: to what `max_wait` tells whenever that
+    /// matters, if that is something.
+    pub fn limit_wait(&self, max_wait: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        self.change(|plan| plan.max_wait = Arc::new(max_wait));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Plan)) {
+        let mut plan = self.plan.write();
+        change(&mut plan);
+        for lane in self.lanes.read().iter() {
+            lane.follow(&plan);
+        }
+    }
+
+    /// Makes a job, which keeps so many bytes in memory, and runs it when its turn comes among
+    /// those of its protocol; does not even make it when there is no room.
+    pub(crate) fn submit<J>(
+        &self,
+        protocol: &str,
+        bytes: usize,
+        make: impl FnOnce() -> J,
+    ) -> Result<(), Overloaded>
+    where
+        J: FnOnce(Turn) -> BoxFuture<'static, ()> + Send + 'static,
+    {
+        self.lane(protocol).submit(bytes, make)
+    }
+
+    fn lane(&self, protocol: &str) -> Arc<Lane> {
+        let find = |lanes: &[Arc<Lane>]| {
+            let found = lanes.iter().find(|lane| lane.protocol == protocol);
+            found.map(Arc::clone)
+        };
+        if let Some(lane) = find(&self.lanes.read()) {
+            return lane;
+        }
+        let plan = self.plan.read();
+        let mut lanes = self.lanes.write();
+        find(&lanes).unwrap_or_else(|| {
+            let lane = Lane::new(protocol, self.on_threads, &plan);
+            lanes.push(Arc::clone(&lane));
+            lane
+        })
+    }
+}
+
+impl Lane {
+    fn new(protocol: &str, on_threads: bool, plan: &Plan) -> Arc<Self> {
+        let Sizes {
+            concurrency,
+            capacity,
+        } = plan.sizes(protocol);
+        let state = State {
+            concurrency,
+            capacity,
+            workers: 0,
+            queued_bytes: 0,
+            queue: VecDeque::new(),
+            max_wait: Arc::clone(&plan.max_wait),
+            watched: false,
+        };
+        Arc::new(Self {
+            protocol: protocol.to_owned(),
+            on_threads,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Takes over what is planned, and starts what may run now.
+    fn follow(self: &Arc<Self>, plan: &Plan) {
+        let sizes = plan.sizes(&self.protocol);
         let mut state = self.state.lock();
-        state.concurrency = concurrency.max(1);
+        state.max_wait = Arc::clone(&plan.max_wait);
+        state.capacity = sizes.capacity;
+        state.concurrency = sizes.concurrency;
         let idle = state.concurrency.saturating_sub(state.workers);
         for _ in 0..idle {
             let Some(waiting) = state.pop() else {
@@ -142,24 +298,7 @@ impl Executor {
         }
     }
 
-    /// Changes how many requests may wait. Those that wait already stay.
-    pub fn set_capacity(&self, capacity: usize) {
-        self.state.lock().capacity = capacity;
-    }
-
-    /// Limits how long a request may wait for its turn: to what `max_wait` tells whenever that
-    /// matters, if that is something.
-    pub fn limit_wait(&self, max_wait: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
-        self.state.lock().max_wait = Box::new(max_wait);
-    }
-
-    /// Makes a job, which keeps so many bytes in memory, and runs it when its turn comes; does not
-    /// even make it when there is no room.
-    pub(crate) fn submit<J>(
-        self: &Arc<Self>,
-        bytes: usize,
-        make: impl FnOnce() -> J,
-    ) -> Result<(), Overloaded>
+    fn submit<J>(self: &Arc<Self>, bytes: usize, make: impl FnOnce() -> J) -> Result<(), Overloaded>
     where
         J: FnOnce(Turn) -> BoxFuture<'static, ()> + Send + 'static,
     {
@@ -223,7 +362,7 @@ impl Executor {
     /// Starts a worker, counted already, with its first job.
     fn start(self: &Arc<Self>, job: BoxFuture<'static, ()>) {
         let worker = Worker {
-            executor: Some(Arc::clone(self)),
+            lane: Some(Arc::clone(self)),
         };
         if self.on_threads {
             let runtime = Handle::current();
@@ -247,19 +386,19 @@ impl Executor {
     }
 }
 
-/// One of the places where an executor's jobs run.
+/// One of the places where a lane's jobs run.
 struct Worker {
     /// `None` once the worker is no longer counted.
-    executor: Option<Arc<Executor>>,
+    lane: Option<Arc<Lane>>,
 }
 
 impl Worker {
     async fn run(mut self, mut job: BoxFuture<'static, ()>) {
         loop {
             job.await;
-            let next = self.executor.as_ref().and_then(|executor| executor.next());
+            let next = self.lane.as_ref().and_then(|lane| lane.next());
             let Some(next) = next else {
-                self.executor = None;
+                self.lane = None;
                 return;
             };
             job = next;
@@ -271,10 +410,10 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking()
-            && let Some(executor) = self.executor.take()
-            && let Some(job) = executor.next()
+            && let Some(lane) = self.lane.take()
+            && let Some(job) = lane.next()
         {
-            executor.start(job);
+            lane.start(job);
         }
     }
 }
@@ -319,7 +458,7 @@ mod tests {
         bytes: usize,
     ) -> Result<(), Overloaded> {
         let gate = Arc::clone(gate);
-        executor.submit(bytes, || {
+        executor.submit("tcp", bytes, || {
             move |_| -> BoxFuture<'static, ()> {
                 Box::pin(async move {
                     let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
@@ -366,7 +505,7 @@ mod tests {
         }
         arrivals.recv().await.unwrap();
         assert_eq!(executor.queued(), 3);
-        executor.set_concurrency(3);
+        executor.resize(3, 10);
         arrivals.recv().await.unwrap();
         arrivals.recv().await.unwrap();
         assert_eq!(executor.queued(), 1);
@@ -382,7 +521,7 @@ mod tests {
         for _ in 0..3 {
             arrivals.recv().await.unwrap();
         }
-        executor.set_concurrency(1);
+        executor.resize(1, 10);
         gate.open.add_permits(2);
         while executor.running() > 1 {
             tokio::task::yield_now().await;
@@ -422,7 +561,7 @@ mod tests {
         let (gate, mut arrivals) = gate();
         let panicking: fn(Turn) -> BoxFuture<'static, ()> =
             |_| Box::pin(async { panic!("on purpose") });
-        executor.submit(0, || panicking).unwrap();
+        executor.submit("tcp", 0, || panicking).unwrap();
         submit(&executor, &gate).unwrap();
         arrivals.recv().await.unwrap();
     }
@@ -444,7 +583,7 @@ mod tests {
                 turns.send(turn).unwrap();
                 Box::pin(async {})
             };
-            executor.submit(0, || job).unwrap();
+            executor.submit("tcp", 0, || job).unwrap();
         };
         for _ in 0..2 {
             queue();
@@ -460,5 +599,37 @@ mod tests {
         queue();
         gate.open.add_permits(1);
         assert_eq!(heard.recv().await.unwrap(), Turn::Run);
+    }
+
+    #[tokio::test]
+    async fn each_protocol_has_places_and_sizes_of_its_own() {
+        let executor = Executor::new("test", 1, 2);
+        let (gate, mut arrivals) = gate();
+        let submit = |protocol| {
+            let gate = Arc::clone(&gate);
+            executor.submit(protocol, 1, || {
+                move |_| {
+                    Box::pin(async move {
+                        gate.arrived.send(()).await.unwrap();
+                        gate.open.acquire().await.unwrap().forget();
+                    }) as BoxFuture<'static, ()>
+                }
+            })
+        };
+        let accepted = (0..10).filter(|_| submit("one").is_ok()).count();
+        assert_eq!(accepted, 3);
+        submit("other").unwrap();
+        for _ in ["one", "other"] {
+            arrivals.recv().await.unwrap();
+        }
+        let own = OwnSizes::parse("one:test=2/2, other:admin=9/9").unwrap();
+        executor.set_own(&own);
+        arrivals.recv().await.unwrap();
+        assert_eq!((executor.running(), executor.queued()), (3, 1));
+        let accepted = (0..10).filter(|_| submit("other").is_ok()).count();
+        assert_eq!(accepted, 2);
+        for bad in ["tls=1/1", "tls:admin=1", "tls:admin=0/1", "tls:admin=x/1"] {
+            assert!(OwnSizes::parse(bad).is_err(), "{bad}");
+        }
     }
 }

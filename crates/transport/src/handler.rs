@@ -165,6 +165,19 @@ impl HandlerTable {
             .collect()
     }
 
+    /// The executors that handlers run on, each once.
+    pub(crate) fn executors(&self) -> Vec<Arc<Executor>> {
+        let mut executors: Vec<Arc<Executor>> = Vec::new();
+        for handler in &self.handlers {
+            if let Handler::Spawned(executor, _) = handler
+                && !executors.iter().any(|it| Arc::ptr_eq(it, executor))
+            {
+                executors.push(Arc::clone(executor));
+            }
+        }
+        executors
+    }
+
     fn add(&mut self, handler: Handler) -> u16 {
         self.handlers.push(handler);
         (self.handlers.len() - 1) as u16

@@ -23,6 +23,9 @@ use crate::{proxy_protocol, tls};
 /// No protocol needs more bytes than this to be told.
 const MAX_FIRST_BYTES: usize = 4096;
 
+/// No connection needs more protocols inside of each other.
+const MAX_LAYERS: usize = 4;
+
 /// So long a protocol may take to tell a peer that it is not served.
 const REFUSING: Duration = Duration::from_secs(5);
 
@@ -229,6 +232,9 @@ impl Protocols {
 
     /// Asks the protocols for what has been read.
     fn first(&self, link: &Link) -> First {
+        if link.stack.layers().len() >= MAX_LAYERS {
+            return First::Unknown;
+        }
         let mut registry = self.shared.registry.lock();
         // What a proxy says stands before all that is spoken here.
         let depth = link

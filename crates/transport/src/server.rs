@@ -12,6 +12,7 @@ use crate::connection::{Connection, Stage};
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
+use crate::executor::{Executor, OwnSizes};
 use crate::handler::HandlerTable;
 use crate::listeners::{self, Bound};
 use crate::network::{Network, Sockets};
@@ -33,7 +34,7 @@ pub struct RemotingServerBuilder {
     live: Live<RemotingServerConfig>,
     handlers: HandlerTable,
     events: Arc<dyn ConnectionListener>,
-    speech: Arc<Speech>,
+    speech: Speech,
 }
 
 /// What a server speaks and to whom, as the settings have it.
@@ -42,15 +43,18 @@ struct Speech {
     tls: Arc<Tls>,
     proxy: Arc<ProxyProtocol>,
     places: Arc<Places>,
+    /// Those that the handlers run on.
+    executors: Vec<Arc<Executor>>,
 }
 
 impl Speech {
-    fn new() -> Arc<Self> {
+    fn new() -> Self {
         let speech = Self {
             protocols: Protocols::default(),
             tls: Arc::default(),
             proxy: Arc::default(),
             places: Arc::default(),
+            executors: Vec::new(),
         };
         speech
             .protocols
@@ -59,7 +63,7 @@ impl Speech {
         speech
             .protocols
             .add(Arc::clone(&speech.tls) as Arc<dyn Protocol>);
-        Arc::new(speech)
+        speech
     }
 
     /// What stands against these settings.
@@ -67,6 +71,16 @@ impl Speech {
         self.protocols.check(&settings.protocols)?;
         if settings.tls_server_mode != TlsMode::Disabled && self.tls.has_news(settings) {
             tls::check(settings)?;
+        }
+        // The list was checked when it was set.
+        for own in OwnSizes::parse(&settings.executors).unwrap_or_default() {
+            if !self.executors.iter().any(|it| it.name() == own.class) {
+                let names: Vec<_> = self.executors.iter().map(|it| it.name()).collect();
+                return Err(TransportError::UnknownClass {
+                    name: own.class,
+                    known: names.join(", "),
+                });
+            }
         }
         Ok(())
     }
@@ -77,6 +91,10 @@ impl Speech {
         self.places
             .set_limits(limit, settings.server_max_connections_per_address);
         self.proxy.allow(&settings.proxy_protocol_from);
+        let own = OwnSizes::parse(&settings.executors).unwrap_or_default();
+        for executor in &self.executors {
+            executor.set_own(&own);
+        }
         self.refresh_tls(settings);
         self.protocols.set_tls_mode(settings.tls_server_mode);
         if let Err(error) = self.protocols.switch(&settings.protocols) {
@@ -120,6 +138,7 @@ impl RemotingServerBuilder {
     /// Who handles the requests.
     #[must_use]
     pub fn handlers(mut self, handlers: HandlerTable) -> Self {
+        self.speech.executors = handlers.executors();
         self.handlers = handlers;
         self
     }
@@ -140,7 +159,7 @@ impl RemotingServerBuilder {
     }
 
     /// Has the server do as these settings say, whenever they change. Call it when all protocols
-    /// are there.
+    /// and handlers are there.
     ///
     /// # Errors
     /// The settings name a protocol that there is not, or certificates that can't be used; an
@@ -151,18 +170,18 @@ impl RemotingServerBuilder {
         for pin in self.listeners.iter().flat_map(|it| &it.place.pins) {
             self.speech.protocols.check(pin)?;
         }
-        let speech = Arc::downgrade(&self.speech);
-        live.guard(move |after| match speech.upgrade() {
-            Some(speech) => speech.check(after).map_err(|error| error.to_string()),
-            None => Ok(()),
-        });
         self.live = live.clone();
         Ok(self)
     }
 
     /// Starts to accept connections. Needs the runtime that is to run them.
     pub fn start(self) -> RemotingServer {
-        let Self { live, speech, .. } = self;
+        let (live, speech) = (self.live, Arc::new(self.speech));
+        let guarding = Arc::downgrade(&speech);
+        live.guard(move |after| match guarding.upgrade() {
+            Some(speech) => speech.check(after).map_err(|error| error.to_string()),
+            None => Ok(()),
+        });
         let settings = live.load();
         let endpoint = Endpoint::new(
             speech.protocols.clone(),

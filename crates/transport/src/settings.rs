@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::connection::Limits;
+use crate::executor::OwnSizes;
 use crate::network::SocketOptions;
 use crate::protocols::ALL;
 use crate::{listeners, proxy_protocol};
@@ -70,6 +71,8 @@ config::settings! {
         "kerolox.protocols" protocols: String = ALL.to_owned(), reloadable, important, ours;
         /// Where else to listen: ports, host:port or unix:/path, joined by commas. Behind `=` stands what is spoken there, if not any protocol: `10921=tls, unix:/run/kerolox.sock=remoting`.
         "kerolox.listeners" listeners: String = String::new(), check(|list| listeners::parse(list, "").map(drop)), ours;
+        /// Requests of a class that run at a time and wait where a protocol has sizes of its own, joined by commas: `tls/remoting:admin=4/1000`. Connections with several layers have sizes by all their names.
+        "kerolox.executors" executors: String = String::new(), check(|list| OwnSizes::parse(list).map(drop)), reloadable, ours;
         /// Addresses and networks of proxies that tell by the PROXY protocol whom they forward, joined by commas: `10.0.0.0/8, ::1`.
         "kerolox.proxyProtocolFrom" proxy_protocol_from: String = String::new(), check(|list| proxy_protocol::check(list)), reloadable, ours;
         /// Whether TLS is taken: `disabled`, `permissive` (as well as plain connections) or `enforcing` (nothing else).

@@ -1,9 +1,10 @@
 //! Several protocols on one port, switched and replaced while they are used.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kerolox_transport::{
-    BoxFuture, Connection, Detection, Endpoint, Link, Protocol, RemotingServer, Reply,
+    BoxFuture, Connection, Detection, Endpoint, Executor, Link, Protocol, RemotingServer, Reply,
     TransportError,
 };
 use parking_lot::Mutex;
@@ -199,4 +200,44 @@ async fn what_runs_on_a_replaced_protocol_is_finished() {
     assert!(old.receive().await.is_none());
     new.send(&frame(&request(ECHO), b"goes on")).await;
     assert_eq!(new.receive().await.unwrap().body, "goes on");
+}
+
+/// The middle one of the times that this many requests take, one after the other.
+async fn usual_time(peer: &mut Peer, requests: usize) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..requests {
+        let start = Instant::now();
+        peer.send(&frame(&request(RequestCode::PullMessage), b""))
+            .await;
+        assert_eq!(peer.receive().await.unwrap().head.code, 0);
+        times.push(start.elapsed());
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_by_one_protocol_leaves_the_others_their_pace() {
+    let executor = Executor::new("slow", 2, 1000);
+    let mut table = echo();
+    table.spawned(&[RequestCode::PullMessage], &executor, |_, _| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(Reply::empty())
+    });
+    let server = RemotingServer::bind(local()).await.unwrap();
+    let server = server.handlers(table).protocol(Arc::new(Marked(b'!')));
+    let server = server.start();
+    let mut plain = Peer::connect(server.local_addr()).await;
+    let alone = usual_time(&mut plain, 15).await;
+
+    let mut flood = Peer::connect(server.local_addr()).await;
+    flood.send(b"!").await;
+    let many = frame(&request(RequestCode::PullMessage), b"").repeat(3000);
+    flood.send(&many).await;
+    while executor.queued() < 900 {
+        tokio::task::yield_now().await;
+    }
+    let beside = usual_time(&mut plain, 15).await;
+    assert!(executor.queued() > 0, "the flood is over");
+    assert!(beside < alone * 2, "{beside:?} instead of {alone:?}");
 }
