@@ -14,7 +14,8 @@ use store::{
 use tokio::task::JoinHandle;
 use tracing::warn;
 use transport::{
-    Connection, ConnectionListener, HandlerTable, RemotingClient, RemotingServer, TransportError,
+    Connection, ConnectionListener, HandlerTable, Protocols, RemotingClient, RemotingServer,
+    TransportError,
 };
 use wire::body::version::DataVersion;
 use wire::message::id::UniqueIdGenerator;
@@ -436,6 +437,11 @@ impl RunningBroker {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// What its port speaks, to be added to, switched and replaced.
+    pub fn protocols(&self) -> &Protocols {
+        self.server.protocols()
     }
 
     /// `host:port` that it tells clients to connect to.
