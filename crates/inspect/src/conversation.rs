@@ -41,7 +41,7 @@ pub(crate) struct Conversation {
     ends: Ends,
     /// What each end sends.
     streams: [Stream; 2],
-    /// From the place of the capture to each end and back.
+    /// What each end sends: from the place of the capture to the other end and back.
     round_trips: [RoundTrip; 2],
     /// Whose chunks of each direction are read: on one machine both ends tell of them.
     feeders: [Option<u32>; 2],
@@ -112,6 +112,9 @@ impl Conversation {
         if let Some(number) = segment.acknowledged {
             self.streams[other].acknowledge(number);
             let bare = segment.payload.is_empty();
+            if segment.syn {
+                self.round_trips[other].syn_answered();
+            }
             self.round_trips[other].acknowledged(number, segment.time, bare);
         }
         let len = segment.payload.len() + segment.cut;

@@ -122,12 +122,16 @@ impl Exchange {
         Some(self.latency()?.saturating_sub(self.timing.held))
     }
 
-    /// Whether it went wrong: an answer with an error, or none.
+    /// Whether it went wrong: an answer with an error, or none although one was due. Consumers
+    /// that leave close their connections while requests for messages wait.
     pub fn is_error(&self) -> bool {
         match self.outcome {
             Outcome::Answered(status) => status.is_error(),
-            Outcome::Oneway => false,
-            Outcome::Unanswered(_) => true,
+            Outcome::Unanswered(Unanswered::TimedOut) => true,
+            Outcome::Unanswered(Unanswered::Closed) => {
+                !matches!(self.action, Action::Pull | Action::Pop)
+            }
+            Outcome::Unanswered(_) | Outcome::Oneway => false,
         }
     }
 

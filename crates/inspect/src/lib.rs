@@ -13,11 +13,15 @@
 //! | `session` | who is there, what they produce and consume, how far they have come |
 //! | `statistics` | how many exchanges of what, how fast, how many went wrong |
 //! | [`view`] | exchanges as people and programs read them |
+//! | `filter` | which exchanges are looked at |
+//! | `follow` | the way of one message |
 //! | `notice` | what a user should know, each said once |
 
 mod capture;
 mod conversation;
 mod exchange;
+mod filter;
+mod follow;
 mod inspector;
 mod message;
 mod names;
@@ -37,6 +41,8 @@ pub use exchange::{
     Action, Command, Exchange, Message, MessageType, Outcome, Protocol, Shares, Side, Status,
     Timing, Unanswered,
 };
+pub use filter::Filter;
+pub use follow::{Follow, Happening, Step};
 pub use inspector::{Counts, Inspector, Options};
 pub use notice::Notice;
 pub use session::{Client, Connection, Group, Progress, QueueKey, Sent, Sessions};

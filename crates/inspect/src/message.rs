@@ -17,6 +17,7 @@ use wire::header::send::SendMessageRequestV2;
 use wire::message::body::{Batch, Records, plain_body};
 use wire::message::compression::CompressionType;
 use wire::message::id::OffsetMessageId;
+use wire::message::names::CLIENT_INNER_PRODUCER_GROUP;
 use wire::message::record::RecordRef;
 use wire::message::sys_flag::{self, message as message_flag};
 use wire::message::{properties, property};
@@ -242,7 +243,8 @@ fn typed_request(
                     .iter()
                     .map(|one| &one.group_name),
             );
-            exchange.group = groups.map(|group| reader.names.get(group)).next();
+            let mut groups = groups.filter(|group| *group != CLIENT_INNER_PRODUCER_GROUP);
+            exchange.group = groups.next().map(|group| reader.names.get(group));
             extra.news = Some(News::Heartbeat(Box::new(heartbeat)));
         }
         RequestCode::UnregisterClient => {

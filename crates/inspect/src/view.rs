@@ -1,4 +1,7 @@
 //! Views: exchanges as people and programs read them.
 
 pub mod json;
+pub mod line;
+pub mod report;
+pub mod table;
 pub mod time;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{bench, consume, send, store_dir};
+use crate::{bench, consume, inspect, send, store_dir};
 
 /// RocketMQ in one small binary.
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Look into a store directory, verify it, repair it
     Store(store_dir::Args),
+    /// See what clients and servers say to each other
+    Inspect(inspect::Args),
     /// Print every configuration key with its default and its bounds, as Markdown
     ConfigKeys,
 }

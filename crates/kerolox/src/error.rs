@@ -71,6 +71,23 @@ pub(crate) enum CliError {
         role: &'static str,
         source: Box<dyn Error>,
     },
+    /// A capture file cannot be opened or written.
+    #[error("{}: {source}", path.display())]
+    CaptureFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// A source of traffic failed; what came before is shown.
+    #[error("the capture ends here: {source}")]
+    Capture { source: std::io::Error },
+    /// Nothing was said to be read.
+    #[error("nothing to read: give a capture file with --file")]
+    NoSource,
+    /// No exchange has the message.
+    #[error(
+        "no exchange has a message {id}: is it the unique id or the offset message id, and was it captured?"
+    )]
+    NoMessage { id: String },
     /// The system refused something it does not usually refuse.
     #[error("cannot {what}: {source}")]
     System {
@@ -94,6 +111,7 @@ impl CliError {
         match self {
             CliError::Config(_)
             | CliError::Client(ClientError::Argument(_))
+            | CliError::NoSource
             | CliError::Unconfirmed => 2,
             _ => 1,
         }

@@ -10,6 +10,7 @@ mod client;
 mod consume;
 mod data_dir;
 mod error;
+mod inspect;
 mod keys;
 mod logging;
 mod output;
@@ -47,6 +48,7 @@ fn run(cli: Cli, begun: Instant) -> Result<(), CliError> {
         Command::Consume(args) => start::client(consume::run(args), &cli.log),
         Command::Bench(args) => start::client(bench::run(args), &cli.log),
         Command::Store(args) => store_dir::run(args, &cli.log),
+        Command::Inspect(args) => inspect::run(args),
         Command::ConfigKeys => output::print(&keys::page()),
     }
 }

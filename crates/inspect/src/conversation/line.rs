@@ -69,7 +69,7 @@ pub(crate) struct Line {
     opened: bool,
     /// What each end sent.
     pub(crate) sent: [Sent; 2],
-    /// From the place of the capture to each end and back: of what the other end sends.
+    /// Of what each end sends: from the place of the capture to the other end and back.
     pub(crate) round_trips: [Option<Duration>; 2],
     pub(crate) process: Option<Arc<Process>>,
 }

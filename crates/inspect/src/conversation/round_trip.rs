@@ -7,6 +7,8 @@ use crate::capture::Timestamp;
 
 /// Trips remembered. The shortest counts: the others waited for an acknowledgement put off.
 const REMEMBERED: usize = 8;
+/// Trips without which nobody knows whether all were put off; that of a SYN never is.
+const ENOUGH: usize = 3;
 
 /// Measures the trips of what one end receives.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct RoundTrip {
     under_way: Option<(u32, Timestamp)>,
     trips: [Duration; REMEMBERED],
     count: usize,
+    /// Whether one of the trips was that of a SYN.
+    of_syn: bool,
 }
 
 impl RoundTrip {
@@ -26,6 +30,11 @@ impl RoundTrip {
     /// Something was sent to it again, so that nobody knows which is acknowledged.
     pub(crate) fn sent_again(&mut self) {
         self.under_way = None;
+    }
+
+    /// The SYN of the other end is answered.
+    pub(crate) fn syn_answered(&mut self) {
+        self.of_syn = true;
     }
 
     /// The end has everything before this number. Only a `bare` acknowledgement was not put off
@@ -46,6 +55,9 @@ impl RoundTrip {
 
     /// The trip at present, if it could be measured.
     pub(crate) fn estimate(&self) -> Option<Duration> {
+        if !self.of_syn && self.count < ENOUGH {
+            return None;
+        }
         self.trips.iter().take(self.count).min().copied()
     }
 }

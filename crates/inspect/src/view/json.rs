@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::exchange::{Exchange, Message, MessageType, Outcome, Shares, Side};
+use crate::follow::Step;
 
 /// An exchange as it is written.
 #[derive(Debug, Serialize)]
@@ -68,6 +69,13 @@ struct Line<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct StepLine<'a> {
+    happening: &'static str,
+    #[serde(flatten)]
+    exchange: Line<'a>,
+}
+
+#[derive(Debug, Serialize)]
 struct Process<'a> {
     id: u32,
     name: &'a str,
@@ -109,11 +117,28 @@ fn is_zero(number: &u32) -> bool {
 }
 
 fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
+    duration.as_nanos() as f64 / 1e6
 }
 
 /// The object of an exchange, without a line's end.
 pub fn line(exchange: &Exchange) -> String {
+    // There is nothing in it that JSON can't have.
+    serde_json::to_string(&object(exchange)).unwrap_or_default()
+}
+
+/// The object of a step of a message's way: the exchange with the message, and `happening`.
+pub fn step(step: &Step) -> String {
+    let line = StepLine {
+        happening: step.happening.name(),
+        exchange: Line {
+            messages: vec![message(&step.message)],
+            ..object(&step.exchange)
+        },
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn object(exchange: &Exchange) -> Line<'_> {
     let (status, status_code, unanswered) = match exchange.outcome {
         Outcome::Answered(status) => (status.name, Some(status.code), None),
         Outcome::Oneway => ("ONEWAY", None, None),
@@ -121,7 +146,7 @@ pub fn line(exchange: &Exchange) -> String {
     };
     let shares = exchange.timing.shares();
     let share = |part: fn(&Shares) -> Duration| shares.as_ref().map(part).map(milliseconds);
-    let line = Line {
+    Line {
         time: exchange.timing.request.0.to_string(),
         client: exchange.client,
         server: exchange.server,
@@ -165,9 +190,7 @@ pub fn line(exchange: &Exchange) -> String {
             container: process.container.as_deref(),
         }),
         messages: exchange.messages.iter().map(message).collect(),
-    };
-    // There is nothing in it that JSON can't have.
-    serde_json::to_string(&line).unwrap_or_default()
+    }
 }
 
 fn message(message: &Message) -> MessageLine<'_> {

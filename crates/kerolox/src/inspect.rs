@@ -1,0 +1,392 @@
+//! `kerolox inspect`: what clients and servers say to each other, from capture files or live.
+
+mod source;
+mod views;
+
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use inspect::{
+    Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source, Timestamp,
+};
+
+use crate::client::OutputFormat;
+use crate::error::CliError;
+use source::SourceArgs;
+use views::{Follower, Lines, Overview, SessionTables, StatTables, View};
+
+/// How long a source is waited for before what waits is looked at again.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Options of `kerolox inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the exchanges of a capture file: pcap or pcapng, also packed with gzip
+    Open(OpenArgs),
+    /// Show exchanges as they end, a line each
+    Watch(WatchArgs),
+    /// Count exchanges by topic, group, client, broker and command
+    Stat(StatArgs),
+    /// Show connections, clients, groups and how far they have come
+    Sessions(TrafficArgs),
+    /// Show the way of one message: sent, delivered, retried, acknowledged
+    Follow(FollowArgs),
+    /// Show in a page what is going on
+    Overview(TrafficArgs),
+    /// Write what comes to a file, to be opened later
+    Record(RecordArgs),
+}
+
+/// What is read and how it is shown.
+#[derive(Debug, clap::Args)]
+struct TrafficArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// How exchanges are chosen and shown.
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Ports of the servers [default: whatever speaks RocketMQ]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',')]
+    ports: Vec<u16>,
+    /// How it is shown; json: one object a line
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
+    /// Bytes of each message's body that are shown, decompressed, with --output json
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    bodies: usize,
+    /// Write a page with charts to this file at the end
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+/// Which exchanges are shown.
+#[derive(Debug, clap::Args)]
+struct FilterArgs {
+    /// Those of a topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Those of a producer or consumer group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Those of a client, by its id or address
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Those whose request or answer has a code, by number or name
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+    /// Those that took longer, without what a server held for want of messages: 10ms, 2s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    slower_than: Option<Duration>,
+    /// Those that went wrong
+    #[arg(long)]
+    errors: bool,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> Filter {
+        Filter {
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+            client: self.client.clone(),
+            code: self.code.clone(),
+            slower_than: self.slower_than,
+            errors: self.errors,
+        }
+    }
+}
+
+/// Options of `kerolox inspect open`.
+#[derive(Debug, clap::Args)]
+struct OpenArgs {
+    /// The file; - is standard input
+    file: PathBuf,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// Options of `kerolox inspect watch`.
+#[derive(Debug, clap::Args)]
+struct WatchArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+}
+
+/// Options of `kerolox inspect stat`.
+#[derive(Debug, clap::Args)]
+struct StatArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    /// Rows of each table
+    #[arg(long, value_name = "ROWS", default_value_t = 10)]
+    top: usize,
+}
+
+/// Options of `kerolox inspect follow`.
+#[derive(Debug, clap::Args)]
+struct FollowArgs {
+    /// The message's unique id, or its offset message id
+    message_id: String,
+    #[command(flatten)]
+    traffic: TrafficArgs,
+}
+
+/// Options of `kerolox inspect record`.
+#[derive(Debug, clap::Args)]
+struct RecordArgs {
+    /// The file; a pcap file if its name ends in .pcap, else pcapng
+    out: PathBuf,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// A time with its unit: `10ms`, `2s`, `500us`.
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ns", 1e-9),
+        ("s", 1.0),
+    ];
+    let known = units
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let value = known.and_then(|(number, seconds)| {
+        let number: f64 = number.trim().parse().ok()?;
+        Duration::try_from_secs_f64(number * seconds).ok()
+    });
+    value.ok_or_else(|| {
+        format!("\"{text}\" is no time: write a number with ns, us, ms or s, as 10ms")
+    })
+}
+
+/// Runs one of the commands.
+pub(crate) fn run(args: Args) -> Result<(), CliError> {
+    match args.command {
+        Command::Open(args) => {
+            let source = source::file(&args.file)?;
+            show(source, false, &args.show, &mut Lines::new(args.show.output))
+        }
+        Command::Watch(args) => {
+            let view = &mut Lines::new(args.traffic.show.output);
+            args.traffic.show(view)
+        }
+        Command::Stat(args) => {
+            let view = &mut StatTables::new(args.traffic.show.output, args.top);
+            args.traffic.show(view)
+        }
+        Command::Sessions(args) => args.show(&mut SessionTables::new(args.show.output)),
+        Command::Follow(args) => {
+            let view = &mut Follower::new(args.traffic.show.output, &args.message_id);
+            args.traffic.show(view)
+        }
+        Command::Overview(args) => args.show(&mut Overview::new(args.show.output)),
+        Command::Record(args) => record(&args),
+    }
+}
+
+impl TrafficArgs {
+    fn show(&self, view: &mut dyn View) -> Result<(), CliError> {
+        let source = self.source.open(&self.show.ports)?;
+        show(source, self.source.is_live(), &self.show, view)
+    }
+}
+
+/// Reads a source to its end, or until it is interrupted, and shows what is in it.
+fn show(
+    source: Box<dyn Source>,
+    live: bool,
+    args: &ShowArgs,
+    view: &mut dyn View,
+) -> Result<(), CliError> {
+    let filter = args.filter.filter();
+    let mut inspector = Inspector::new(Options {
+        ports: args.ports.clone(),
+        keep_bodies: args.bodies,
+        ..Options::default()
+    });
+    let mut report = args
+        .report
+        .as_ref()
+        .map(|_| inspect::view::report::Report::default());
+    let mut goes_on = ControlFlow::Continue(());
+    let mut take = |exchange: Exchange| {
+        if goes_on.is_continue() && filter.matches(&exchange) {
+            if let Some(report) = &mut report {
+                report.add(&exchange);
+            }
+            goes_on = view.take(&exchange);
+        }
+        goes_on
+    };
+    let read = read(source, live, &mut inspector, &mut take);
+    if goes_on.is_continue() {
+        view.end(&inspector)?;
+    }
+    if let (Some(report), Some(path)) = (report, &args.report) {
+        let page = report.page(&inspector);
+        std::fs::write(path, page).map_err(|source| CliError::CaptureFile {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    read
+}
+
+/// Has an inspector see a source to its end, or until it is interrupted.
+fn read(
+    mut source: Box<dyn Source>,
+    live: bool,
+    inspector: &mut Inspector,
+    take: &mut dyn FnMut(Exchange) -> ControlFlow<()>,
+) -> Result<(), CliError> {
+    let interrupted = interruption()?;
+    let mut goes_on = ControlFlow::Continue(());
+    let mut lost = 0;
+    let read = loop {
+        let mut sink = |exchange: Exchange| {
+            if goes_on.is_continue() {
+                goes_on = take(exchange);
+            }
+        };
+        let read = source.read(PATIENCE, &mut |observed| {
+            inspector.observe(observed, &mut sink)
+        });
+        if live {
+            inspector.tick(now(), &mut sink);
+        }
+        say(inspector.notices());
+        if source.lost() > lost {
+            lost = source.lost();
+            eprintln!(
+                "kerolox: {lost} packets were lost so far, since they came faster than they were read"
+            );
+        }
+        match read {
+            Ok(true) if goes_on.is_continue() && !interrupted.load(Ordering::Relaxed) => {}
+            other => break other,
+        }
+    };
+    inspector.end(&mut |exchange| {
+        if goes_on.is_continue() {
+            goes_on = take(exchange);
+        }
+    });
+    say(inspector.notices());
+    match read {
+        Err(source) => Err(CliError::Capture { source }),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn say(notices: Vec<Notice>) {
+    for notice in notices {
+        eprintln!("kerolox: {notice}");
+    }
+}
+
+/// What time it is.
+fn now() -> Timestamp {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Becomes true at Ctrl-C or SIGTERM, so that what was read is shown.
+fn interruption() -> Result<Arc<AtomicBool>, CliError> {
+    let system = |what| move |source| CliError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("start a runtime"))?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        crate::signals::Signals::listen()?
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(signals.next());
+            flag.store(true, Ordering::Relaxed);
+            // Who is not patient presses it again.
+            std::process::exit(runtime.block_on(signals.next()));
+        })
+        .map_err(system("start a thread"))?;
+    Ok(interrupted)
+}
+
+/// Writes what a source sees to a file.
+fn record(args: &RecordArgs) -> Result<(), CliError> {
+    let failed = |source| CliError::CaptureFile {
+        path: args.out.clone(),
+        source,
+    };
+    let mut source = args.source.open(&[])?;
+    let format = if args
+        .out
+        .extension()
+        .is_some_and(|extension| extension == "pcap")
+    {
+        FileFormat::Pcap
+    } else {
+        FileFormat::Pcapng
+    };
+    let file = File::create(&args.out).map_err(failed)?;
+    let mut recorder = Recorder::new(BufWriter::new(file), format).map_err(failed)?;
+    let interrupted = interruption()?;
+    let mut count = 0_u64;
+    let mut written = Ok(());
+    let read = loop {
+        let read = source.read(PATIENCE, &mut |observed: Observed<'_>| {
+            if written.is_ok() {
+                count += 1;
+                written = recorder.write(&observed);
+            }
+        });
+        match read {
+            Ok(true) if written.is_ok() && !interrupted.load(Ordering::Relaxed) => {}
+            other => break other,
+        }
+    };
+    let finished = recorder.finish().map(drop);
+    written.and(finished).map_err(failed)?;
+    eprintln!(
+        "kerolox: {count} packets are in {}, {} were lost",
+        args.out.display(),
+        source.lost()
+    );
+    read.map(drop)
+        .map_err(|source| CliError::Capture { source })
+}
+
+/// Writes a line to standard output. Broken off: nobody reads any more.
+fn put(out: &mut impl Write, line: &str) -> std::io::Result<ControlFlow<()>> {
+    match out
+        .write_all(line.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+    {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error),
+    }
+}
