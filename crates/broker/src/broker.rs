@@ -183,6 +183,12 @@ impl Broker {
         let topics = Arc::new(topics);
         let known = Arc::clone(&topics);
         store.set_compacted(move |topic| known.is_compacted(topic));
+        let filters = FilterTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
+        let filters = Arc::new(filters);
+        let asked = Arc::clone(&filters);
+        store.set_filter_bits(Box::new(move |topic, properties| {
+            asked.bits(topic, properties)
+        }));
         let polling = Arc::new(LongPolling::default());
         store.set_listener(Arc::clone(&polling) as Arc<dyn ArrivalListener>);
         let levels = DelayLevels::parse(&settings.store.message_delay_level).unwrap_or_default();
@@ -222,7 +228,7 @@ impl Broker {
             offsets,
             broadcast_offsets: BroadcastOffsets::default(),
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
-            filters: FilterTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?.into(),
+            filters,
             locks: QueueLocks::new(Arc::clone(&clock)),
             polling,
             schedule,

@@ -20,7 +20,7 @@ use wire::message::{names, properties, property};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 
-pub(crate) use self::table::FilterTable;
+pub(crate) use self::table::{ConsumerFilter, FilterTable};
 
 /// Which messages of a queue a consumer wants.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub(crate) enum Filter {
     Codes(Arc<[i32]>),
     /// Those of which it is true.
     Expression(Arc<Expression>),
+    /// Those that a group wants by the expression that it told.
+    Group(Arc<ConsumerFilter>),
     /// Of messages that come again, those that the group wants of the topics they come from.
     Origins(Arc<Origins>),
 }
@@ -99,14 +101,14 @@ impl Filter {
         if known.version() < version {
             return Err(BrokerError::FilterDataNotLatest);
         }
-        Ok(Self::Expression(known.expression()))
+        Ok(Self::Group(known))
     }
 
     /// This filter for a topic: in a retry topic it asks for the topic that a message comes from,
     /// where the settings say so.
     pub(crate) fn in_topic(self, broker: &Broker, group: &str, topic: &str) -> Self {
         match self {
-            Self::Expression(_)
+            Self::Expression(_) | Self::Group(_)
                 if names::is_retry_topic(topic)
                     && broker.settings().broker.filter_support_retry =>
             {
@@ -125,12 +127,26 @@ impl MessageFilter for Filter {
         match self {
             // The reference compares the lower 32 bits.
             Self::Codes(codes) => codes.binary_search(&(tags_code as i32)).is_ok(),
-            Self::All | Self::Expression(_) | Self::Origins(_) => true,
+            Self::All | Self::Expression(_) | Self::Group(_) | Self::Origins(_) => true,
+        }
+    }
+
+    fn looks_at_bits(&self) -> bool {
+        matches!(self, Self::Group(_))
+    }
+
+    fn matches_bits(&self, filter_bits: &[u8], store_timestamp: i64) -> bool {
+        match self {
+            Self::Group(group) => group.may_pass(filter_bits, store_timestamp),
+            _ => true,
         }
     }
 
     fn looks_at_records(&self) -> bool {
-        matches!(self, Self::Expression(_) | Self::Origins(_))
+        matches!(
+            self,
+            Self::Expression(_) | Self::Group(_) | Self::Origins(_)
+        )
     }
 
     fn matches_record(&self, record: &[u8]) -> bool {
@@ -140,20 +156,22 @@ impl MessageFilter for Filter {
         let text = record.properties();
         match self {
             Self::All | Self::Codes(_) => true,
-            Self::Expression(expression) => is_true(expression, &text),
+            Self::Expression(expression) => is_true(expression, &[&text]),
+            Self::Group(group) => is_true(&group.expression(), &[&text]),
             Self::Origins(origins) => {
                 let topic = properties::get(&text, property::RETRY_TOPIC).unwrap_or_default();
                 let known = origins.filters.get(topic, &origins.group);
-                known.is_none_or(|known| is_true(&known.expression(), &text))
+                known.is_none_or(|known| is_true(&known.expression(), &[&text]))
             }
         }
     }
 }
 
-/// Whether an expression is true of a message's properties. Where they cannot be compared with
-/// what it compares them with, it is not.
-fn is_true(expression: &Expression, text: &str) -> bool {
-    expression.evaluate(|name| properties::get(text, name)) == Ok(Some(true))
+/// Whether an expression is true of a message's properties, which may stand in several texts. Where
+/// they cannot be compared with what it compares them with, it is not.
+fn is_true(expression: &Expression, texts: &[&str]) -> bool {
+    let get = |name: &str| texts.iter().find_map(|text| properties::get(text, name));
+    expression.evaluate(get) == Ok(Some(true))
 }
 
 /// Whether an expression is one of tags (`ExpressionType.isTagType`).

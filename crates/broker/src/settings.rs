@@ -91,6 +91,9 @@ config::settings! {
         "filterSupportRetry" filter_support_retry: bool = false, reloadable;
         /// Time after which an expression that no consumer uses is forgotten, in milliseconds.
         "filterDataCleanTimeSpan" filter_data_clean_time_span: i64 = 86_400_000, range(0..), reloadable;
+        /// Whether each message is stored with the groups whose expressions are true of it, to find
+        /// them sooner; takes `enableConsumeQueueExt`.
+        "enableCalcFilterBitMap" enable_calc_filter_bit_map: bool = false, reloadable;
         /// Groups with expressions that the bloom filters of a topic are made for.
         "expectConsumerNumUseFilter" expect_consumer_num_use_filter: u32 = 32, range(1..=10_000);
         /// Messages of a hundred that a bloom filter may let pass wrongly.

@@ -97,6 +97,11 @@ impl Appended {
     }
 }
 
+/// Tells which filters a message of a topic passes, by its properties, which stand in two parts:
+/// bits that a [`MessageFilter`](crate::MessageFilter) understands. `None` where it has none to ask.
+/// Called under the log's lock, after the message has got its time.
+pub type FilterBits = dyn Fn(&str, [&[u8]; 2]) -> Option<Vec<u8>> + Send + Sync;
+
 /// Told of messages that arrived.
 pub trait ArrivalListener: Send + Sync {
     /// Messages of a queue arrived and can be read. Called by the thread that appends, without
@@ -147,6 +152,14 @@ impl<'a> Append<'a> {
             size: 0,
             light: Vec::new(),
         }
+    }
+
+    /// The bits of the filters that it passes, where they are kept and known.
+    fn filter_bits(&self, ask: Option<&FilterBits>) -> Vec<u8> {
+        let asked = ask.filter(|_| self.queue.writes_ext());
+        let bits =
+            asked.and_then(|ask| ask(self.queue.topic(), [self.properties, self.more_properties]));
+        bits.unwrap_or_default()
     }
 
     fn record(&self, settings: &StoreConfig) -> RecordFields<'a> {
@@ -432,13 +445,14 @@ impl Store {
                 size: appended.size,
                 tags_code: append.tags_code(appended.store_timestamp),
             };
+            let bits = append.filter_bits(self.filter_bits.get().map(|ask| &**ask));
             let enter = |queue: &Arc<Queue>, queue_offset, count| {
                 let unit = QueueUnit {
                     queue_offset,
                     count,
                     entry,
                 };
-                let pushed = queue.push(&unit, appended.store_timestamp);
+                let pushed = queue.push(&unit, appended.store_timestamp, bits.clone());
                 if pushed.list {
                     self.list(queue);
                 }

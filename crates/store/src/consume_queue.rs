@@ -24,6 +24,7 @@ use crate::sequence::{Place, Sequence};
 
 pub(crate) use self::entry::MAX_OFFSET;
 pub use self::entry::{BATCH_ENTRY_SIZE, ENTRY_SIZE, QueueEntry, QueueKind, QueueUnit};
+pub use self::ext::ExtUnit;
 pub(crate) use self::recovery::QueueEnds;
 
 /// Bytes of entries that may wait in one queue before whoever appends writes them itself.
@@ -166,12 +167,27 @@ impl Queue {
             .store(self.max.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Makes the next messages readable. Under the log's lock, in the order of the log.
-    pub(crate) fn push(&self, unit: &QueueUnit, store_timestamp: i64) -> Pushed {
+    /// Whether new messages get a unit in the extension.
+    pub(crate) fn writes_ext(&self) -> bool {
+        self.ext.get().is_some_and(|ext| ext.writes())
+    }
+
+    /// Makes the next messages readable, with the bits of the filters that they pass, if that is
+    /// known. Under the log's lock, in the order of the log.
+    pub(crate) fn push(
+        &self,
+        unit: &QueueUnit,
+        store_timestamp: i64,
+        filter_bits: Vec<u8>,
+    ) -> Pushed {
         match (self.kind, self.ext.get()) {
             (QueueKind::Batch, _) => self.entries.push(&unit.encode_batch(store_timestamp)),
             (QueueKind::Simple, Some(ext)) if !unit.entry.is_blank() => {
-                let tags_code = ext.put(unit.entry.tags_code, store_timestamp);
+                let tags_code = ext.put(ExtUnit {
+                    tags_code: unit.entry.tags_code,
+                    store_timestamp,
+                    filter_bits,
+                });
                 let entry = QueueEntry {
                     tags_code,
                     ..unit.entry
@@ -272,9 +288,22 @@ impl Queue {
     /// What an entry says of its message's tag: what the extension has for it, if it points there;
     /// `None` if that is lost.
     pub(crate) fn tags_code(&self, entry: &QueueEntry) -> Result<Option<i64>, StoreError> {
+        Ok(self.said(entry, false)?.map(|said| said.tags_code))
+    }
+
+    /// What an entry says of its message, the bits of filters among it if they are wanted; `None`
+    /// if it points to a unit of the extension that is lost.
+    pub(crate) fn said(
+        &self,
+        entry: &QueueEntry,
+        bits: bool,
+    ) -> Result<Option<ExtUnit>, StoreError> {
         match (ext::position(entry.tags_code), self.ext.get()) {
-            (None, _) => Ok(Some(entry.tags_code)),
-            (Some(position), Some(ext)) => ext.tags_code(position),
+            (None, _) => Ok(Some(ExtUnit {
+                tags_code: entry.tags_code,
+                ..ExtUnit::default()
+            })),
+            (Some(position), Some(ext)) => ext.get(position, bits),
             (Some(_), None) => Ok(None),
         }
     }

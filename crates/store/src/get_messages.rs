@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use wire::message::body::Records;
 use wire::message::record::RecordRef;
 
-use crate::consume_queue::{Queue, QueueUnit};
+use crate::consume_queue::{ExtUnit, Queue, QueueUnit};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -74,6 +74,26 @@ pub trait MessageFilter {
     fn matches_record(&self, record: &[u8]) -> bool {
         let _ = record;
         true
+    }
+
+    /// Whether a message may be wanted, by the bits of the filters that it passes and when it was
+    /// stored, in milliseconds since 1970. Only asked if
+    /// [`looks_at_bits`](MessageFilter::looks_at_bits), and where there are bits.
+    fn matches_bits(&self, filter_bits: &[u8], store_timestamp: i64) -> bool {
+        let _ = (filter_bits, store_timestamp);
+        true
+    }
+
+    /// Whether such bits matter.
+    fn looks_at_bits(&self) -> bool {
+        false
+    }
+
+    /// Whether a message may be wanted, by what is kept of it beside its record.
+    fn matches_unit(&self, unit: &ExtUnit) -> bool {
+        let bits = &unit.filter_bits;
+        self.matches_entry(unit.tags_code)
+            && (bits.is_empty() || self.matches_bits(bits, unit.store_timestamp))
     }
 
     /// Whether records matter.
@@ -281,8 +301,8 @@ impl Store {
                     if entry.physical_offset < skip_until {
                         continue;
                     }
-                    let tags_code = queue.tags_code(&entry)?;
-                    if !tags_code.is_none_or(|tags_code| filter.matches_entry(tags_code)) {
+                    let said = queue.said(&entry, filter.looks_at_bits())?;
+                    if !said.is_none_or(|said| filter.matches_unit(&said)) {
                         if wanted.is_empty() {
                             result.status = GetStatus::NoMatchedMessage;
                         }

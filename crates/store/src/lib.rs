@@ -65,11 +65,13 @@ mod timer_wait;
 mod timer_wheel;
 mod write_behind;
 
-pub use append::{Append, Appended, Arrival, ArrivalListener, TagsCode};
+pub use append::{Append, Appended, Arrival, ArrivalListener, FilterBits, TagsCode};
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, SystemClock};
 pub use config_file::ConfigFile;
-pub use consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE, Queue, QueueEntry, QueueKind, QueueUnit};
+pub use consume_queue::{
+    BATCH_ENTRY_SIZE, ENTRY_SIZE, ExtUnit, Queue, QueueEntry, QueueKind, QueueUnit,
+};
 pub use delay_levels::DelayLevels;
 pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operation, OsDisk, Space};
 pub use error::StoreError;

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use wire::message::record::{RecordRef, SYS_FLAG_POSITION, store_timestamp_position};
 
-use crate::consume_queue::{Queue, QueueEntry, QueueKind, QueueUnit, partition_point};
+use crate::consume_queue::{
+    ExtUnit, Queue, QueueEntry, QueueKind, QueueUnit, ext, partition_point,
+};
 use crate::error::StoreError;
 use crate::get_messages::NEARBY;
 use crate::log_scan::{LogItem, LogScan};
@@ -35,6 +37,19 @@ impl Store {
             entry.tags_code = queue.tags_code(entry)?.unwrap_or(entry.tags_code);
         }
         Ok(unit)
+    }
+
+    /// What is kept of a queue's message beside its entry; `None` where nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the disk fails.
+    pub fn ext_unit(&self, queue: &Queue, offset: i64) -> Result<Option<ExtUnit>, StoreError> {
+        match queue.unit_of(offset)? {
+            Some(unit) if ext::position(unit.entry.tags_code).is_some() => {
+                queue.said(&unit.entry, true)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The queue's entry of a number; `None` where there is none.

@@ -381,7 +381,8 @@ impl Store {
         unit: &QueueUnit,
         store_timestamp: i64,
     ) -> Result<(), StoreError> {
-        if queue.push(unit, store_timestamp).list {
+        // Which filters it passed is not known any more, so that readers look at it.
+        if queue.push(unit, store_timestamp, Vec::new()).list {
             self.list(queue);
         }
         queue.relieve()

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use wire::message::names;
 
 use self::housekeeping::{Alarm, CheckpointState};
-use crate::append::ArrivalListener;
+use crate::append::{ArrivalListener, FilterBits};
 use crate::checkpoint::CheckpointFile;
 use crate::clock::{Clock, SystemClock};
 use crate::commit_log::CommitLog;
@@ -77,6 +77,7 @@ pub struct Store {
     pub(crate) snapshot_file: SnapshotFile,
     checkpoint: Mutex<CheckpointState>,
     listener: OnceLock<Arc<dyn ArrivalListener>>,
+    pub(crate) filter_bits: OnceLock<Box<FilterBits>>,
     /// Held by whoever writes or flushes the listed queues: who finds the list empty has to know
     /// that nobody is still at it.
     keeping: Mutex<()>,
@@ -175,6 +176,7 @@ impl Store {
             snapshot_file: SnapshotFile::new(Arc::clone(&disk), &settings.config_dir()),
             checkpoint: Mutex::new(CheckpointState::new(saved, clock.now_millis())),
             listener: OnceLock::new(),
+            filter_bits: OnceLock::new(),
             keeping: Mutex::default(),
             listed: Mutex::default(),
             leftovers: Mutex::default(),
@@ -268,6 +270,14 @@ impl Store {
             tracing::error!(
                 "the store already has a listener, the second one is not told anything"
             );
+        }
+    }
+
+    /// Names who knows which filters a message passes; once. It is asked for messages that get a
+    /// unit in the extension of their queue.
+    pub fn set_filter_bits(&self, ask: Box<FilterBits>) {
+        if self.filter_bits.set(ask).is_err() {
+            tracing::error!("the store already knows who tells which filters a message passes");
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use store::{Key, MessageFilter, Query};
 use transport::Reply;
 use wire::body::json;
-use wire::body::queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
+use wire::body::queue::{ConsumeQueueData, CqExtUnit, QueryConsumeQueueResponseBody};
 use wire::frame::MAX_FRAME_SIZE;
 use wire::header::pull::{
     QueryConsumeQueueRequest, QueryMessageRequest, QueryMessageResponse, ViewMessageRequest,
@@ -16,6 +16,7 @@ use wire::message::property::INDEX_TAG_TYPE;
 
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::filter::{self, Filter};
 use crate::routes::Call;
 
 /// Most entries of a queue in one answer.
@@ -90,9 +91,22 @@ pub(crate) async fn queue_entries(
         .ok_or_else(|| BrokerError::System(format!("{queue_id}@{topic} is not exist!")))?;
     let group = header.consumer_group.as_deref();
     let subscription = group.and_then(|group| broker.clients.subscription(group, &topic));
-    let offline = group.filter(|_| subscription.is_none());
+    let by_group = group.and_then(|group| broker.filters.get(&topic, group));
+    let filter_data = match (group, &subscription) {
+        (None, _) => None,
+        (Some(group), None) => Some(format!("{group}@{topic} is not online!")),
+        (Some(_), Some(_)) => Some(match &by_group {
+            Some(by_group) => text(&by_group.to_json()),
+            None => "null".into(),
+        }),
+    };
+    let filter = subscription.as_ref().map(|subscription| {
+        let by_tag = filter::is_tag_type(&subscription.data.expression_type);
+        let by_group = by_group.filter(|_| !by_tag).map(Filter::Group);
+        by_group.unwrap_or_else(|| subscription.filter.clone())
+    });
     let mut body = QueryConsumeQueueResponseBody {
-        filter_data: offline.map(|group| format!("{group}@{topic} is not online!")),
+        filter_data,
         max_queue_index: queue.max_offset(),
         min_queue_index: queue.min_offset(),
         queue_data: Vec::new(),
@@ -115,11 +129,22 @@ pub(crate) async fn queue_entries(
         };
         next = unit.end();
         let entry = unit.entry;
-        let wanted = |subscription: &crate::clients::Subscription| {
-            subscription.filter.matches_entry(entry.tags_code)
+        let kept = broker.store.ext_unit(&queue, unit.queue_offset)?;
+        let extended = kept.as_ref().map(|kept| CqExtUnit {
+            filter_bit_map: kept.filter_bits.clone(),
+            msg_store_time: kept.store_timestamp,
+            size: kept.size() as i16,
+            tags_code: kept.tags_code,
+        });
+        let bits = kept.as_ref().map(|kept| &*kept.filter_bits);
+        let may_pass = |filter: &Filter| match &kept {
+            Some(kept) => filter.matches_unit(kept),
+            None => filter.matches_entry(entry.tags_code),
         };
         body.queue_data.push(ConsumeQueueData {
-            eval: subscription.as_deref().is_some_and(wanted),
+            bit_map: bits.filter(|bits| !bits.is_empty()).map(bits_as_text),
+            eval: filter.as_ref().is_some_and(may_pass),
+            extend_data_json: extended.map(|unit| text(&json::write(&unit))),
             physic_offset: entry.physical_offset,
             physic_size: entry.size,
             tags_code: entry.tags_code,
@@ -127,4 +152,21 @@ pub(crate) async fn queue_entries(
         });
     }
     Ok(Reply::empty().with_body(json::write(&body)))
+}
+
+fn text(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).into_owned()
+}
+
+/// Bits as the reference writes them: the last byte first, of each the highest bit, with an end of
+/// line behind every eighth byte from the front (`BitsArray.toString`).
+fn bits_as_text(bits: &[u8]) -> String {
+    let mut text = String::new();
+    for (at, byte) in bits.iter().enumerate().rev() {
+        text.push_str(&format!("{byte:08b}"));
+        if at % 8 == 0 {
+            text.push('\n');
+        }
+    }
+    text
 }

@@ -47,9 +47,36 @@ impl BloomFilter {
         }
     }
 
+    /// No text's bits.
+    pub(super) fn none(self) -> Vec<u8> {
+        vec![0; (self.bits / 8).unsigned_abs() as usize]
+    }
+
     /// Whether bits are those of a text in this filter (`isValid`).
     pub(super) fn owns(self, data: &BloomFilterData) -> bool {
         data.bit_num == self.bits && data.bit_pos.len() == self.hashes as usize
+    }
+}
+
+impl BloomFilterData {
+    /// Adds the bits to those of others, the first bit of a byte being its lowest (`hashTo`).
+    pub(super) fn add_to(&self, bits: &mut [u8]) {
+        for position in &self.bit_pos {
+            let at = position.unsigned_abs() as usize;
+            if let Some(byte) = bits.get_mut(at / 8) {
+                *byte |= 1 << (at % 8);
+            }
+        }
+    }
+
+    /// Whether all of the bits are there; also where they are not of the same filter (`isHit`).
+    pub(super) fn may_be_in(&self, bits: &[u8]) -> bool {
+        let has = |position: &i32| {
+            let at = position.unsigned_abs() as usize;
+            bits.get(at / 8)
+                .is_none_or(|byte| byte & (1 << (at % 8)) != 0)
+        };
+        bits.len() * 8 != self.bit_num.unsigned_abs() as usize || self.bit_pos.iter().all(has)
     }
 }
 
@@ -121,6 +148,12 @@ mod tests {
                 "{text}"
             );
             assert!(filter.owns(&data));
+            let mut bits = filter.none();
+            assert!(!data.may_be_in(&bits));
+            data.add_to(&mut bits);
+            assert!(data.may_be_in(&bits));
+            let set: u32 = bits.iter().map(|byte| byte.count_ones()).sum();
+            assert!(set as usize <= positions.len());
             assert!(!BloomFilter::new(1, 32).owns(&data));
         }
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use config::Live;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use wire::body::json;
 use wire::message::sql92::{Expression, SQL92};
 
 use super::bloom::{BloomFilter, BloomFilterData};
-use super::is_tag_type;
+use super::{is_tag_type, is_true};
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::table_file::TableFile;
@@ -85,6 +86,17 @@ impl ConsumerFilter {
     /// The expression.
     pub(crate) fn expression(&self) -> Arc<Expression> {
         Arc::clone(&self.expression)
+    }
+
+    /// Whether it may be true of a message with such bits that was stored at a time: the bits of
+    /// messages from before it was known say nothing (`isMsgInLive`).
+    pub(super) fn may_pass(&self, bits: &[u8], store_timestamp: i64) -> bool {
+        store_timestamp <= self.data.born_time || self.data.bloom_filter_data.may_be_in(bits)
+    }
+
+    /// As tools are told.
+    pub(crate) fn to_json(&self) -> Bytes {
+        json::write_pretty(&self.data)
     }
 
     /// The version of the subscription that it stands in.
@@ -166,10 +178,28 @@ impl FilterTable {
         self.filters.read().get(topic)?.get(group).cloned()
     }
 
+    /// The bits of the groups that want a message of a topic with such properties; `None` if no
+    /// group filters the topic, or the bits are not wanted (`CommitLogDispatcherCalcBitMap`).
+    pub(crate) fn bits(&self, topic: &str, properties: [&[u8]; 2]) -> Option<Vec<u8>> {
+        if !self.live.load().broker.enable_calc_filter_bit_map {
+            return None;
+        }
+        let texts = properties.map(|text| str::from_utf8(text).unwrap_or_default());
+        let filters = self.filters.read();
+        let groups = filters.get(topic).filter(|groups| !groups.is_empty())?;
+        let mut bits = self.bloom.none();
+        let wanting = groups
+            .values()
+            .filter(|filter| is_true(&filter.expression, &texts));
+        wanting.for_each(|filter| filter.data.bloom_filter_data.add_to(&mut bits));
+        Some(bits)
+    }
+
     /// Takes over what a group subscribes to.
     pub(crate) fn register(&self, group: &str, subscriptions: &[SubscriptionData]) {
-        let now = self.clock.now_millis();
         let mut filters = self.filters.write();
+        // Read under the lock: what is stored later has its bits by what is known now.
+        let now = self.clock.now_millis();
         let mut changed = false;
         for wanted in subscriptions {
             if is_tag_type(&wanted.expression_type) || wanted.sub_string.is_empty() {

@@ -6,12 +6,15 @@ use wire::body::heartbeat::{
     CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData, SubscriptionData,
 };
 use wire::body::json;
+use wire::body::queue::{CqExtUnit, QueryConsumeQueueResponseBody};
 use wire::code::ResponseCode;
-use wire::command::{CheckClientConfig, Heartbeat, PullMessage, SendMessageV2, UpdateBrokerConfig};
+use wire::command::{
+    CheckClientConfig, Heartbeat, PullMessage, QueryConsumeQueue, SendMessageV2, UpdateBrokerConfig,
+};
 use wire::frame::Frame;
 use wire::header::NoHeader;
 use wire::header::client::HeartbeatRequest;
-use wire::header::pull::{PullMessageRequest, PullMessageResponse};
+use wire::header::pull::{PullMessageRequest, PullMessageResponse, QueryConsumeQueueRequest};
 use wire::header::send::SendMessageRequestV2;
 use wire::message::body::BatchMessage;
 use wire::message::record::RecordRef;
@@ -312,4 +315,65 @@ async fn messages_that_come_again_are_selected_as_those_of_their_topic() {
         (vec!["7".into(), "2".into()], 3),
         "bills has no filter"
     );
+}
+
+/// A message is stored with the groups that want it, and read by that.
+#[tokio::test]
+async fn bit_maps_tell_which_groups_want_a_message() {
+    let rig = Rig::with(|settings| {
+        settings.broker.enable_property_filter = true;
+        settings.broker.enable_calc_filter_bit_map = true;
+        settings.store.enable_consume_queue_ext = true;
+    })
+    .await;
+    rig.create_topic("orders", 1).await;
+    send(&rig, "6").await;
+    subscribe(&rig, "n > 5", 1).await;
+    for n in ["1", "7", "2"] {
+        send(&rig, n).await;
+    }
+    let look = QueryConsumeQueueRequest {
+        topic: Some("orders".into()),
+        count: 10,
+        consumer_group: Some("g".into()),
+        ..Default::default()
+    };
+    let looked: QueryConsumeQueueResponseBody =
+        rig.read::<QueryConsumeQueue, _>(look.clone()).await;
+    let told = looked.filter_data.as_deref().unwrap();
+    assert!(told.contains("\"expression\":\"n > 5\""), "{told}");
+    let passing: Vec<bool> = looked.queue_data.iter().map(|entry| entry.eval).collect();
+    assert_eq!(passing, [true, false, true, false], "{looked:?}");
+    let set = |at: usize| {
+        let bits = looked.queue_data[at].bit_map.as_deref();
+        bits.map(|bits| bits.matches('1').count())
+    };
+    assert_eq!(set(0), None, "nobody filtered yet");
+    assert_eq!((set(1), set(3)), (Some(0), Some(0)));
+    assert!((1..=3).contains(&set(2).unwrap()), "{looked:?}");
+    let unit = looked.queue_data[2].extend_data_json.as_deref().unwrap();
+    let unit: CqExtUnit = json::read(unit.as_bytes()).unwrap();
+    assert_eq!((unit.size, unit.filter_bit_map.len()), (34, 14));
+
+    let answer = rig.done::<PullMessage>(pull(0), Body::Empty).await;
+    assert_eq!(told_bodies(&answer), ["6", "7"]);
+    // What was stored before the group wanted something else does not count against it.
+    subscribe(&rig, "n < 5", 2).await;
+    let newer = PullMessageRequest {
+        sub_version: 2,
+        ..pull(0)
+    };
+    let answer = rig.done::<PullMessage>(newer, Body::Empty).await;
+    assert_eq!(told_bodies(&answer), ["1", "2"]);
+    let offline = QueryConsumeQueueRequest {
+        consumer_group: Some("h".into()),
+        ..look
+    };
+    let looked: QueryConsumeQueueResponseBody = rig.read::<QueryConsumeQueue, _>(offline).await;
+    let told = looked.filter_data.as_deref();
+    assert_eq!(told, Some("h@orders is not online!"));
+}
+
+fn told_bodies(answer: &Frame) -> Vec<String> {
+    told(answer).0
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::consume_queue::{QueueKind, QueueUnit, ext, partition_point};
+use crate::consume_queue::{ExtUnit, QueueKind, QueueUnit, ext, partition_point};
 use crate::disk::{Disk, OpenMode};
 use crate::error::StoreError;
 use crate::files::{self, Found};
@@ -230,7 +230,7 @@ impl OfflineQueue {
         let mut bytes = [0; ext::UNIT_SIZE];
         file.read_at(&mut bytes, at as u64)
             .map_err(|error| StoreError::io("read", path, error))?;
-        Ok(ext::decode(&bytes).map(|(_, tags_code)| tags_code))
+        Ok(ExtUnit::decode_head(&bytes).map(|(unit, _)| unit.tags_code))
     }
 
     /// Finds the first and the last entry. Between them there may be some missing.

@@ -7,6 +7,7 @@ mod behaviour;
 mod common;
 mod damage;
 mod faults;
+mod filter_bits;
 mod golden;
 mod index;
 mod model;

@@ -123,23 +123,26 @@ pub enum MessageRequestMode {
 }
 
 /// Bits as base64 text.
-mod bit_set {
+pub(super) mod bit_set {
     use std::borrow::Cow;
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(bits: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::body) fn serialize<S: Serializer>(
+        bits: &[u8],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bits))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::body) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<u8>, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         STANDARD
             .decode(&*text)
-            .map_err(|_| Error::custom("the bits of a batch are not base64"))
+            .map_err(|_| Error::custom("the bits are not base64"))
     }
 }

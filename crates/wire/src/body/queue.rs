@@ -51,6 +51,24 @@ pub struct ConsumeQueueData {
     pub tags_code: i64,
 }
 
+/// Extended entry of a queue, as it stands in [`ConsumeQueueData`].
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CqExtUnit {
+    /// Which filters the message passes; empty where that is not known.
+    #[serde(
+        with = "super::assignment::bit_set",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub filter_bit_map: Vec<u8>,
+    /// When the message was stored, in milliseconds since 1970.
+    pub msg_store_time: i64,
+    /// Bytes of the unit.
+    pub size: i16,
+    /// Hash of the tag.
+    pub tags_code: i64,
+}
+
 /// Entries of a consume queue, as asked for by `QUERY_CONSUME_QUEUE`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -13,6 +13,7 @@ use wire::message::{property, tags};
 
 use super::case::{Case, Crash, Kind, Loss, Message, Step, Trouble};
 use crate::common::{Setup, properties};
+use crate::filter_bits::give_bits;
 
 /// The queues that messages go to.
 const TARGETS: [(&str, i32); 7] = [
@@ -132,7 +133,7 @@ impl World {
             ..setup.settings
         };
         World {
-            store: setup.open(),
+            store: with_bits(setup.open()),
             setup,
             known: Vec::new(),
             floor: 0,
@@ -513,17 +514,23 @@ impl World {
             let opened = Store::open(self.setup.options());
             self.setup.disk.clear_faults();
             if let Ok(store) = opened {
-                self.store = store;
+                self.store = with_bits(store);
                 return Ok(());
             }
             self.excused = false;
         }
         match Store::open(self.setup.options()) {
-            Ok(store) => self.store = store,
+            Ok(store) => self.store = with_bits(store),
             Err(error) => return Err(TestCaseError::fail(format!("cannot open: {error}"))),
         }
         Ok(())
     }
+}
+
+/// A store that gives messages bits of filters.
+fn with_bits(store: Arc<Store>) -> Arc<Store> {
+    give_bits(&store);
+    store
 }
 
 /// The bits, over and over.
