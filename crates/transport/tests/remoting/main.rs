@@ -5,6 +5,7 @@ mod bad_frames;
 mod closing;
 mod limits;
 mod listeners;
+mod mixed;
 mod peer;
 mod protocols;
 mod requests;

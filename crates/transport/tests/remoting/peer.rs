@@ -124,20 +124,22 @@ impl<S: ByteStream> Peer<S> {
 
     /// The next frame; `None` when the connection is closed.
     pub(crate) async fn receive(&mut self) -> Option<Frame> {
-        let read = async {
-            loop {
-                if let Some(frame) = Frame::decode(&mut self.received).unwrap() {
-                    return Some(frame);
-                }
-                match self.stream.read_buf(&mut self.received).await {
-                    Ok(0) | Err(_) => return None,
-                    Ok(_) => {}
-                }
-            }
-        };
-        tokio::time::timeout(LONG, read)
+        tokio::time::timeout(LONG, self.try_receive())
             .await
             .expect("neither a frame nor the end of the stream")
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn try_receive(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = Frame::decode(&mut self.received).unwrap() {
+                return Some(frame);
+            }
+            match self.stream.read_buf(&mut self.received).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
     }
 }
 

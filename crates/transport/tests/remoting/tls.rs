@@ -112,7 +112,7 @@ fn client(versions: &[&'static SupportedProtocolVersion], own: Option<&Identity>
     }
 }
 
-fn any_client() -> Arc<ClientConfig> {
+pub(crate) fn any_client() -> Arc<ClientConfig> {
     Arc::new(client(&[&TLS13, &TLS12], None))
 }
 
@@ -123,7 +123,7 @@ async fn connect(
     shake_hands(TcpStream::connect(server.local_addr()).await?, client).await
 }
 
-async fn shake_hands<S: ByteStream>(
+pub(crate) async fn shake_hands<S: ByteStream>(
     stream: S,
     client: &Arc<ClientConfig>,
 ) -> std::io::Result<Peer<TlsStream<S>>> {
