@@ -12,9 +12,14 @@ use crate::process::{Result, root};
 /// Every value that stands in a `tests/data/*.jsonl` of a crate: the bytes of
 /// fields whose name ends in `_b64`, the text of all other strings. A target
 /// is given all of them; the fuzzer keeps those that reach something new.
+/// Captures are values as a whole.
 pub(crate) fn values() -> Result<BTreeSet<Vec<u8>>> {
     let mut values = BTreeSet::new();
-    for file in files() {
+    for file in files("pcap") {
+        let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        values.insert(bytes);
+    }
+    for file in files("jsonl") {
         let text =
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         text.lines().for_each(|line| collect(line, &mut values));
@@ -22,7 +27,7 @@ pub(crate) fn values() -> Result<BTreeSet<Vec<u8>>> {
     Ok(values)
 }
 
-fn files() -> Vec<PathBuf> {
+fn files(wanted: &str) -> Vec<PathBuf> {
     let list = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
@@ -33,7 +38,7 @@ fn files() -> Vec<PathBuf> {
         .flat_map(|krate| list(&krate.join("tests/data")));
     data.filter(|file| {
         file.extension()
-            .is_some_and(|extension| extension == "jsonl")
+            .is_some_and(|extension| extension == wanted)
     })
     .collect()
 }

@@ -14,6 +14,9 @@ use crate::session::Sessions;
 /// How often what waits is looked at.
 const TIDY_EVERY: Duration = Duration::from_millis(100);
 
+/// How late packets of a connection that is over come.
+const LATE: Duration = Duration::from_secs(2);
+
 type Conversations = HashMap<Ends, Conversation, foldhash::fast::RandomState>;
 
 /// What an inspector looks at, what it keeps, and how much memory it may take.
@@ -223,12 +226,7 @@ impl Inspector {
         let before = conversation.buffered();
         take(conversation, &mut context);
         let after = conversation.buffered();
-        let over = conversation.is_over();
         self.buffered = self.buffered + after - before;
-        if over {
-            self.buffered -= after;
-            self.conversations.remove(&ends);
-        }
         while self.buffered > self.options.max_buffered && !self.conversations.is_empty() {
             self.drop_oldest(sink);
         }
@@ -289,10 +287,12 @@ impl Inspector {
         self.since_tidied = 0;
         let (conversations, mut context) = self.context(sink);
         let mut buffered = 0;
-        for conversation in conversations.values_mut() {
+        conversations.retain(|_, conversation| {
             conversation.expire(&mut context);
             buffered += conversation.buffered();
-        }
+            // What is over is remembered for a while: packets may come twice or late.
+            !conversation.is_over() || conversation.last().until(context.now) < LATE
+        });
         self.buffered = buffered;
     }
 

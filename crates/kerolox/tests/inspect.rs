@@ -8,7 +8,7 @@ use serde_json::Value;
 
 fn capture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../inspect/tests/captures")
+        .join("../inspect/tests/data")
         .join(name)
 }
 

@@ -1,4 +1,6 @@
 //! The analyser on captures: those of the reference's own clients and servers, and made ones.
 
 mod golden;
+mod made;
+mod streams;
 mod support;

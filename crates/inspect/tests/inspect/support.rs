@@ -39,7 +39,7 @@ impl OwnPacket {
 
 pub(crate) fn capture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/captures")
+        .join("tests/data")
         .join(name)
 }
 
