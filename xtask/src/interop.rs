@@ -22,6 +22,8 @@ fn clients() -> PossibleValuesParser {
 pub(crate) enum Interop {
     /// The Java client, with JUnit; needs Maven and a JDK 17 or later
     Java(Java),
+    /// The Java client by gRPC, with JUnit; needs Maven and a JDK 17 or later
+    Grpc(Grpc),
     /// One store directory under the reference and Kerolox in turn; needs Maven and a JDK 17 or
     /// later
     Store(store::Store),
@@ -40,6 +42,16 @@ pub(crate) struct Java {
     test: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Grpc {
+    /// The server under test
+    #[arg(long, value_enum, default_value_t = Against::Kerolox)]
+    against: Against,
+    /// Only this scenario: CLASS, CLASS#METHOD or a pattern
+    #[arg(long)]
+    test: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Against {
     /// The release build of this source tree
@@ -52,6 +64,7 @@ impl Interop {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Interop::Java(java) => java.run(),
+            Interop::Grpc(grpc) => grpc.run(),
             Interop::Store(store) => store.run(),
         }
     }
@@ -59,22 +72,7 @@ impl Interop {
 
 impl Java {
     fn run(self) -> Result<()> {
-        let folder = process::root().join("tests/interop/java");
-        let mut options = match self.against {
-            Against::Kerolox => {
-                vec![
-                    "-Dkerolox.against=kerolox".to_owned(),
-                    format!("-Dkerolox.binary={}", release_binary()?.display()),
-                ]
-            }
-            Against::Reference => {
-                reference_class_path()?;
-                vec!["-Dkerolox.against=reference".to_owned()]
-            }
-        };
-        if let Some(test) = &self.test {
-            options.push(format!("-Dtest={test}"));
-        }
+        let options = self.against.options(self.test.as_deref())?;
         let clients = match self.client.as_str() {
             "all" => JAVA_CLIENTS.to_vec(),
             client => vec![client],
@@ -82,7 +80,7 @@ impl Java {
         let mut failed = Vec::new();
         for client in clients {
             eprintln!("== Java client {client}");
-            let mut maven = maven(&folder, "test");
+            let mut maven = scenarios();
             maven.arg(format!("-Drocketmq.client.version={client}"));
             if let Err(error) = process::run(maven.args(&options)) {
                 failed.push(error);
@@ -94,6 +92,38 @@ impl Java {
             Err(failed.join("\n"))
         }
     }
+}
+
+impl Grpc {
+    fn run(self) -> Result<()> {
+        let options = self.against.options(self.test.as_deref())?;
+        process::run(scenarios().arg("-Dkerolox.api=grpc").args(options))
+    }
+}
+
+impl Against {
+    /// The options by which the scenarios know the server, and which of them run.
+    fn options(self, test: Option<&str>) -> Result<Vec<String>> {
+        let mut options = match self {
+            Against::Kerolox => {
+                vec![
+                    "-Dkerolox.against=kerolox".to_owned(),
+                    format!("-Dkerolox.binary={}", release_binary()?.display()),
+                ]
+            }
+            Against::Reference => {
+                reference_class_path()?;
+                vec!["-Dkerolox.against=reference".to_owned()]
+            }
+        };
+        options.extend(test.map(|test| format!("-Dtest={test}")));
+        Ok(options)
+    }
+}
+
+/// Maven about to run the Java scenarios.
+fn scenarios() -> Command {
+    maven(&process::root().join("tests/interop/java"), "test")
 }
 
 fn maven(folder: &Path, goal: &str) -> Command {

@@ -34,6 +34,7 @@
 //! ```
 
 mod error;
+mod json_file;
 mod key;
 mod live;
 mod load;
@@ -51,7 +52,7 @@ mod value;
 pub use error::ConfigError;
 pub use key::{Key, KeyInfo};
 pub use live::{Change, Live, Updated};
-pub use load::{Entry, Loaded, load, parse_properties, parse_toml};
+pub use load::{Entry, Loaded, load, parse_json, parse_properties, parse_toml};
 pub use log::LogConfig;
 pub use settings::{Settings, unknown_key};
 pub use value::{Kind, Value};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::settings::Settings;
-use crate::{ConfigError, properties, reference, toml_file};
+use crate::{ConfigError, json_file, properties, reference, toml_file};
 
 /// A key and its value as they stand in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl<S: Settings> Loaded<S> {
     }
 }
 
-/// Reads a configuration file: TOML if its name ends in `.toml`, Java
-/// properties otherwise. `settings` holds the values for keys that the file
+/// Reads a configuration file: TOML if its name ends in `.toml`, JSON if it
+/// ends in `.json`, Java properties otherwise. `settings` holds the values for keys that the file
 /// leaves out.
 ///
 /// # Errors
@@ -57,17 +57,15 @@ pub fn load<S: Settings>(path: &Path, settings: S) -> Result<Loaded<S>, ConfigEr
     };
     let bytes = std::fs::read(path).map_err(unreadable)?;
     let file = path.display().to_string();
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
-        let text = String::from_utf8(bytes).map_err(|error| {
-            unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-        })?;
-        parse_toml(&file, &text, settings)
-    } else {
-        parse_properties(&file, &bytes, settings)
-    }
+    let parse: fn(&str, &str, S) -> Result<Loaded<S>, ConfigError> =
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => parse_toml,
+            Some("json") => parse_json,
+            _ => return parse_properties(&file, &bytes, settings),
+        };
+    let text = String::from_utf8(bytes)
+        .map_err(|error| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
+    parse(&file, &text, settings)
 }
 
 /// Reads settings from a properties text; see [`properties`].
@@ -92,6 +90,18 @@ pub fn parse_toml<S: Settings>(
     settings: S,
 ) -> Result<Loaded<S>, ConfigError> {
     apply(file, toml_file::parse(file, text)?, settings)
+}
+
+/// Reads settings from a JSON text: one object with flat keys.
+///
+/// # Errors
+/// Everything that is wrong with it; `file` names it.
+pub fn parse_json<S: Settings>(
+    file: &str,
+    text: &str,
+    settings: S,
+) -> Result<Loaded<S>, ConfigError> {
+    apply(file, json_file::parse(file, text)?, settings)
 }
 
 fn apply<S: Settings>(

@@ -39,7 +39,7 @@ static KEYS: LazyLock<Vec<ReferenceKey>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Every key of the reference's name server, broker and controller, with its
+/// Every key of the reference's name server, broker, controller and proxy, with its
 /// class; the keys of a class stand together.
 pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     KEYS.iter().map(|row| (row.class, row.key))

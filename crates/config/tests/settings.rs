@@ -297,3 +297,22 @@ fn the_page_tells_everything_about_a_key() {
         "### `listenPort`\n\nDefault `10911`; a whole number from 0 to 65535; read at the start.\n"
     ));
 }
+
+#[test]
+fn json_holds_the_same_keys() {
+    let text = "{\n  \"brokerName\": \"broker-c\",\n  \"listenPort\": 10931,\n  \"autoCreateTopicEnable\": false,\n  \"brokerId\": null,\n  \"grpcServerPort\": 8081\n}";
+    let loaded = config::parse_json("proxy.json", text, RoleSettings::default()).unwrap();
+    assert_eq!(loaded.settings.broker.broker_name, "broker-c");
+    assert_eq!(loaded.settings.server.listen_port, 10931);
+    assert!(!loaded.settings.broker.auto_create_topic);
+    assert_eq!(loaded.without_effect.len(), 1);
+
+    let error = |text| {
+        config::parse_json("p.json", text, RoleSettings::default())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(error("{\n\"listenPort\": [1]}").starts_with("p.json:2: `listenPort` is a list"));
+    assert!(error("{\n\"listenPrt\": 1}").starts_with("p.json:2: there is no key `listenPrt`"));
+    assert!(error("{\n\"listenPort\"").starts_with("p.json:2: "));
+}

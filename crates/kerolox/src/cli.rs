@@ -32,13 +32,15 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a name server and a broker in one process
+    /// Run a name server, a broker and a proxy in one process
     Start(StartArgs),
     /// Run a name server
     #[command(visible_alias = "namesrv")]
     Nameserver(NameServerArgs),
     /// Run a broker
     Broker(BrokerArgs),
+    /// Run a proxy, which serves the gRPC API of the 5.x clients
+    Proxy(ProxyArgs),
     /// Send messages
     Send(send::Args),
     /// Read messages
@@ -68,6 +70,9 @@ pub(crate) struct StartArgs {
     /// Port of the broker; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 10911)]
     pub(crate) broker_port: u16,
+    /// Port of the gRPC API; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    pub(crate) grpc_port: u16,
     /// Name of the broker [default: broker-a, or as the configuration file says]
     #[arg(long, value_name = "NAME")]
     pub(crate) broker_name: Option<String>,
@@ -117,4 +122,20 @@ pub(crate) struct BrokerArgs {
         conflicts_with = "print_config"
     )]
     pub(crate) print_important_config: bool,
+}
+
+/// Options of `kerolox proxy`: those of the reference's `mqproxy`.
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArgs {
+    /// Configuration file: JSON if its name ends in .json, TOML if it ends in .toml, otherwise
+    /// Java properties
+    #[arg(short = 'c', long, value_name = "FILE", alias = "proxyConfigPath")]
+    pub(crate) config: Option<PathBuf>,
+    /// Name servers of the cluster: host:port, joined by semicolons
+    /// [default: the configuration file's, or those of the environment variable NAMESRV_ADDR]
+    #[arg(short = 'n', long, value_name = "ADDRESSES", alias = "namesrvAddr")]
+    pub(crate) name_server: Option<String>,
+    /// Print the configuration and end
+    #[arg(short = 'p', long, alias = "printConfigItem")]
+    pub(crate) print_config: bool,
 }

@@ -32,6 +32,9 @@ pub(crate) enum CliError {
     /// A command that changes much was not confirmed.
     #[error("nobody is there to confirm it: add --yes")]
     Unconfirmed,
+    /// A proxy without a cluster.
+    #[error("the proxy needs the addresses of name servers: give them with -n")]
+    NoNameServer,
     /// A port is taken; `option` names what to change.
     #[error(
         "{address} is in use by another program: stop that program, or choose another port with {option}"

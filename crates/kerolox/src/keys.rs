@@ -5,17 +5,19 @@ use std::fmt::Write;
 use broker::BrokerSettings;
 use config::{Settings, page, reference};
 use nameserver::NameServerSettings;
+use proxy::ProxySettings;
 
 const HEAD: &str = "# Configuration
 
 <!-- Written by `cargo xtask docs` from the declarations in the code. -->
 
-`kerolox nameserver -c FILE` and `kerolox broker -c FILE` read Java properties, the format of the
-reference's `namesrv.conf` and `broker.conf`, or TOML if the file's name ends in `.toml`. The keys
-are the reference's; those that begin with `kerolox.` are Kerolox's own. Options of the command
+`kerolox nameserver -c FILE`, `kerolox broker -c FILE` and `kerolox proxy -c FILE` read Java
+properties, the format of the reference's `namesrv.conf` and `broker.conf`; JSON, that of its
+`rmq-proxy.json`, if the file's name ends in `.json`; TOML if it ends in `.toml`. The keys are the
+reference's; those that begin with `kerolox.` are Kerolox's own. Options of the command
 line outweigh the file.
 
-- A key that neither knows is an error that names the line and the nearest key.
+- A key that none of them knows is an error that names the line and the nearest key.
 - A key of the reference that has no meaning here is accepted, and said so once; the last section
   lists them.
 - A key that can change while running is changed by the reference's own commands,
@@ -31,10 +33,15 @@ pub(crate) fn page() -> String {
     out.push_str(&page::section::<NameServerSettings>("Name server"));
     out.push('\n');
     out.push_str(&page::section::<BrokerSettings>("Broker"));
+    out.push('\n');
+    out.push_str(&page::section::<ProxySettings>("Proxy"));
     out.push_str("\n## Accepted without effect\n");
     let mut class = "";
     for (owner, key) in reference::keys() {
-        if NameServerSettings::key(key).is_some() || BrokerSettings::key(key).is_some() {
+        if NameServerSettings::key(key).is_some()
+            || BrokerSettings::key(key).is_some()
+            || ProxySettings::key(key).is_some()
+        {
             continue;
         }
         let first = owner != class;

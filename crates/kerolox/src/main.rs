@@ -44,6 +44,7 @@ fn run(cli: Cli, begun: Instant) -> Result<(), CliError> {
         Command::Start(args) => start::cluster(args, &cli.log, begun),
         Command::Nameserver(args) => start::name_server(args, &cli.log, begun),
         Command::Broker(args) => start::broker(args, &cli.log, begun),
+        Command::Proxy(args) => start::proxy(args, &cli.log, begun),
         Command::Send(args) => start::client(send::run(args), &cli.log),
         Command::Consume(args) => start::client(consume::run(args), &cli.log),
         Command::Bench(args) => start::client(bench::run(args), &cli.log),

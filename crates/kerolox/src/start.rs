@@ -7,16 +7,17 @@ use std::time::Instant;
 use broker::{BrokerSettings, RunningBroker};
 use config::{Live, Loaded, Settings};
 use nameserver::{NameServer, NameServerError, NameServerSettings};
+use proxy::{Proxy, ProxySettings};
 use transport::TransportError;
 
-use crate::cli::{BrokerArgs, LogArgs, NameServerArgs, StartArgs};
+use crate::cli::{BrokerArgs, LogArgs, NameServerArgs, ProxyArgs, StartArgs};
 use crate::data_dir::DataDir;
 use crate::error::CliError;
 use crate::logging::Logging;
 use crate::output;
 use crate::signals::Signals;
 
-/// `kerolox start`: a name server and a broker in one process.
+/// `kerolox start`: a name server, a broker and a proxy in one process.
 pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<(), CliError> {
     let mut defaults = BrokerSettings::default();
     defaults.set("brokerName", "broker-a")?;
@@ -80,19 +81,42 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
         };
         let now = live.load();
         let get = |key| now.get(key).unwrap_or_default();
+        let mut proxy = ProxySettings::default();
+        proxy.set("bindAddress", &args.host.to_string())?;
+        proxy.set("grpcServerPort", &args.grpc_port.to_string())?;
+        proxy.set("namesrvAddr", &reachable(name_server_at).to_string())?;
+        proxy.set("rocketMQClusterName", &get("brokerClusterName"))?;
+        let proxy = match Proxy::start(proxy).await {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                stop_broker(broker).await?;
+                name_server.shutdown().await;
+                return Err(match error {
+                    TransportError::AddressInUse { address } => CliError::PortInUse {
+                        address,
+                        option: "--grpc-port",
+                    },
+                    error => CliError::start("proxy", error),
+                });
+            }
+        };
         output::print(&format!(
-            "kerolox {}\n  name server  {}\n  broker       {}  ({} in {})\n  data         {}\n\
+            "kerolox {}\n  name server  {}\n  broker       {}  ({} in {})\n  \
+             proxy        {}  (gRPC)\n  data         {}\n\
              ready in {} ms; Ctrl-C stops it\n",
             env!("CARGO_PKG_VERSION"),
             name_server_at,
             broker.local_addr(),
             get("brokerName"),
             get("brokerClusterName"),
+            proxy.local_addr(),
             args.data.display(),
             begun.elapsed().as_millis(),
         ))?;
         stop_signal(signals).await;
-        // The broker first: it takes its leave of the name server.
+        // Who asks others first: the proxy gives back to the broker what its clients hold, and
+        // the broker takes its leave of the name server.
+        proxy.shutdown().await;
         let stopped = stop_broker(broker).await;
         name_server.shutdown().await;
         stopped
@@ -171,6 +195,39 @@ pub(crate) fn broker(args: BrokerArgs, log: &LogArgs, begun: Instant) -> Result<
         ))?;
         stop_signal(signals).await;
         stop_broker(broker).await
+    })
+}
+
+/// `kerolox proxy`.
+pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<(), CliError> {
+    let mut defaults = ProxySettings::default();
+    if let Ok(addresses) = std::env::var("NAMESRV_ADDR") {
+        defaults.set("namesrvAddr", &addresses)?;
+    }
+    let mut loaded = read(args.config.as_deref(), defaults)?;
+    set_log_level(&mut loaded.settings, log)?;
+    if let Some(addresses) = &args.name_server {
+        loaded.settings.set("namesrvAddr", addresses)?;
+    }
+    if args.print_config {
+        return output::print(&listing(&loaded.settings, false));
+    }
+    let _logging = start_log(&loaded.settings, log)?;
+    in_runtime(async {
+        let signals = Signals::listen()?;
+        let name_servers = loaded.settings.get("namesrvAddr");
+        let name_servers = name_servers.ok_or(CliError::NoNameServer)?;
+        let proxy = Proxy::start(loaded.settings)
+            .await
+            .map_err(|error| CliError::start("proxy", error))?;
+        output::print(&format!(
+            "The proxy boot success. Listening on {}, name servers: {name_servers}, ready in {} ms\n",
+            proxy.local_addr(),
+            begun.elapsed().as_millis()
+        ))?;
+        stop_signal(signals).await;
+        proxy.shutdown().await;
+        Ok(())
     })
 }
 

@@ -44,7 +44,12 @@ impl Server {
 
     fn kerolox() -> Server {
         Server::start(
-            &["start", "--nameserver-port=0", "--broker-port=0"],
+            &[
+                "start",
+                "--nameserver-port=0",
+                "--broker-port=0",
+                "--grpc-port=0",
+            ],
             "ready in",
             "broker ",
         )

@@ -72,7 +72,7 @@ impl Server {
     /// `kerolox start` on free ports.
     fn cluster(data: &Path, more: &[&str]) -> Server {
         let data = data.to_str().expect("UTF-8");
-        let ports = ["--nameserver-port", "0", "--broker-port", "0"];
+        let ports = ["--nameserver-port=0", "--broker-port=0", "--grpc-port=0"];
         Server::start(&[&["start", "--data", data], &ports[..], more].concat())
     }
 
@@ -131,15 +131,7 @@ fn a_data_directory_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::cluster(dir.path(), &[]);
     let data = dir.path().to_str().unwrap();
-    let second = run(&[
-        "start",
-        "--data",
-        data,
-        "--nameserver-port",
-        "0",
-        "--broker-port",
-        "0",
-    ]);
+    let second = run(&["start", "--data", data]);
     assert_eq!(second.status.code(), Some(1));
     assert_eq!(
         text(&second.stderr),
@@ -158,13 +150,14 @@ fn a_data_directory_in_use_is_refused() {
 fn a_port_in_use_is_named_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for (option, other) in [
-        ("--nameserver-port", "--broker-port"),
-        ("--broker-port", "--nameserver-port"),
-    ] {
+    let options = ["--nameserver-port", "--broker-port", "--grpc-port"];
+    for option in options {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().to_str().unwrap();
-        let refused = run(&["start", "--data", data, option, &port, other, "0"]);
+        let port_of = |each| if each == option { &port } else { "0" };
+        let ports = options.into_iter().flat_map(|each| [each, port_of(each)]);
+        let arguments: Vec<&str> = ["start", "--data", data].into_iter().chain(ports).collect();
+        let refused = run(&arguments);
         assert_eq!(refused.status.code(), Some(1));
         assert_eq!(text(&refused.stdout), "");
         assert_eq!(

@@ -345,7 +345,7 @@ async fn a_killed_server_has_all_that_it_acknowledged() {
     let data = dir.path().join("data");
     let file = dir.path().join("broker.conf");
     let (data, file) = (data.to_str().unwrap(), file.to_str().unwrap());
-    let ports = ["--nameserver-port", "0", "--broker-port", "0"];
+    let ports = ["--nameserver-port=0", "--broker-port=0", "--grpc-port=0"];
     let arguments = [&["start", "--data", data, "-c", file], &ports[..]].concat();
     survive(|| Server::cluster(dir.path(), FILES), &arguments, 6, 1000).await;
 }

@@ -180,3 +180,15 @@ fn every_feature_has_a_state_and_its_tests_exist() {
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
+
+#[test]
+fn every_served_call_of_the_grpc_api_is_told() {
+    let told: Vec<String> = rows_of_tables_with("call")
+        .iter()
+        .filter(|row| row.cell(1) == "served")
+        .map(|row| row.cell(0).to_owned())
+        .collect();
+    let mut served = proxy::SERVED.to_vec();
+    served.sort_by_key(|name| told.iter().position(|told| told == name));
+    assert_eq!(served, told);
+}

@@ -164,6 +164,7 @@ impl Server {
             (Kind::Kerolox, _) => {
                 let (name_server, broker) = (name_server.to_string(), broker.to_string());
                 let ports = ["--nameserver-port", &name_server, "--broker-port", &broker];
+                let ports = [&ports[..], &["--grpc-port", "0"]].concat();
                 let mut start = kerolox();
                 start.args(["start", "--data"]).arg(home.0.join("data"));
                 start.arg("-c").arg(home.write("broker.conf", settings)?);

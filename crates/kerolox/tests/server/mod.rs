@@ -45,7 +45,7 @@ impl Server {
         fs::write(&file, configuration).expect("a configuration file");
         let (data, file) = (dir.join("data"), file.to_string_lossy().into_owned());
         let data = data.to_string_lossy();
-        let ports = ["--nameserver-port", "0", "--broker-port", "0"];
+        let ports = ["--nameserver-port=0", "--broker-port=0", "--grpc-port=0"];
         Server::run(
             &[&["start", "--data", &data, "-c", &file], &ports[..]].concat(),
             dir,

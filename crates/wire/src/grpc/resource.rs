@@ -200,6 +200,21 @@ pub enum MessageType {
     Priority = 6,
 }
 
+impl MessageType {
+    /// The name, which is that of the attribute `message.type` of topics, too.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "UNSPECIFIED",
+            Self::Normal => "NORMAL",
+            Self::Fifo => "FIFO",
+            Self::Delay => "DELAY",
+            Self::Transaction => "TRANSACTION",
+            Self::Lite => "LITE",
+            Self::Priority => "PRIORITY",
+        }
+    }
+}
+
 /// A queue of a topic.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct MessageQueue {

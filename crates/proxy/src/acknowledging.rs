@@ -1,0 +1,204 @@
+//! Acknowledging, hiding, giving up (`AckMessageActivity`, `ChangeInvisibleDurationActivity`,
+//! `ForwardMessageToDLQActivity`).
+
+use transport::Body;
+use wire::command::{AckMessage, ChangeMessageInvisibleTime, ConsumerSendMsgBack};
+use wire::frame::Frame;
+use wire::grpc::{
+    AckMessageEntry, AckMessageRequest, AckMessageResponse, AckMessageResultEntry,
+    ChangeInvisibleDurationRequest, ChangeInvisibleDurationResponse, Code,
+    ForwardMessageToDeadLetterQueueRequest, ForwardMessageToDeadLetterQueueResponse,
+};
+use wire::header::pop as headers;
+use wire::header::send::ConsumerSendMsgBackRequest;
+use wire::message::pop::ExtraInfo;
+
+use crate::call::Call;
+use crate::cluster::{Cluster, TIMEOUT};
+use crate::error::{ProxyError, code_of, common, named, ok, status};
+use crate::message::now_millis;
+use crate::validate;
+
+/// Delay level of a message that goes to the dead letter queue at once.
+const TO_DEAD_LETTERS: i32 = -1;
+
+/// Messages were consumed.
+pub(crate) async fn acknowledge(
+    call: Call,
+    request: AckMessageRequest,
+) -> Result<AckMessageResponse, ProxyError> {
+    let topic = validate::topic(request.topic.as_ref())?;
+    let group = validate::group(request.group.as_ref())?;
+    let mut entries = Vec::with_capacity(request.entries.len());
+    for AckMessageEntry {
+        message_id,
+        receipt_handle,
+        lite_topic,
+    } in &request.entries
+    {
+        let handle = current(&call, group, message_id, receipt_handle).await;
+        let lite_topic = lite_topic.as_deref();
+        let cluster = &call.state.cluster;
+        let status = match acknowledge_one(cluster, group, topic, &handle, lite_topic).await {
+            Ok(()) => named(Code::Ok),
+            Err(error) => error.status(),
+        };
+        entries.push(AckMessageResultEntry {
+            message_id: message_id.clone(),
+            receipt_handle: receipt_handle.clone(),
+            status: Some(status),
+        });
+    }
+    let codes = entries.iter().filter_map(|entry| entry.status.as_ref());
+    let common = common(
+        codes.map(|status| status.code()),
+        "ack message result is empty",
+    );
+    Ok(AckMessageResponse {
+        status: Some(common),
+        entries,
+    })
+}
+
+/// Changes how long a message is hidden.
+pub(crate) async fn change_invisible_duration(
+    call: Call,
+    request: ChangeInvisibleDurationRequest,
+) -> Result<ChangeInvisibleDurationResponse, ProxyError> {
+    let topic = validate::topic(request.topic.as_ref())?;
+    let group = validate::group(request.group.as_ref())?;
+    let millis = validate::invisible_millis(request.invisible_duration, 0, &call.state.config)?;
+    ExtraInfo::decode_receipt_handle(&request.receipt_handle)?;
+    let handle = current(&call, group, &request.message_id, &request.receipt_handle).await;
+    let cluster = &call.state.cluster;
+    let receipt_handle = change_invisible_time(cluster, group, topic, &handle, millis).await?;
+    Ok(ChangeInvisibleDurationResponse {
+        status: ok(),
+        receipt_handle,
+    })
+}
+
+/// Gives a message up.
+pub(crate) async fn forward_to_dead_letters(
+    call: Call,
+    request: ForwardMessageToDeadLetterQueueRequest,
+) -> Result<ForwardMessageToDeadLetterQueueResponse, ProxyError> {
+    let topic = validate::topic(request.topic.as_ref())?;
+    let group = validate::group(request.group.as_ref())?;
+    let id = &request.message_id;
+    let handle = current(&call, group, id, &request.receipt_handle).await;
+    let answer = forward_one(&call.state.cluster, group, topic, &handle, id).await?;
+    let code = answer.head.code;
+    let message = answer.remark.unwrap_or_else(|| code.to_string());
+    Ok(ForwardMessageToDeadLetterQueueResponse {
+        status: Some(status(code_of(code), message)),
+    })
+}
+
+/// The handle that holds now for what a client received with another, if the message was hidden
+/// further since. It is hidden no further from now on.
+async fn current(call: &Call, group: &str, message_id: &str, handle: &str) -> String {
+    let renewals = &call.state.renewals;
+    let renewed = renewals.release(&call.client_id, group, message_id, handle);
+    renewed.await.unwrap_or_else(|| handle.to_owned())
+}
+
+/// Reads a handle that still holds.
+fn valid(handle: &str) -> Result<ExtraInfo<'_>, ProxyError> {
+    let info = ExtraInfo::decode_receipt_handle(handle)?;
+    if info.next_visible_time() <= now_millis() {
+        let expired = "receipt handle is expired";
+        return Err(ProxyError::new(Code::InvalidReceiptHandle, expired));
+    }
+    Ok(info)
+}
+
+/// A message was consumed.
+pub(crate) async fn acknowledge_one(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    handle: &str,
+    lite_topic: Option<&str>,
+) -> Result<(), ProxyError> {
+    let info = valid(handle)?;
+    let broker = cluster.broker(info.broker_name).await?;
+    let header = headers::AckMessageRequest {
+        consumer_group: group.into(),
+        topic: info.topic_kind.real_topic(topic, group),
+        queue_id: info.queue_id,
+        extra_info: handle.into(),
+        offset: info.queue_offset.unwrap_or_default(),
+        lite_topic: lite_topic.map(Into::into),
+        ..headers::AckMessageRequest::default()
+    };
+    let answer = cluster.call::<AckMessage>(&broker, &header, Body::Empty);
+    answer.await.map(drop)
+}
+
+/// Hides a message for so many milliseconds from now on; returns its handle for that.
+pub(crate) async fn change_invisible_time(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    handle: &str,
+    millis: i64,
+) -> Result<String, ProxyError> {
+    let info = valid(handle)?;
+    let broker = cluster.broker(info.broker_name).await?;
+    let offset = info.queue_offset.unwrap_or_default();
+    let header = headers::ChangeInvisibleTimeRequest {
+        consumer_group: group.into(),
+        topic: info.topic_kind.real_topic(topic, group),
+        queue_id: info.queue_id,
+        extra_info: handle.into(),
+        offset,
+        invisible_time: millis,
+        ..headers::ChangeInvisibleTimeRequest::default()
+    };
+    let answer = cluster
+        .call::<ChangeMessageInvisibleTime>(&broker, &header, Body::Empty)
+        .await?;
+    let hidden: headers::ChangeInvisibleTimeResponse = answer.header()?;
+    let renewed = ExtraInfo {
+        start_offset: offset,
+        pop_time: hidden.pop_time,
+        invisible_time: hidden.invisible_time,
+        revive_queue_id: hidden.revive_qid,
+        ..info
+    };
+    Ok(renewed.to_string())
+}
+
+/// Moves a message to the group's dead letter queue. Returns the broker's answer.
+pub(crate) async fn forward_one(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    handle: &str,
+    message_id: &str,
+) -> Result<Frame, ProxyError> {
+    let info = ExtraInfo::decode_receipt_handle(handle)?;
+    let Some(offset) = info.commit_log_offset.filter(|offset| *offset >= 0) else {
+        let missing = "commit log offset is empty";
+        return Err(ProxyError::new(Code::InvalidReceiptHandle, missing));
+    };
+    let broker = cluster.broker(info.broker_name).await?;
+    let header = ConsumerSendMsgBackRequest {
+        offset,
+        group: group.into(),
+        delay_level: TO_DEAD_LETTERS,
+        origin_msg_id: Some(message_id.into()),
+        origin_topic: Some(info.topic_kind.real_topic(topic, group)),
+        max_reconsume_times: Some(0),
+        ..ConsumerSendMsgBackRequest::default()
+    };
+    let answer = cluster
+        .ask::<ConsumerSendMsgBack>(&broker, &header, Body::Empty, TIMEOUT)
+        .await?;
+    if code_of(answer.head.code) == Code::Ok {
+        // Should this fail the message comes once more, which at-least-once allows.
+        let _ = acknowledge_one(cluster, group, topic, handle, None).await;
+    }
+    Ok(answer)
+}

@@ -1,0 +1,41 @@
+//! The proxy role: the gRPC API of the 5.x clients, `apache.rocketmq.v2.MessagingService`.
+//!
+//! A [`Proxy`] knows nothing of a broker's insides: it asks name servers and brokers by remoting
+//! commands, as any client does, so it serves a cluster of either kind. It is reached on a port
+//! of its own, and on every server that is given [`Proxy::service`].
+//!
+//! | module | what |
+//! |---|---|
+//! | `proxy`, `port` | starting and stopping; the port of its own |
+//! | `routes` | which handler serves which call, one line each |
+//! | `call`, `grpc` | what is known of a call; messages in and out of HTTP bodies |
+//! | `cluster`, `cache` | name servers and brokers: asking, finding, remembering |
+//! | `route`, `sending`, `receiving`, `acknowledging`, `transactions`, `telemetry`, `activity` | the calls by area |
+//! | `clients`, `renewal` | who is connected; what is hidden for them |
+//! | `message` | messages to properties and records, and back |
+//! | `validate`, `error`, `settings` | what is refused, how that is told, the configuration keys |
+
+mod acknowledging;
+mod activity;
+mod cache;
+mod call;
+mod clients;
+mod cluster;
+mod error;
+mod grpc;
+mod message;
+mod port;
+mod proxy;
+mod receiving;
+mod renewal;
+mod route;
+mod routes;
+mod sending;
+mod settings;
+mod telemetry;
+mod transactions;
+mod validate;
+
+pub use proxy::Proxy;
+pub use routes::SERVED;
+pub use settings::{ProxyConfig, ProxySettings};

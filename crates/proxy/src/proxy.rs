@@ -1,0 +1,153 @@
+//! Starting and stopping a proxy.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use transport::{
+    Executor, HandlerTable, HttpService, RemotingClient, RemotingClientConfig, TransportError,
+};
+use wire::command::RequestCode;
+
+use crate::clients::Clients;
+use crate::cluster::Cluster;
+use crate::port::Port;
+use crate::renewal::{self, Renewals};
+use crate::routes::MessagingService;
+use crate::settings::{ProxyConfig, ProxySettings};
+use crate::transactions::{self, Transactions};
+
+/// Questions of brokers that are passed on at a time, and that may wait.
+const CONCURRENT_CHECKS: usize = 64;
+const WAITING_CHECKS: usize = 10_000;
+
+/// How long a stopping proxy gives messages back for.
+const GIVE_BACK_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the handlers of all calls share.
+pub(crate) struct State {
+    pub(crate) config: ProxyConfig,
+    pub(crate) cluster: Cluster,
+    pub(crate) clients: Clients,
+    pub(crate) transactions: Transactions,
+    pub(crate) renewals: Renewals,
+    /// Told when brokers shall hear of producers before the period is over.
+    pub(crate) heartbeat_due: Notify,
+    /// Becomes true when the proxy stops: what waits for something else then ends.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl State {
+    /// Waits until the proxy stops.
+    pub(crate) async fn stopped(&self) {
+        // The sender is here, so there is no other end than that.
+        let _ = self
+            .stopping
+            .subscribe()
+            .wait_for(|stopping| *stopping)
+            .await;
+    }
+}
+
+impl State {
+    fn new(config: ProxyConfig) -> Arc<Self> {
+        Arc::new_cyclic(|state| {
+            let client_config = RemotingClientConfig::default();
+            let remoting = RemotingClient::new(client_config, handlers(state.clone()));
+            let transaction_expiry = Duration::from_millis(config.transaction_data_expire_millis);
+            Self {
+                cluster: Cluster::new(&config, remoting),
+                clients: Clients::new(config.client_expiry()),
+                transactions: Transactions::new(
+                    transaction_expiry,
+                    config.transaction_data_max_num,
+                ),
+                renewals: Renewals::default(),
+                heartbeat_due: Notify::new(),
+                stopping: watch::Sender::new(false),
+                config,
+            }
+        })
+    }
+}
+
+/// What brokers ask the proxy as a client of theirs.
+fn handlers(state: Weak<State>) -> HandlerTable {
+    let mut table = HandlerTable::new();
+    let executor = Executor::new("transaction checks", CONCURRENT_CHECKS, WAITING_CHECKS);
+    let asked = [RequestCode::CheckTransactionState];
+    table.spawned_held(&asked, &executor, move |responder, frame| {
+        let state = state.upgrade();
+        async move {
+            if let Some(state) = state {
+                transactions::check(&state, responder.connection(), &frame).await;
+            }
+            // A question without an answer: the producer ends the transaction when it knows.
+            responder.dismiss();
+        }
+    });
+    table
+}
+
+/// A running proxy. Dropped without [`shutdown`](Self::shutdown) it stops at once.
+pub struct Proxy {
+    state: Arc<State>,
+    port: Port,
+    shutdown_limit: Duration,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts to serve. Name servers and brokers need not be there yet.
+    ///
+    /// # Errors
+    /// The port is in use, or the address is not one of this machine.
+    pub async fn start(settings: ProxySettings) -> Result<Self, TransportError> {
+        let mut server = settings.server;
+        server.listen_port = settings.proxy.grpc_server_port;
+        let state = State::new(settings.proxy);
+        let port = Port::open(&server, &state).await?;
+        let tasks = vec![
+            tokio::spawn(transactions::keep_heartbeats(Arc::clone(&state))),
+            tokio::spawn(renewal::keep_hidden(Arc::clone(&state))),
+        ];
+        Ok(Self {
+            state,
+            port,
+            shutdown_limit: Duration::from_secs(server.shutdown_wait_time_seconds.into()),
+            tasks,
+        })
+    }
+
+    /// Where the gRPC API is served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.port.local_addr()
+    }
+
+    /// The gRPC API for another server's port.
+    pub fn service(&self) -> Arc<dyn HttpService> {
+        Arc::new(MessagingService {
+            state: Arc::clone(&self.state),
+        })
+    }
+
+    /// Stops in good order: gives back what clients hold, ends their calls, and takes its leave
+    /// of brokers.
+    pub async fn shutdown(mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let giving_back = renewal::give_back_all(&self.state);
+        if tokio::time::timeout(GIVE_BACK_LIMIT, giving_back)
+            .await
+            .is_err()
+        {
+            tracing::warn!("not all messages that clients hold could be given back");
+        }
+        self.state.stopping.send_replace(true);
+        self.port.close(self.shutdown_limit).await;
+        self.state.cluster.shutdown().await;
+    }
+}

@@ -1,0 +1,133 @@
+//! The configuration keys of a proxy.
+
+use std::time::Duration;
+
+use transport::RemotingServerConfig;
+
+config::settings! {
+    /// What the proxy asks, allows and promises.
+    pub struct ProxyConfig from "ProxyConfig" {
+        /// Addresses of the name servers, `host:port`, joined by semicolons.
+        "namesrvAddr" namesrv_addr: Option<String> = None, important;
+        /// Name of the cluster whose brokers know the groups.
+        "rocketMQClusterName" rocketmq_cluster_name: String = "DefaultCluster".into(), important;
+        /// Port of the gRPC API; 0 lets the system choose one.
+        "grpcServerPort" grpc_server_port: u16 = 8081, important;
+        /// Bytes of the largest request.
+        "grpcMaxInboundMessageSize" grpc_max_inbound_message_size: usize = 136_314_880, range(1024..);
+        /// Whether routes repeat the port that the client asked on; otherwise they name the port that it reached.
+        "useEndpointPortFromRequest" use_endpoint_port_from_request: bool = false;
+
+        /// Bytes of the largest body; 0 for no limit here.
+        "maxMessageSize" max_message_size: usize = 4 * 1024 * 1024;
+        /// Whether a message must have a body.
+        "enableMessageBodyEmptyCheck" enable_message_body_empty_check: bool = true;
+        /// Bytes of an application's properties, tag and keys of a message together.
+        "maxUserPropertySize" max_user_property_size: usize = 16_384;
+        /// Properties that an application may give a message.
+        "userPropertyMaxNum" user_property_max_num: usize = 128;
+        /// Bytes that a message group must stay below; 0 for no limit.
+        "maxMessageGroupSize" max_message_group_size: usize = 64;
+        /// Bytes that a lite topic's name must stay below; 0 for no limit.
+        "maxLiteTopicSize" max_lite_topic_size: usize = 64;
+        /// Milliseconds that a delayed message may wait; 0 for no limit.
+        "maxDelayTimeMills" max_delay_time_mills: i64 = 86_400_000, range(0..);
+        /// Seconds that a transaction may stay undecided before its producer is asked; 0 for no limit.
+        "maxTransactionRecoverySecond" max_transaction_recovery_second: i64 = 3600, range(0..);
+        /// Whether the type of a message must be its topic's.
+        "enableTopicMessageTypeCheck" enable_topic_message_type_check: bool = true;
+
+        /// How often producers are told to try to send a message.
+        "grpcClientProducerMaxAttempts" grpc_client_producer_max_attempts: i32 = 3, range(1..);
+        /// Milliseconds until producers are told to try again.
+        "grpcClientProducerBackoffInitialMillis" grpc_client_producer_backoff_initial_millis: i64 = 10, range(0..);
+        /// Most milliseconds until producers are told to try again.
+        "grpcClientProducerBackoffMaxMillis" grpc_client_producer_backoff_max_millis: i64 = 1000, range(0..);
+        /// By which factor the time until producers try again grows.
+        "grpcClientProducerBackoffMultiplier" grpc_client_producer_backoff_multiplier: u16 = 2, range(1..);
+        /// Messages that push consumers are told to ask for at a time.
+        "grpcClientConsumerLongPollingBatchSize" grpc_client_consumer_long_polling_batch_size: i32 = 32, range(1..);
+        /// Fewest milliseconds that a receiving call waits for a message.
+        "grpcClientConsumerMinLongPollingTimeoutMillis" grpc_client_consumer_min_long_polling_timeout_millis: i64 = 5000, range(0..);
+        /// Most milliseconds that a receiving call waits for a message.
+        "grpcClientConsumerMaxLongPollingTimeoutMillis" grpc_client_consumer_max_long_polling_timeout_millis: i64 = 20_000, range(0..);
+        /// Fewest milliseconds that received messages may be hidden.
+        "minInvisibleTimeMillsForRecv" min_invisible_time_mills_for_recv: i64 = 10_000, range(0..);
+        /// Most milliseconds that received messages may be hidden; 0 for no limit.
+        "maxInvisibleTimeMills" max_invisible_time_mills: i64 = 43_200_000, range(0..);
+
+        /// Whether messages stay hidden for as long as a client that asks for that lives.
+        "enableProxyAutoRenew" enable_proxy_auto_renew: bool = true;
+        /// Milliseconds that such messages are hidden at first.
+        "defaultInvisibleTimeMills" default_invisible_time_mills: i64 = 60_000, range(1..);
+        /// Milliseconds between two looks at what is to be hidden further.
+        "renewSchedulePeriodMillis" renew_schedule_period_millis: u64 = 5000, range(1..);
+        /// How many milliseconds before its time a message is hidden further.
+        "renewAheadTimeMillis" renew_ahead_time_millis: i64 = 10_000, range(0..);
+        /// Milliseconds for which a message is hidden at most; then it is delivered again.
+        "renewMaxTimeMillis" renew_max_time_millis: i64 = 10_800_000, range(0..);
+        /// Failures to hide a message further after which that is given up.
+        "maxRenewRetryTimes" max_renew_retry_times: u32 = 3, range(1..);
+        /// Milliseconds after which messages of a client that has left are delivered again.
+        "invisibleTimeMillisWhenClear" invisible_time_millis_when_clear: i64 = 1000, range(0..);
+
+        /// Milliseconds without a heartbeat after which a client is forgotten.
+        "channelExpiredTimeout" channel_expired_timeout: u64 = 120_000, range(1..);
+        /// Seconds that a client has to answer a command.
+        "grpcProxyRelayRequestTimeoutInSeconds" grpc_proxy_relay_request_timeout_in_seconds: u64 = 5, range(1..);
+        /// Seconds between two heartbeats to brokers that may ask about transactions.
+        "transactionHeartbeatPeriodSecond" transaction_heartbeat_period_second: u64 = 20, range(1..);
+        /// Milliseconds for which a transaction can be ended after its message was sent, or asked about.
+        "transactionDataExpireMillis" transaction_data_expire_millis: u64 = 30_000, range(1..);
+        /// How many messages with the same transaction id are remembered.
+        "transactionDataMaxNum" transaction_data_max_num: usize = 15, range(1..);
+
+        /// Seconds after which a route is asked for again.
+        "topicRouteServiceCacheRefreshSeconds" topic_route_service_cache_refresh_seconds: u64 = 20;
+        /// Seconds for which a route holds when no name server answers.
+        "topicRouteServiceCacheExpiredSeconds" topic_route_service_cache_expired_seconds: u64 = 300;
+        /// How many routes are remembered.
+        "topicRouteServiceCacheMaxNum" topic_route_service_cache_max_num: usize = 20_000, range(1..);
+        /// Seconds after which a topic's settings are asked for again.
+        "topicConfigCacheRefreshSeconds" topic_config_cache_refresh_seconds: u64 = 20;
+        /// Seconds for which a topic's settings hold when no broker answers.
+        "topicConfigCacheExpiredSeconds" topic_config_cache_expired_seconds: u64 = 300;
+        /// How many topics' settings are remembered.
+        "topicConfigCacheMaxNum" topic_config_cache_max_num: usize = 20_000, range(1..);
+        /// Seconds after which a group's settings are asked for again.
+        "subscriptionGroupConfigCacheRefreshSeconds" subscription_group_config_cache_refresh_seconds: u64 = 20;
+        /// Seconds for which a group's settings hold when no broker answers.
+        "subscriptionGroupConfigCacheExpiredSeconds" subscription_group_config_cache_expired_seconds: u64 = 300;
+        /// How many groups' settings are remembered.
+        "subscriptionGroupConfigCacheMaxNum" subscription_group_config_cache_max_num: usize = 20_000, range(1..);
+    }
+}
+
+impl ProxyConfig {
+    /// Time without a heartbeat after which a client is forgotten.
+    pub(crate) fn client_expiry(&self) -> Duration {
+        Duration::from_millis(self.channel_expired_timeout)
+    }
+}
+
+config::groups! {
+    /// All settings of a proxy, as they stand in its configuration file.
+    pub struct ProxySettings {
+        /// What it does.
+        pub proxy: ProxyConfig,
+        /// Where it listens, its port excepted.
+        pub server: RemotingServerConfig,
+        /// What is logged.
+        pub log: config::LogConfig,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_defaults_are_the_references() {
+        assert_eq!(config::reference::check::<ProxyConfig>(), [] as [String; 0]);
+    }
+}
