@@ -22,6 +22,7 @@ mod sending;
 mod server_process;
 mod setup;
 mod tally;
+mod together;
 mod transacting;
 
 use std::io::IsTerminal;
@@ -90,6 +91,10 @@ pub(crate) struct Args {
     /// Time from a send to the message's delivery, with timer
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     delay: Duration,
+    /// With timer: send so many messages that are all due at one time, --delay from the start, and
+    /// then measure for --duration how late they come
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    together: Option<u64>,
     /// Time before measuring begins: 500ms, 3s, 1m
     #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     warm_up: Duration,
@@ -352,6 +357,7 @@ mod tests {
             ("orderly --max-messages 33", "--max-messages"),
             ("timer --body-size 15", "--body-size"),
             ("transaction --batch 2", "--batch"),
+            ("e2e --together 5", "--together"),
             ("--rate 0", "--rate"),
             ("--rate NaN", "--rate"),
             ("e2e --body-size 15", "--body-size"),

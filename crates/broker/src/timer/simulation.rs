@@ -272,3 +272,18 @@ proptest! {
         world.check(true)?;
     }
 }
+
+#[test]
+fn fifty_thousand_messages_half_of_them_due_together_come_in_the_order_of_time() {
+    let mut world = World::new();
+    for number in 0..50_000_i64 {
+        world.send(if number % 2 == 0 {
+            5000
+        } else {
+            1000 + number * 617 % 7000
+        });
+    }
+    world.clock.advance(10_000);
+    world.round().unwrap();
+    world.check(true).unwrap();
+}

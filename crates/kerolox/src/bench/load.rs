@@ -18,6 +18,7 @@ use super::sending::{Kind, STAMP_SIZE, Sending, Sends};
 use super::server_process::ServerProcess;
 use super::setup::{Found, Stored};
 use super::tally::Runs;
+use super::together::deliver_together;
 use super::transacting::Transacting;
 use super::{Args, Mode};
 use crate::client::ClientError;
@@ -55,6 +56,8 @@ pub(super) struct Load {
     pub(super) pulls: Pulls,
     /// From a send to the message's delivery.
     pub(super) delay: Duration,
+    /// Messages that are all due at one time.
+    pub(super) together: Option<u64>,
     /// Tells this load's messages from others.
     pub(super) mark: u64,
     /// The server's process, to be watched.
@@ -119,6 +122,9 @@ impl Load {
         if args.max_messages > POP_MESSAGES && matches!(mode, Mode::Pop | Mode::Orderly) {
             return wrong("--max-messages is at most 32 with pop and orderly");
         }
+        if args.together.is_some() && (mode != Mode::Timer || args.rate.is_some()) {
+            return wrong("--together goes with timer only, without --rate");
+        }
         if args.duration.is_zero() {
             return wrong("--duration must be more than 0");
         }
@@ -154,6 +160,7 @@ impl Load {
                 hold: matches!(mode, Mode::E2e | Mode::Timer),
             },
             delay: args.delay,
+            together: args.together,
             mark: RandomState::new().build_hasher().finish(),
             server: args.server_pid.map(ServerProcess::new).transpose()?,
         })
@@ -181,18 +188,22 @@ impl Load {
             }
             Mode::Send | Mode::Transaction | Mode::E2e | Mode::Timer | Mode::Overload => None,
         };
+        if let Some(count) = self.together {
+            return deliver_together(self, address, stored, count);
+        }
         let outcome = match self.mode {
             Mode::Send | Mode::Overload => send(self, address),
             Mode::Transaction => transact(self, address),
             Mode::Pull => pull(self, address, stored),
             Mode::Pop | Mode::Orderly => pop(self, address, &found.broker_name),
-            Mode::E2e | Mode::Timer => end_to_end(self, address, stored),
+            Mode::E2e => end_to_end(self, address, stored, Kind::Stamped),
+            Mode::Timer => end_to_end(self, address, stored, Kind::Timed(self.delay)),
         }?;
         Ok((fill, outcome))
     }
 
     /// Does the work while the server's process is watched, if that is wanted.
-    fn watched(
+    pub(super) fn watched(
         &self,
         clock: Clock,
         runs: &Runs,
@@ -210,19 +221,15 @@ impl Load {
         })
     }
 
-    fn sends(&self, batch: u32) -> Sends {
+    /// Sends of messages of a kind.
+    pub(super) fn sends(&self, batch: u32, kind: Kind) -> Sends {
         Sends {
             serialize: self.pulls.serialize,
             queues: self.queues.clone(),
             body_size: self.body_size,
             batch,
             mark: self.mark,
-            kind: match self.mode {
-                Mode::Send | Mode::Overload | Mode::Pull | Mode::Pop | Mode::Orderly => Kind::Plain,
-                Mode::E2e => Kind::Stamped,
-                Mode::Timer => Kind::Timed(self.delay),
-                Mode::Transaction => Kind::Half,
-            },
+            kind,
         }
     }
 
@@ -248,7 +255,12 @@ impl Load {
     }
 }
 
-fn connect<W: Work>(address: &str, frames: Frames, work: W) -> Result<Lane<W>, ClientError> {
+/// Opens a connection.
+pub(super) fn connect<W: Work>(
+    address: &str,
+    frames: Frames,
+    work: W,
+) -> Result<Lane<W>, ClientError> {
     Ok(Lane::new(TcpStream::connect(address)?, frames, work)?)
 }
 
@@ -273,14 +285,14 @@ fn load_all<W: Work>(
 }
 
 fn send(load: &Load, address: &str) -> Result<Outcome, ClientError> {
-    let sends = load.sends(load.batch);
+    let sends = load.sends(load.batch, Kind::Plain);
     load_all(load, address, |lane| {
         sends.lane(lane, load.connections, load.in_flight)
     })
 }
 
 fn transact(load: &Load, address: &str) -> Result<Outcome, ClientError> {
-    let sends = load.sends(1);
+    let sends = load.sends(1, Kind::Half);
     load_all(load, address, |lane| {
         Transacting::lane(&sends, lane, load.connections, load.in_flight)
     })
@@ -334,7 +346,7 @@ fn fill(load: &Load, address: &str, stored: u64) -> Result<Option<Fill>, ClientE
         None => (262_144 / (load.body_size + 100)).clamp(1, 32),
         Some(_) => 1,
     };
-    let sends = load.sends(batch as u32);
+    let sends = load.sends(batch as u32, Kind::Plain);
     let mut slots = (load.queues.count() * 4).min(FILL_IN_FLIGHT / batch);
     let clock = Clock::start();
     let mut fill = Fill {
@@ -373,15 +385,31 @@ fn fill(load: &Load, address: &str, stored: u64) -> Result<Option<Fill>, ClientE
     Ok(Some(fill))
 }
 
-fn end_to_end(load: &Load, address: &str, stored: &[Stored]) -> Result<Outcome, ClientError> {
-    let mut followers = Vec::new();
-    for lane in 0..load.connections.min(stored.len()) {
-        let ends = stored.iter().map(|stored| (stored.queue, stored.end));
-        let queues: Vec<_> = ends.skip(lane).step_by(load.connections).collect();
-        let (frames, work) = load.pulls.following(&queues, load.mark);
-        followers.push(connect(address, frames, work)?);
-    }
-    let sends = load.sends(1);
+/// Connections that wait for what comes behind the ends of the queues.
+pub(super) fn followers(
+    load: &Load,
+    address: &str,
+    stored: &[Stored],
+) -> Result<Vec<Lane<Following>>, ClientError> {
+    let lanes = 0..load.connections.min(stored.len());
+    lanes
+        .map(|lane| {
+            let ends = stored.iter().map(|stored| (stored.queue, stored.end));
+            let queues: Vec<_> = ends.skip(lane).step_by(load.connections).collect();
+            let (frames, work) = load.pulls.following(&queues, load.mark);
+            connect(address, frames, work)
+        })
+        .collect()
+}
+
+fn end_to_end(
+    load: &Load,
+    address: &str,
+    stored: &[Stored],
+    kind: Kind,
+) -> Result<Outcome, ClientError> {
+    let followers = followers(load, address, stored)?;
+    let sends = load.sends(1, kind);
     let mut senders = Vec::new();
     for lane in 0..load.connections {
         let (frames, work) = sends.lane(lane, load.connections, load.in_flight);

@@ -38,8 +38,28 @@ pub(super) enum Kind {
     Stamped,
     /// They are stamped, and delivered so long after they left.
     Timed(Duration),
+    /// They are stamped, and all delivered at one time.
+    Together(Moment),
     /// They are half messages of a transaction.
     Half,
+}
+
+/// A time to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// In nanoseconds on the load's clock.
+    pub(super) stamp: u64,
+    since_1970: Duration,
+}
+
+impl Moment {
+    /// The time that is so long after `now` on the load's clock.
+    pub(super) fn after(now: u64, delay: Duration) -> Self {
+        Self {
+            stamp: now + delay.as_nanos() as u64,
+            since_1970: since_1970() + delay,
+        }
+    }
 }
 
 /// The sends of all connections.
@@ -68,13 +88,15 @@ impl Sends {
         );
         match self.kind {
             Kind::Plain | Kind::Stamped => {}
-            Kind::Timed(_) => properties::put(&mut own, property::TIMER_DELIVER_MS, DELIVERY_MARK),
+            Kind::Timed(_) | Kind::Together(_) => {
+                properties::put(&mut own, property::TIMER_DELIVER_MS, DELIVERY_MARK);
+            }
             Kind::Half => {
                 properties::put(&mut own, property::TRANSACTION_PREPARED, "true");
                 properties::put(&mut own, property::PRODUCER_GROUP, PRODUCER_GROUP);
             }
         }
-        let stamped = matches!(self.kind, Kind::Stamped | Kind::Timed(_));
+        let stamped = !matches!(self.kind, Kind::Plain | Kind::Half);
         let mut body = vec![b'x'; self.body_size];
         if stamped {
             body[..8].copy_from_slice(&self.mark.to_be_bytes());
@@ -104,7 +126,7 @@ impl Sends {
                 queue_id,
                 sys_flag: match self.kind {
                     Kind::Half => message_flag::TRANSACTION_PREPARED_TYPE,
-                    Kind::Plain | Kind::Stamped | Kind::Timed(_) => 0,
+                    _ => 0,
                 },
                 born_timestamp: since_1970().as_millis() as i64,
                 properties: Some(Cow::Borrowed(&own)),
@@ -135,10 +157,7 @@ impl Sends {
             deliveries: (0..slots)
                 .map(|slot| frames.find(slot, DELIVERY_MARK.as_bytes()))
                 .collect(),
-            delay: match self.kind {
-                Kind::Timed(delay) => delay,
-                Kind::Plain | Kind::Stamped | Kind::Half => Duration::ZERO,
-            },
+            kind: self.kind,
             queues: self.queues.places(&frames),
             next_queue: lane,
             lanes,
@@ -164,8 +183,7 @@ pub(super) struct Sending {
     stamps: Vec<Vec<usize>>,
     /// Places of the times of delivery, by slot.
     deliveries: Vec<Vec<usize>>,
-    /// From leaving to delivery.
-    delay: Duration,
+    kind: Kind,
     /// Where each request goes to the next queue.
     queues: Option<Places>,
     next_queue: usize,
@@ -188,12 +206,20 @@ impl Work for Sending {
             queues.write(slot, frame, self.next_queue % self.queue_count);
             self.next_queue = (self.next_queue + self.lanes) % (self.queue_count * self.lanes);
         }
-        let stamp = intended + self.delay.as_nanos() as u64;
+        let stamp = match self.kind {
+            Kind::Together(due) => due.stamp,
+            Kind::Timed(delay) => intended + delay.as_nanos() as u64,
+            Kind::Plain | Kind::Stamped | Kind::Half => intended,
+        };
         for at in &self.stamps[slot] {
             frame[at + 8..at + STAMP_SIZE].copy_from_slice(&stamp.to_be_bytes());
         }
         for at in &self.deliveries[slot] {
-            let due = since_1970() + self.delay;
+            let due = match self.kind {
+                Kind::Together(due) => due.since_1970,
+                Kind::Timed(delay) => since_1970() + delay,
+                Kind::Plain | Kind::Stamped | Kind::Half => since_1970(),
+            };
             let digits = &mut frame[*at..at + DELIVERY_MARK.len()];
             write_decimal(digits, due.as_millis() as u64);
         }
