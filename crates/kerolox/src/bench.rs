@@ -3,13 +3,15 @@
 //! The loads: sending, pulling what is stored, end to end (from a send to its receipt by a waiting
 //! consumer), popping and acknowledging, the same in order, transactions, and messages with a
 //! time of delivery. `overload` sends twice: as much as keeps the broker busy, and with ten times
-//! the connections, to tell how much of its rate the broker keeps. A closed loop keeps a number of requests in flight; an open loop (`--rate`)
+//! the connections, to tell how much of its rate the broker keeps; `connections` sets up
+//! connections and leaves them idle. A closed loop keeps a number of requests in flight; an open loop (`--rate`)
 //! sends at fixed times and counts latencies from these times, so that a broker's stalls are not
 //! left out. What comes before the end of the warm-up is not counted.
 //!
 //! `--null` runs a server that answers success to everything, to measure the load generator and
 //! the sockets by themselves.
 
+mod connections;
 mod engine;
 mod frames;
 mod load;
@@ -36,6 +38,7 @@ use wire::frame::SerializeType;
 use self::engine::Outcome;
 use self::load::Load;
 use self::report::{Fill, Overload, Report, RunReport};
+use self::server_process::ServerProcess;
 use self::setup::{Found, Target};
 use self::tally::Tally;
 use crate::client::{ClientError, ClusterArgs, OutputFormat, print_line};
@@ -64,7 +67,7 @@ pub(crate) struct Args {
     /// Queues of the topic, or of each topic
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     queues: u32,
-    /// Connections; of each kind with e2e and timer [default: 8; pull, pop, orderly: 4; e2e: 1]
+    /// Connections; of each kind with e2e and timer [default: 8; pull, pop, orderly: 4; e2e: 1; connections: 1000]
     #[arg(short, long, value_name = "N")]
     connections: Option<usize>,
     /// Requests in flight on each connection [default: 256; transaction: 64; pop: 32; orderly: 2; pull: 1]
@@ -104,6 +107,9 @@ pub(crate) struct Args {
     /// Runs, one after the other without a pause
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// How connections are set up, with connections
+    #[arg(long, value_enum, default_value_t = connections::Protocol::Remoting)]
+    protocol: connections::Protocol,
     /// How request headers are written
     #[arg(long, value_enum, default_value_t = Serialization::Rocketmq)]
     serialize: Serialization,
@@ -145,6 +151,8 @@ enum Mode {
     Timer,
     /// Sending, then sending on ten times the connections: the rate that is kept
     Overload,
+    /// Setting up connections and keeping them idle: times, and memory with --server-pid
+    Connections,
 }
 
 impl Mode {
@@ -158,6 +166,7 @@ impl Mode {
             Self::Transaction => "transaction",
             Self::Timer => "timer",
             Self::Overload => "overload",
+            Self::Connections => "connections",
         }
     }
 }
@@ -215,6 +224,14 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         Some(address) => Target::at(address),
         None => Target::find(&args.cluster.name_server).await?,
     };
+    if args.mode == Mode::Connections {
+        let server = args.server_pid.map(ServerProcess::new).transpose()?;
+        let count = args.connections.unwrap_or(1000);
+        let measured = connections::measure(target.address(), args.protocol, count, server).await?;
+        let text = printed(&measured, args.output, connections::Report::table);
+        let _ = print_line(text.trim_end())?;
+        return Ok(());
+    }
     target.create_topics(&load.queues).await?;
     let mut found = Found::default();
     if !matches!(load.mode, Mode::Send | Mode::Transaction | Mode::Overload) {

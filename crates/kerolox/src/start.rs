@@ -8,6 +8,7 @@ use broker::{BrokerSettings, RunningBroker};
 use config::{Live, Loaded, Settings};
 use nameserver::{NameServer, NameServerError, NameServerSettings};
 use proxy::{Proxy, ProxySettings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use transport::TransportError;
 
 use crate::cli::{BrokerArgs, LogArgs, NameServerArgs, ProxyArgs, StartArgs};
@@ -304,7 +305,20 @@ pub(crate) fn client(
     in_runtime(work)
 }
 
+/// As many open files and connections as the system allows this process, as Java has them.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
 fn in_runtime(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    open_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -135,6 +135,22 @@ fn every_load_runs_against_a_broker() {
 }
 
 #[test]
+fn connections_are_set_up_by_each_protocol() {
+    let server = Server::kerolox();
+    let pid = server.child.id();
+    for protocol in ["remoting", "tls", "tls-resumed"] {
+        let options =
+            format!("connections --protocol {protocol} --connections 20 --server-pid {pid}");
+        let report = server.report(&options);
+        assert_eq!(report["connections"], 20);
+        let time = |name: &str| report["set_up_us"][name].as_u64().expect("a time");
+        let rising = ["p50", "p99", "max"].map(time);
+        assert!(rising.is_sorted() && rising[2] > 0, "{report}");
+        assert!(report["bytes_each"].is_u64(), "{report}");
+    }
+}
+
+#[test]
 fn an_open_loop_counts_every_message() {
     let server = Server::kerolox();
     let report = server.bench("e2e --rate 1000 --queues 2");

@@ -98,3 +98,4 @@ pub use responder::Responder;
 pub use server::{RemotingServer, RemotingServerBuilder};
 pub use settings::{ClientAuth, RemotingClientConfig, RemotingServerConfig, TlsMode};
 pub use stack::Stack;
+pub use tls::TlsClient;

@@ -100,7 +100,7 @@ config::settings! {
 
 config::settings! {
     /// How a server or tool connects to others.
-    pub struct RemotingClientConfig from "NettyClientConfig" {
+    pub struct RemotingClientConfig from "NettyClientConfig", "TlsSystemConfig" {
         /// Milliseconds after which an attempt to connect is given up.
         "connectTimeoutMillis" connect_timeout_millis: u32 = 3000, range(1..);
         /// Seconds without a whole frame in or a byte out after which a connection is closed; 0 for never.
@@ -119,6 +119,18 @@ config::settings! {
         "writeBufferLowWaterMark" write_buffer_low_water_mark: usize = 0;
         /// Unsent bytes of a connection above which requests fail.
         "kerolox.maxUnsentBytes" max_unsent_bytes: usize = 64 * 1024 * 1024, range(1_048_576..), ours;
+        /// Whether TLS works without certificate files; every server is trusted then.
+        "tls.test.mode.enable" tls_test_mode_enable: bool = true, reloadable;
+        /// Whether `tls.client.trustCertPath` must vouch for certificates of servers; otherwise any will do.
+        "tls.client.authServer" tls_client_auth_server: bool = false;
+        /// File of the certificates that vouch for servers, in PEM.
+        "tls.client.trustCertPath" tls_client_trust_cert_path: Option<String> = None;
+        /// File of the certificate that is shown to servers that ask for one, in PEM.
+        "tls.client.certPath" tls_client_cert_path: Option<String> = None;
+        /// File of that certificate's private key, in PEM.
+        "tls.client.keyPath" tls_client_key_path: Option<String> = None;
+        /// What an encrypted private key of a client is decrypted with.
+        "tls.client.keyPassword" tls_client_key_password: Option<String> = None;
     }
 }
 

@@ -1,6 +1,9 @@
 //! TLS around any other protocol. What is inside is told by its own first bytes.
 
+mod client;
 mod identity;
+
+pub use client::TlsClient;
 
 use std::path::PathBuf;
 use std::sync::Arc;

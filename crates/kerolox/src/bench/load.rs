@@ -73,7 +73,7 @@ impl Load {
         let wrong = |text: &str| Err(ClientError::Argument(text.to_owned()));
         let mode = args.mode;
         let connections = args.connections.unwrap_or(match mode {
-            Mode::Send | Mode::Transaction | Mode::Timer | Mode::Overload => 8,
+            Mode::Send | Mode::Transaction | Mode::Timer | Mode::Overload | Mode::Connections => 8,
             Mode::Pull | Mode::Pop | Mode::Orderly => 4,
             Mode::E2e => 1,
         });
@@ -186,13 +186,18 @@ impl Load {
                 let messages = |queue: &Stored| queue.end.saturating_sub(queue.begin);
                 fill(self, address, stored.iter().map(messages).sum())?
             }
-            Mode::Send | Mode::Transaction | Mode::E2e | Mode::Timer | Mode::Overload => None,
+            Mode::Send
+            | Mode::Transaction
+            | Mode::E2e
+            | Mode::Timer
+            | Mode::Overload
+            | Mode::Connections => None,
         };
         if let Some(count) = self.together {
             return deliver_together(self, address, stored, count);
         }
         let outcome = match self.mode {
-            Mode::Send | Mode::Overload => send(self, address),
+            Mode::Send | Mode::Overload | Mode::Connections => send(self, address),
             Mode::Transaction => transact(self, address),
             Mode::Pull => pull(self, address, stored),
             Mode::Pop | Mode::Orderly => pop(self, address, &found.broker_name),

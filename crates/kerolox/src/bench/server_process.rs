@@ -55,12 +55,17 @@ impl ServerProcess {
             };
             usages.push(Usage {
                 processor: after.saturating_sub(before),
-                resident: self.status("VmRSS:").unwrap_or(0),
+                resident: self.resident(),
                 private: self.status("RssAnon:").unwrap_or(0),
             });
             used = now;
         }
         usages
+    }
+
+    /// Resident memory now, in bytes.
+    pub(super) fn resident(self) -> u64 {
+        self.status("VmRSS:").unwrap_or(0)
     }
 
     fn processor_time(self) -> Option<Duration> {

@@ -122,7 +122,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -132,7 +132,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Reads a key in PEM: PKCS#8, also encrypted (with scrypt or PBKDF2 and AES), PKCS#1 or SEC1.
-fn private_key(path: &Path, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+pub(super) fn private_key(
+    path: &Path,
+    password: Option<&str>,
+) -> Result<PrivateKeyDer<'static>, String> {
     let bytes = read(path)?;
     if let Ok(key) = PrivateKeyDer::from_pem_slice(&bytes) {
         return Ok(key);
@@ -170,13 +173,8 @@ fn verifier(
     let Some(path) = settings.tls_server_trust_cert_path.as_deref() else {
         return Err("tls.server.authClient=true needs tls.server.trustCertPath; set it".into());
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(Path::new(path))? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{path} can't be trusted: {error}"))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+    let roots = roots(path)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
     let builder = if required {
         builder
     } else {
@@ -186,6 +184,17 @@ fn verifier(
         .build()
         .map_err(|error| format!("{path} can't be trusted: {error}"))?;
     Ok(verifier)
+}
+
+/// Those who vouch for others, from a file in PEM.
+pub(super) fn roots(path: &str) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(Path::new(path))? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("{path} can't be trusted: {error}"))?;
+    }
+    Ok(Arc::new(roots))
 }
 
 /// Takes any certificate whose key the client has (`tls.server.authClient=false`, Netty's

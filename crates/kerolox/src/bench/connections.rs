@@ -1,0 +1,144 @@
+//! What connections cost: the time to set one up, and the server's memory while they are idle.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use transport::{Link, Network, RemotingClientConfig, SocketOptions, Sockets, TlsClient};
+use wire::command::RequestCode;
+use wire::frame::{Frame, Head, SerializeType, encode};
+use wire::header::NoHeader;
+
+use super::server_process::ServerProcess;
+use crate::client::ClientError;
+
+/// How a connection is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Protocol {
+    /// Plain TCP, or a Unix socket
+    Remoting,
+    /// TLS, a whole handshake each time
+    Tls,
+    /// TLS, coming back with what the server gave before
+    TlsResumed,
+}
+
+impl Protocol {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Remoting => "remoting",
+            Self::Tls => "tls",
+            Self::TlsResumed => "tls, resumed",
+        }
+    }
+}
+
+/// Idle connections have given back their buffers after this time.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// The result.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    protocol: &'static str,
+    connections: usize,
+    /// From the beginning to the end of the handshake, in microseconds.
+    set_up_us: SetUp,
+    /// The server's memory for an idle connection, if its process was watched.
+    bytes_each: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct SetUp {
+    p50: u64,
+    p99: u64,
+    max: u64,
+}
+
+impl Report {
+    /// For people.
+    pub(super) fn table(&self) -> String {
+        let SetUp { p50, p99, max } = self.set_up_us;
+        let mut text = format!(
+            "{} connections, {}\nset-up   p50 {p50} µs, p99 {p99} µs, max {max} µs\n",
+            self.connections, self.protocol
+        );
+        if let Some(bytes) = self.bytes_each {
+            let _ = writeln!(text, "memory   {bytes} bytes each");
+        }
+        text
+    }
+}
+
+/// Sets up so many connections one after the other, each of which is asked something once, and
+/// keeps them until the server's memory is known.
+///
+/// # Errors
+/// A connection can't be made, or its request is not answered.
+pub(super) async fn measure(
+    address: &str,
+    protocol: Protocol,
+    count: usize,
+    server: Option<ServerProcess>,
+) -> Result<Report, ClientError> {
+    let client = TlsClient::new(&RemotingClientConfig::default())?;
+    let tls = match protocol {
+        Protocol::Remoting => None,
+        Protocol::Tls => Some(client.without_resumption()),
+        Protocol::TlsResumed => Some(client),
+    };
+    let mut times =
+        Histogram::<u64>::new(3).map_err(|error| ClientError::Argument(error.to_string()))?;
+    // What the server sets up once is not counted.
+    drop(open(address, tls.as_ref()).await?);
+    let before = server.map(ServerProcess::resident);
+    let mut links = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (link, time) = open(address, tls.as_ref()).await?;
+        times.saturating_record(time.as_micros() as u64);
+        links.push(link);
+    }
+    let mut bytes_each = None;
+    if let (Some(server), Some(before)) = (server, before) {
+        tokio::time::sleep(SETTLED).await;
+        let more = server.resident().saturating_sub(before);
+        bytes_each = Some(more / count as u64);
+    }
+    Ok(Report {
+        protocol: protocol.name(),
+        connections: count,
+        set_up_us: SetUp {
+            p50: times.value_at_quantile(0.5),
+            p99: times.value_at_quantile(0.99),
+            max: times.max(),
+        },
+        bytes_each,
+    })
+}
+
+/// A connection, and how long it took to set up.
+async fn open(address: &str, tls: Option<&TlsClient>) -> Result<(Link, Duration), ClientError> {
+    let start = Instant::now();
+    let options = SocketOptions::default();
+    let mut link = Sockets.connect(address, options).await?;
+    if let Some(tls) = tls {
+        link = tls.connect(link, address).await?;
+    }
+    let time = start.elapsed();
+    // Brokers refuse it, which shows that they serve the connection.
+    let head = Head::request(RequestCode::GetNamesrvConfig as i32, SerializeType::Json);
+    let mut bytes = BytesMut::new();
+    encode(&head, None, &NoHeader, 0, &mut bytes);
+    link.stream.write_all(&bytes).await?;
+    link.stream.flush().await?;
+    bytes.clear();
+    while !matches!(Frame::decode(&mut bytes), Ok(Some(_))) {
+        if link.stream.read_buf(&mut bytes).await? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+    Ok((link, time))
+}
