@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: black-box scenarios with published clients, and with the reference.
 
 mod store;
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub(crate) enum Interop {
     /// One store directory under the reference and Kerolox in turn; needs Maven and a JDK 17 or
     /// later
     Store(store::Store),
+    /// The modes of TLS, with OpenSSL's client
+    Tls,
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +69,7 @@ impl Interop {
             Interop::Java(java) => java.run(),
             Interop::Grpc(grpc) => grpc.run(),
             Interop::Store(store) => store.run(),
+            Interop::Tls => tls::run(),
         }
     }
 }
