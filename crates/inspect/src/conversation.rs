@@ -1,5 +1,6 @@
 //! A conversation: the connection of a client and a server, as packets or chunks show it.
 
+mod calls;
 mod line;
 mod pending;
 mod round_trip;

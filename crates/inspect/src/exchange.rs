@@ -1,14 +1,16 @@
 //! An exchange: one request, what it means, and what became of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::frame::SerializeType;
+use wire::grpc::Code;
 
 use crate::capture::{Process, Timestamp};
 
@@ -353,6 +355,19 @@ impl Status {
         Self { code, name }
     }
 
+    /// The status of a call of the gRPC API.
+    pub fn of_call(code: i32) -> Self {
+        // The names as the API has them, made of those in Rust: `TopicNotFound`.
+        static NAMES: LazyLock<HashMap<i32, String>> = LazyLock::new(|| {
+            let codes = (0..=Code::FailedToConsumeMessage as i32)
+                .filter_map(|code| Some((code, Code::try_from(code).ok()?)));
+            let names = codes.map(|(code, name)| (code, screaming(&format!("{name:?}"))));
+            names.collect()
+        });
+        let name = NAMES.get(&code).map_or("UNKNOWN", String::as_str);
+        Self { code, name }
+    }
+
     /// Whether it says that something went wrong. That there is nothing to give does not.
     pub fn is_error(self) -> bool {
         const FINE: [ResponseCode; 9] = [
@@ -370,6 +385,18 @@ impl Status {
         const FINE_CALLS: [i32; 4] = [20_000, 30_000, 40_401, 40_404];
         !FINE.iter().any(|fine| *fine as i32 == self.code) && !FINE_CALLS.contains(&self.code)
     }
+}
+
+/// `TopicNotFound` as `TOPIC_NOT_FOUND`.
+fn screaming(name: &str) -> String {
+    let mut text = String::new();
+    for (index, letter) in name.char_indices() {
+        if index > 0 && letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
 }
 
 /// When the parts of an exchange were seen, at the place of the capture.

@@ -1,7 +1,10 @@
 //! The message layer: what a command of remoting means.
 //!
 //! [`request`] reads a request into an exchange, [`response`] what answered it; the types of all
-//! headers come from the table of commands in `wire`. What cannot be read is left out.
+//! headers come from the table of commands in `wire`. What cannot be read is left out. [`call`]
+//! does the same for the calls of gRPC.
+
+pub(crate) mod call;
 
 use std::borrow::Cow;
 
@@ -419,7 +422,8 @@ fn batch_acknowledgement(
     for ack in &batch.acks {
         let bits = ack.bit_set.iter().take(MAX_ACKNOWLEDGED / 8);
         let bits = bits.flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-        for (offset, _) in (ack.start_offset..).zip(bits).filter(|(_, set)| *set) {
+        for (place, _) in (0..).zip(bits).filter(|(_, set)| *set) {
+            let offset = ack.start_offset.saturating_add(place);
             exchange.messages.push(Message {
                 queue_id: Some(ack.queue_id),
                 offset: Some(offset),
@@ -476,11 +480,12 @@ pub(crate) fn response(
                 .ok()?;
             exchange.queue_id = Some(answer.queue_id);
             exchange.offset = Some(answer.queue_offset);
-            exchange.max_offset = Some(answer.queue_offset + exchange.messages.len().max(1) as i64);
+            let count = exchange.messages.len().max(1) as i64;
+            exchange.max_offset = Some(answer.queue_offset.saturating_add(count));
             let ids = answer.msg_id.split(',');
             for ((place, message), id) in (0..).zip(&mut exchange.messages).zip(ids) {
                 message.queue_id = Some(answer.queue_id);
-                message.offset = Some(answer.queue_offset + place);
+                message.offset = Some(answer.queue_offset.saturating_add(place));
                 message.offset_id = Some(id.into());
             }
         }

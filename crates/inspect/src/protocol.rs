@@ -1,8 +1,11 @@
 //! The protocol layer: what is spoken on a connection, and its requests and responses.
 //!
 //! [`recognize`] tells the protocols apart by the first bytes of a connection. [`remoting`] cuts
-//! streams into frames.
+//! streams into frames, [`http2`] into the frames of many calls, and [`grpc`] those into messages.
 
+pub(crate) mod grpc;
+pub(crate) mod hpack;
+pub(crate) mod http2;
 pub(crate) mod remoting;
 
 use remoting::Likeness;
@@ -17,6 +20,8 @@ pub(crate) enum Recognition {
     Unknown,
     /// So many bytes from here, frames of remoting begin.
     Remoting(usize),
+    /// So many bytes from here, HTTP/2 begins.
+    Http2(usize),
     /// It is encrypted.
     Encrypted,
     /// It is something else, which is why.
@@ -34,6 +39,9 @@ pub(crate) fn recognize(bytes: &[u8]) -> Recognition {
     let bytes = bytes.get(passed..).unwrap_or_default();
     if let Some(reason) = foreign(bytes) {
         return Recognition::Foreign(reason);
+    }
+    if bytes.starts_with(http2::PREFACE) || http2::is_server_start(bytes) {
+        return Recognition::Http2(passed);
     }
     match remoting::likeness(bytes) {
         Likeness::Frame => Recognition::Remoting(passed),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::body::heartbeat::{ConsumeFromWhere, ConsumeType, HeartbeatData, MessageModel};
-use wire::frame::{Head, Language};
+use wire::frame::Language;
 
 use crate::capture::{Process, Timestamp};
 use crate::exchange::{Action, Exchange, Outcome, Protocol, Side};
@@ -97,10 +97,18 @@ impl Sessions {
     }
 
     /// Hears what is said about clients.
-    pub(crate) fn hear(&mut self, exchange: &Exchange, head: &Head, news: News) {
+    pub(crate) fn hear(
+        &mut self,
+        exchange: &Exchange,
+        language: Option<Language>,
+        version: i32,
+        news: News,
+    ) {
         let time = exchange.timing.request.0;
         match news {
-            News::Heartbeat(heartbeat) => self.heartbeat(exchange, head, &heartbeat),
+            News::Heartbeat(heartbeat) => {
+                self.heartbeat(exchange, language, version, &heartbeat);
+            }
             News::Left {
                 producer_group,
                 consumer_group,
@@ -143,12 +151,18 @@ impl Sessions {
         }
     }
 
-    fn heartbeat(&mut self, exchange: &Exchange, head: &Head, heartbeat: &HeartbeatData) {
+    fn heartbeat(
+        &mut self,
+        exchange: &Exchange,
+        language: Option<Language>,
+        version: i32,
+        heartbeat: &HeartbeatData,
+    ) {
         let id = &exchange.client_id;
         if let Some(connection) = self.connection_mut(exchange.connection) {
             connection.client_id = Some(Arc::clone(id));
-            connection.language = head.language;
-            connection.version = head.version;
+            connection.language = language;
+            connection.version = version;
         }
         if self.clients.len() >= MAX_NAMED && !self.clients.contains_key(id) {
             return;
@@ -159,8 +173,8 @@ impl Sessions {
             .or_insert_with(|| Client {
                 id: Arc::clone(id),
                 address: exchange.client.ip(),
-                language: head.language,
-                version: head.version,
+                language,
+                version,
                 heartbeats: 0,
                 last_heartbeat: None,
                 left: false,
@@ -281,7 +295,7 @@ impl Sessions {
         let progress = progress.or_default();
         progress.max_offset = end.unwrap_or(0).max(progress.max_offset);
         if let Some(offset) = exchange.offset {
-            progress.delivered = offset + exchange.messages.len() as i64;
+            progress.delivered = offset.saturating_add(exchange.messages.len() as i64);
         }
         progress.committed = exchange.committed.or(progress.committed);
         progress.last = exchange.timing.request.0;
@@ -431,6 +445,6 @@ impl Progress {
     /// How many messages the group is behind: by what it committed, else by what was delivered.
     pub fn lag(&self) -> i64 {
         let done = self.committed.unwrap_or(self.delivered);
-        (self.max_offset - done).max(0)
+        self.max_offset.saturating_sub(done).max(0)
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::frame::FrameError;
+use wire::grpc::Code;
 
+use super::calls::Calls;
 use super::pending::{Pending, Waiting};
 use crate::capture::{Process, Timestamp};
 use crate::exchange::{Command, Exchange, Outcome, Protocol, Side, Status, Timing, Unanswered};
@@ -15,7 +17,7 @@ use crate::inspector::Context;
 use crate::message::{self, News};
 use crate::notice::Notice;
 use crate::protocol::remoting::{Framed, Frames};
-use crate::protocol::{self, Recognition};
+use crate::protocol::{self, Recognition, http2};
 use crate::session::{Connection, Sent};
 use crate::stream::Given;
 
@@ -46,6 +48,8 @@ enum Talk {
     Undecided([Frames; 2]),
     /// Frames of remoting.
     Remoting([Frames; 2]),
+    /// Calls of gRPC; not there while they are taken care of.
+    Grpc(Option<Box<Calls>>),
     /// Nothing that can be read.
     Silent,
 }
@@ -99,6 +103,7 @@ impl Line {
             Talk::Undecided(frames) | Talk::Remoting(frames) => {
                 frames.iter().map(|frames| frames.bytes().len()).sum()
             }
+            Talk::Grpc(calls) => calls.as_ref().map_or(0, |calls| calls.buffered()),
             Talk::Silent => 0,
         };
         frames + self.pending.iter().map(Pending::buffered).sum::<usize>()
@@ -133,6 +138,9 @@ impl Line {
                     frames[side].add(time, bytes);
                     self.frames(side, context);
                 }
+                Talk::Grpc(_) => self.calls(|calls, line| {
+                    calls.take(line, side, (time, bytes), context);
+                }),
                 Talk::Silent => {}
             },
             Given::Missing(count) => self.miss(side, count, context),
@@ -156,12 +164,30 @@ impl Line {
                 context.notices.say(Notice::Missing(self.server()));
                 self.frames(side, context);
             }
+            Talk::Grpc(calls) => {
+                if let Some(calls) = calls {
+                    calls.miss(side);
+                }
+                context.counts.missing += count;
+                context.notices.say(Notice::Missing(self.server()));
+            }
             Talk::Silent => {}
+        }
+    }
+
+    /// Has the calls do something to this line.
+    fn calls(&mut self, act: impl FnOnce(&mut Calls, &mut Self)) {
+        if let Talk::Grpc(place) = &mut self.talk
+            && let Some(mut calls) = place.take()
+        {
+            act(&mut calls, self);
+            self.talk = Talk::Grpc(Some(calls));
         }
     }
 
     /// Decides what is spoken, if the bytes so far tell.
     fn recognize(&mut self, side: usize, opened: bool, new: &[u8], context: &mut Context<'_>) {
+        let from = side;
         let Talk::Undecided(frames) = &mut self.talk else {
             return;
         };
@@ -169,6 +195,10 @@ impl Line {
             protocol::recognize(frames[side].bytes())
         } else if protocol::is_tls(new) {
             Recognition::Encrypted
+        } else if http2::is_frames(new) || new.starts_with(http2::PREFACE) {
+            frames[side] = Frames::default();
+            frames[side].add(context.now, new);
+            Recognition::Http2(0)
         } else if frames[side].find() {
             Recognition::Remoting(0)
         } else if self.sent[side].bytes > MAX_UNDECIDED {
@@ -183,6 +213,21 @@ impl Line {
                 self.talk = Talk::Remoting(std::mem::take(frames));
                 self.frames(side, context);
                 self.frames(1 - side, context);
+            }
+            Recognition::Http2(passed) => {
+                let mut calls = Box::<Calls>::default();
+                for (side, frames) in std::mem::take(frames).iter().enumerate() {
+                    let bytes = frames.bytes();
+                    let bytes = if side == from {
+                        bytes.get(passed..).unwrap_or_default()
+                    } else {
+                        bytes
+                    };
+                    if !bytes.is_empty() {
+                        calls.take(self, side, (frames.last(), bytes), context);
+                    }
+                }
+                self.talk = Talk::Grpc(Some(calls));
             }
             Recognition::Encrypted => {
                 self.talk = Talk::Silent;
@@ -227,7 +272,8 @@ impl Line {
         let head = framed.frame.head;
         let asker = if head.is_response() { 1 - side } else { side };
         if self.number.is_none() {
-            self.begin(asker, &framed, context);
+            self.guess_client(asker, &framed, context);
+            self.begin(Protocol::Remoting(head.serialize), context);
         }
         let id = head.opaque as u32;
         if head.is_response() {
@@ -258,31 +304,39 @@ impl Line {
         }
     }
 
+    /// Guesses which end opened the connection, where that was not seen.
+    fn guess_client(&mut self, asker: usize, framed: &Framed, context: &Context<'_>) {
+        if self.client.is_some() {
+            return;
+        }
+        let ports = &context.options.ports;
+        let is_server = |end: &SocketAddr| {
+            ports.contains(&end.port()) || ports.is_empty() && USUAL_PORTS.contains(&end.port())
+        };
+        let head = &framed.frame.head;
+        let asks = !head.is_response()
+            && RequestCode::of(head).is_ok_and(|code| ASKED_OF_CLIENTS.contains(&code));
+        self.client = Some(match self.ends.each_ref().map(is_server) {
+            [true, false] => 1,
+            [false, true] => 0,
+            _ if asks => 1 - asker,
+            _ => asker,
+        });
+    }
+
     /// Remembers the connection as one that RocketMQ is spoken on.
-    fn begin(&mut self, asker: usize, framed: &Framed, context: &mut Context<'_>) {
-        if self.client.is_none() {
-            let is_server = |end: &SocketAddr| {
-                let ports = &context.options.ports;
-                ports.contains(&end.port()) || ports.is_empty() && USUAL_PORTS.contains(&end.port())
-            };
-            let asks = RequestCode::of(&framed.frame.head)
-                .is_ok_and(|code| ASKED_OF_CLIENTS.contains(&code));
-            self.client = Some(match self.ends.each_ref().map(is_server) {
-                [true, false] => 1,
-                [false, true] => 0,
-                _ if asks && !framed.frame.head.is_response() => 1 - asker,
-                _ => asker,
-            });
+    pub(super) fn begin(&mut self, protocol: Protocol, context: &mut Context<'_>) {
+        if self.number.is_some() {
+            return;
         }
         let client = self.client();
         self.client_id = context.reader.names.get(&client.ip().to_string());
-        let head = &framed.frame.head;
         self.number = Some(context.sessions.open(Connection {
             number: 0,
             client,
             server: self.server(),
             process: self.process.clone(),
-            protocol: Protocol::Remoting(head.serialize),
+            protocol,
             client_id: None,
             language: None,
             version: 0,
@@ -298,6 +352,16 @@ impl Line {
         }));
     }
 
+    /// The client says who it is.
+    pub(super) fn client_is(&mut self, id: Arc<str>) {
+        self.client_id = id;
+    }
+
+    /// Whether an end opened the connection.
+    pub(super) fn is_client(&self, end: usize) -> bool {
+        self.client == Some(end)
+    }
+
     /// The end that opened the connection.
     fn client(&self) -> SocketAddr {
         self.ends[self.client.unwrap_or(0)]
@@ -308,17 +372,23 @@ impl Line {
         self.ends[1 - self.client.unwrap_or(0)]
     }
 
-    /// An exchange on this connection, begun by an end.
-    fn exchange(&self, asker: usize, protocol: Protocol, command: Command) -> Exchange {
+    /// An exchange on this connection, begun by the client.
+    pub(super) fn exchange(&self, protocol: Protocol, command: Command) -> Exchange {
         let client_id = Arc::clone(&self.client_id);
         let client = self.client();
         let mut exchange = Exchange::new(client, self.server(), protocol, command, client_id);
         exchange.connection = self.number.unwrap_or_default();
         exchange.process.clone_from(&self.process);
-        if self.client != Some(asker) {
-            exchange.asked_by = Side::Server;
-        }
         exchange
+    }
+
+    /// The side that an end is.
+    fn side_of(&self, end: usize) -> Side {
+        if self.is_client(end) {
+            Side::Client
+        } else {
+            Side::Server
+        }
     }
 
     /// Reads a request.
@@ -329,7 +399,8 @@ impl Line {
             Ok(code) => Command::Request(code),
             Err(_) => Command::UnknownRequest(head.code),
         };
-        let mut exchange = self.exchange(asker, Protocol::Remoting(head.serialize), command);
+        let mut exchange = self.exchange(Protocol::Remoting(head.serialize), command);
+        exchange.asked_by = self.side_of(asker);
         exchange.id = head.opaque as u32;
         exchange.request_len = framed.len as u64;
         exchange.timing.request = (framed.first, framed.last);
@@ -343,7 +414,9 @@ impl Line {
                 if !matches!(news, News::MembersChanged) {
                     self.client_id = Arc::clone(&exchange.client_id);
                 }
-                context.sessions.hear(&exchange, head, news);
+                context
+                    .sessions
+                    .hear(&exchange, head.language, head.version, news);
             }
         }
         let had_something = may_be_held && context.sessions.has_something(&exchange);
@@ -357,7 +430,7 @@ impl Line {
     }
 
     /// Packets sent again so far.
-    fn retransmissions(&self) -> u64 {
+    pub(super) fn retransmissions(&self) -> u64 {
         self.sent.iter().map(|sent| sent.retransmissions).sum()
     }
 
@@ -378,7 +451,10 @@ impl Line {
         if let Some(code) = waiting.code
             && let Some(news) = message::response(code, framed, exchange, context.reader)
         {
-            context.sessions.hear(exchange, &framed.frame.head, news);
+            let head = &framed.frame.head;
+            context
+                .sessions
+                .hear(exchange, head.language, head.version, news);
         }
         if waiting.may_be_held && !waiting.had_something {
             exchange.timing.held = held(exchange, status);
@@ -390,7 +466,8 @@ impl Line {
     fn unseen(&mut self, asker: usize, framed: &Framed, context: &mut Context<'_>) {
         let head = &framed.frame.head;
         let protocol = Protocol::Remoting(head.serialize);
-        let mut exchange = self.exchange(asker, protocol, Command::Unseen);
+        let mut exchange = self.exchange(protocol, Command::Unseen);
+        exchange.asked_by = self.side_of(asker);
         exchange.id = head.opaque as u32;
         exchange.timing.request = (framed.first, framed.last);
         exchange.response_len = framed.len as u64;
@@ -409,6 +486,20 @@ impl Line {
         context.finish(exchange);
     }
 
+    /// Ends an exchange that the client began, while which so many packets were sent `again`.
+    pub(super) fn finish(
+        &self,
+        mut exchange: Exchange,
+        outcome: Outcome,
+        again: u64,
+        context: &mut Context<'_>,
+    ) {
+        exchange.outcome = outcome;
+        exchange.timing.round_trip = self.client.and_then(|client| self.round_trips[client]);
+        exchange.timing.retransmissions = u32::try_from(again).unwrap_or(u32::MAX);
+        context.finish(exchange);
+    }
+
     /// Gives up what waited for long enough.
     pub(crate) fn expire(&mut self, context: &mut Context<'_>) {
         for asker in 0..2 {
@@ -416,6 +507,8 @@ impl Line {
                 self.expire_requests(asker, context.options.patience, context);
             }
         }
+        let patience = context.options.patience;
+        self.calls(|calls, line| calls.expire(line, patience, context));
     }
 
     fn expire_requests(&mut self, asker: usize, patience: Duration, context: &mut Context<'_>) {
@@ -451,6 +544,7 @@ impl Line {
                 self.end(asker, waiting, Outcome::Unanswered(why), context);
             }
         }
+        self.calls(|calls, line| calls.close(line, why, context));
         self.ended = [true; 2];
         self.update(context);
     }
@@ -471,7 +565,7 @@ impl Line {
 }
 
 /// For how long a request was held because there was nothing to give.
-fn held(exchange: &Exchange, status: Status) -> Duration {
+pub(super) fn held(exchange: &Exchange, status: Status) -> Duration {
     const VAIN: [ResponseCode; 3] = [
         ResponseCode::PullNotFound,
         ResponseCode::PollingTimeout,
@@ -487,6 +581,7 @@ fn held(exchange: &Exchange, status: Status) -> Duration {
     };
     let waited = came.until(left);
     if VAIN.iter().any(|code| *code as i32 == status.code)
+        || status.code == Code::MessageNotFound as i32
         || exchange.command == Command::Request(RequestCode::Notification)
     {
         return waited;

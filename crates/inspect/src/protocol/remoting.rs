@@ -63,6 +63,11 @@ impl Frames {
         &self.buffer
     }
 
+    /// When the last of them was seen.
+    pub(crate) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// A frame begins so many bytes behind the front.
     pub(crate) fn begin(&mut self, passed: usize) {
         self.buffer.advance(passed.min(self.buffer.len()));

@@ -1,5 +1,6 @@
 //! The captures of the reference's clients and servers, beside what they are known to hold.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use kerolox_inspect::{Exchange, Options, Outcome, Side};
@@ -85,4 +86,67 @@ fn every_frame_of_the_remoting_capture_is_in_its_exchange() {
     assert_eq!(outcome.inspector.counts().frames, 230);
     assert_eq!(outcome.notices, []);
     assert_eq!(seen, known());
+}
+
+/// A call: its connection, its stream, its method, and what the server said of it.
+type Call = (u64, u64, String, Option<String>);
+
+#[test]
+fn every_call_of_the_grpc_capture_is_in_its_exchange() {
+    let outcome = inspect(&packets("grpc.pcap"), Options::default());
+    let mut known: BTreeMap<(u64, u64), Call> = BTreeMap::new();
+    let mut telemetry = [0, 0];
+    for event in lines("grpc.messages.jsonl") {
+        let number = |name: &str| event[name].as_u64().expect(name);
+        let key = (number("connection"), number("stream"));
+        let path = event["path"].as_str().unwrap_or_default();
+        let from_server = event["from"] == "server";
+        if path.ends_with("Telemetry") {
+            if event["event"] == "message" {
+                telemetry[usize::from(from_server)] += 1;
+            }
+            continue;
+        }
+        if event["event"] == "headers" && !from_server {
+            let method = path.rsplit('/').next().unwrap_or_default().to_owned();
+            known.insert(key, (key.0, key.1, method, None));
+        }
+        let status = event["json"]["status"]["code"].as_str();
+        if let (Some(call), Some(status), true) = (known.get_mut(&key), status, from_server) {
+            call.3 = Some(status.to_owned());
+        }
+    }
+    let calls = outcome
+        .exchanges
+        .iter()
+        .filter(|one| one.command.to_string() != "Telemetry");
+    let mut seen: Vec<Call> = calls
+        .map(|one| {
+            let status = match one.outcome {
+                Outcome::Answered(status) => Some(status.name.to_owned()),
+                _ => None,
+            };
+            (
+                one.connection,
+                u64::from(one.id),
+                one.command.to_string(),
+                status,
+            )
+        })
+        .collect();
+    seen.sort();
+    assert_eq!(outcome.notices, []);
+    assert_eq!(seen, known.into_values().collect::<Vec<_>>());
+    let settings = outcome
+        .exchanges
+        .iter()
+        .filter(|one| one.detail.as_deref() == Some("settings"));
+    assert_eq!(settings.count(), telemetry[0]);
+    let sent = outcome
+        .exchanges
+        .iter()
+        .find(|one| one.command.to_string() == "SendMessage");
+    let sent = sent.expect("a message was sent");
+    let message = &sent.messages[0];
+    assert!(sent.topic.is_some() && message.id.is_some() && message.offset.is_some());
 }
