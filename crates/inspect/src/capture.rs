@@ -15,7 +15,7 @@ mod recorder;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use file::CaptureFile;
 pub use live::{Live, Who};
@@ -26,6 +26,13 @@ pub use recorder::{FileFormat, Recorder};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// What this machine's clock says.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    }
+
     /// The time from this to a later one; nothing if that is earlier.
     pub fn until(self, later: Self) -> Duration {
         let nanoseconds = later.0.saturating_sub(self.0);

@@ -13,6 +13,7 @@
 //! | `session` | who is there, what they produce and consume, how far they have come |
 //! | `statistics` | how many exchanges of what, how fast, how many went wrong |
 //! | [`view`] | exchanges as people and programs read them |
+//! | [`terminal`] | exchanges as one browses them |
 //! | `filter` | which exchanges are looked at |
 //! | `follow` | the way of one message |
 //! | `notice` | what a user should know, each said once |
@@ -31,6 +32,7 @@ mod protocol;
 mod session;
 mod statistics;
 mod stream;
+pub mod terminal;
 pub mod view;
 
 pub use capture::{

@@ -83,9 +83,9 @@ pub(crate) enum CliError {
     /// A source of traffic failed; what came before is shown.
     #[error("the capture ends here: {source}")]
     Capture { source: std::io::Error },
-    /// Nothing was said to be read.
-    #[error("nothing to read: give a capture file with --file")]
-    NoSource,
+    /// There is no live source.
+    #[error("{source}")]
+    Live { source: std::io::Error },
     /// No exchange has the message.
     #[error(
         "no exchange has a message {id}: is it the unique id or the offset message id, and was it captured?"
@@ -114,7 +114,6 @@ impl CliError {
         match self {
             CliError::Config(_)
             | CliError::Client(ClientError::Argument(_))
-            | CliError::NoSource
             | CliError::Unconfirmed => 2,
             _ => 1,
         }

@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use inspect::{
-    Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source, Timestamp,
+    Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source,
+    Timestamp, terminal,
 };
 
 use crate::client::OutputFormat;
@@ -42,6 +43,8 @@ enum Command {
     Sessions(TrafficArgs),
     /// Show the way of one message: sent, delivered, retried, acknowledged
     Follow(FollowArgs),
+    /// Browse topics, groups, clients, their exchanges and bytes in the terminal
+    Browse(BrowseArgs),
     /// Show in a page what is going on
     Overview(TrafficArgs),
     /// Write what comes to a file, to be opened later
@@ -138,6 +141,16 @@ struct StatArgs {
     top: usize,
 }
 
+/// Options of `kerolox inspect browse`.
+#[derive(Debug, clap::Args)]
+struct BrowseArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Ports of the servers [default: whatever speaks RocketMQ]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',')]
+    ports: Vec<u16>,
+}
+
 /// Options of `kerolox inspect follow`.
 #[derive(Debug, clap::Args)]
 struct FollowArgs {
@@ -197,6 +210,7 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
             let view = &mut Follower::new(args.traffic.show.output, &args.message_id);
             args.traffic.show(view)
         }
+        Command::Browse(args) => browse(args),
         Command::Overview(args) => args.show(&mut Overview::new(args.show.output)),
         Command::Record(args) => record(&args),
     }
@@ -250,6 +264,23 @@ fn show(
     read
 }
 
+/// Lets the user browse a source.
+fn browse(args: BrowseArgs) -> Result<(), CliError> {
+    let source = args.source.open(&args.ports)?;
+    let interrupted = interruption()?;
+    let options = Options {
+        ports: args.ports,
+        ..Options::default()
+    };
+    let until = || interrupted.load(Ordering::Relaxed);
+    terminal::browse(source, args.source.is_live(), options, &until).map_err(|source| {
+        CliError::System {
+            what: "use the terminal",
+            source,
+        }
+    })
+}
+
 /// Has an inspector see a source to its end, or until it is interrupted.
 fn read(
     mut source: Box<dyn Source>,
@@ -270,7 +301,7 @@ fn read(
             inspector.observe(observed, &mut sink)
         });
         if live {
-            inspector.tick(now(), &mut sink);
+            inspector.tick(Timestamp::now(), &mut sink);
         }
         say(inspector.notices());
         if source.lost() > lost {
@@ -300,14 +331,6 @@ fn say(notices: Vec<Notice>) {
     for notice in notices {
         eprintln!("kerolox: {notice}");
     }
-}
-
-/// What time it is.
-fn now() -> Timestamp {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Becomes true at Ctrl-C or SIGTERM, so that what was read is shown.

@@ -20,8 +20,6 @@ use super::live::{self, Live};
 use super::processes::Owners;
 use super::{Flow, LinkType, Observed, Packet, Source, Timestamp};
 
-/// LINKTYPE_RAW: a packet begins with the header of IPv4 or IPv6.
-const RAW_IP: LinkType = LinkType(101);
 /// Most connections whose interface or process is kept in mind.
 const MAX_FLOWS: usize = 1 << 16;
 /// How long a connection may be silent at its interface before it may turn up at another, in
@@ -81,7 +79,7 @@ impl AfPacket {
                 ) {
                     sink(Observed::Packet(Packet {
                         time: captured.time,
-                        link: RAW_IP,
+                        link: LinkType::RAW,
                         data: captured.data,
                         original_len: captured.original_len,
                     }));

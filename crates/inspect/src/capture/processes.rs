@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -127,7 +126,7 @@ impl Owners {
 
     /// Looks which processes there are now, and what sockets they have.
     pub(super) fn look(&mut self) {
-        self.looked = now();
+        self.looked = Timestamp::now();
         self.processes = all()
             .filter(|id| self.chosen.iter().any(|who| is(*id, who)))
             .collect();
@@ -228,11 +227,6 @@ pub(super) fn process(id: u32) -> Process {
         name: name.trim_end().into(),
         container,
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp(since.map_or(0, |since| since.as_nanos() as i64))
 }
 
 fn nobody(who: &Who) -> String {

@@ -1,0 +1,182 @@
+use std::path::Path;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::*;
+use crate::capture::CaptureFile;
+
+/// The interface on a screen of a test, with the exchanges of a capture.
+struct Screen {
+    board: Board,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let mut screen = Self {
+            board: Board::default(),
+            terminal: Terminal::new(TestBackend::new(160, 40)).unwrap(),
+        };
+        screen.feed();
+        screen
+    }
+
+    fn feed(&mut self) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/remoting.pcap");
+        let mut source = CaptureFile::open(&file).unwrap();
+        let mut inspector = Inspector::new(Options {
+            keep_bytes: 64,
+            ..Options::default()
+        });
+        let board = &mut self.board;
+        let mut goes_on = true;
+        while goes_on {
+            let read = source.read(Duration::ZERO, &mut |observed| {
+                inspector.observe(observed, &mut |exchange| board.take(exchange));
+            });
+            goes_on = read.unwrap();
+        }
+        inspector.end(&mut |exchange| board.take(exchange));
+    }
+
+    fn press(&mut self, code: KeyCode) -> Goes {
+        self.board.press(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    fn type_text(&mut self, text: &str) {
+        for one in text.chars() {
+            self.press(KeyCode::Char(one));
+        }
+    }
+
+    /// What is on the screen, a text a line.
+    fn lines(&mut self) -> Vec<String> {
+        let board = &mut self.board;
+        self.terminal
+            .draw(|frame| screen::draw(board, frame))
+            .unwrap();
+        let buffer = self.terminal.backend().buffer();
+        let width = usize::from(buffer.area.width);
+        let rows = buffer.content().chunks(width);
+        rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>())
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    #[track_caller]
+    fn shows(&mut self, text: &str) {
+        let lines = self.lines();
+        let found = lines.iter().any(|line| line.contains(text));
+        assert!(found, "{text:?} is not in\n{}", lines.join("\n"));
+    }
+}
+
+#[test]
+fn one_goes_from_a_topic_to_the_bytes_of_an_exchange_and_back() {
+    let mut screen = Screen::new();
+    screen.shows("133 exchanges");
+    screen.shows("topic ");
+    screen.press(KeyCode::Char('5'));
+    screen.type_text("/send_batch");
+    screen.press(KeyCode::Enter);
+    screen.shows("1 exchanges");
+    screen.shows("SEND_BATCH_MESSAGE");
+    screen.press(KeyCode::Enter);
+    screen.shows("› SEND_BATCH_MESSAGE");
+    screen.shows("SUCCESS");
+    screen.press(KeyCode::Enter);
+    screen.shows("SEND_BATCH_MESSAGE (320)");
+    let fields = screen.lines();
+    let messages = fields.iter().filter(|line| line.starts_with("message "));
+    assert_eq!(messages.count(), 2, "{fields:#?}");
+    screen.press(KeyCode::Enter);
+    screen.shows("request, the first 64 of ");
+    screen.shows("00000000  00 00 ");
+    screen.shows("response, ");
+    for place in [
+        "SEND_BATCH_MESSAGE (320)",
+        "› SEND_BATCH_MESSAGE",
+        "command ",
+    ] {
+        screen.press(KeyCode::Esc);
+        screen.shows(place);
+    }
+    assert_eq!(screen.press(KeyCode::Esc), Goes::On);
+    assert_eq!(screen.press(KeyCode::Char('q')), Goes::Away);
+}
+
+#[test]
+fn every_table_sorts_and_keeps_what_is_chosen() {
+    let mut screen = Screen::new();
+    for digit in '1'..='5' {
+        screen.press(KeyCode::Char(digit));
+        let rows = screen.board.rows().len();
+        assert!(rows > 1, "table {digit} has {rows} rows");
+        screen.press(KeyCode::End);
+        let chosen = screen.board.rows()[rows - 1].0.clone();
+        for _ in 0..5 {
+            screen.press(KeyCode::Char('s'));
+            let at = screen.board.chosen();
+            assert_eq!(screen.board.rows()[at].0, chosen);
+            screen.lines();
+        }
+        screen.press(KeyCode::Home);
+        assert_eq!(screen.board.chosen(), 0);
+    }
+    screen.press(KeyCode::Char('s'));
+    screen.press(KeyCode::Char('s'));
+    screen.shows("by errors");
+    let errors: Vec<u64> = screen
+        .board
+        .rows()
+        .iter()
+        .map(|(_, row)| row.errors)
+        .collect();
+    assert!(errors.is_sorted_by(|a, b| a >= b), "{errors:?}");
+}
+
+#[test]
+fn a_held_screen_stays_and_catches_up() {
+    let mut screen = Screen::new();
+    screen.press(KeyCode::Char('p'));
+    screen.feed();
+    screen.shows("133 exchanges");
+    screen.shows("HELD");
+    screen.press(KeyCode::Char('p'));
+    screen.shows("266 exchanges");
+}
+
+#[test]
+fn filters_choose_by_what_went_wrong_and_how_long_it_took() {
+    let mut screen = Screen::new();
+    let errors = screen.board.statistics.total.errors;
+    assert!(errors > 0, "the capture has errors");
+    screen.type_text("/!");
+    screen.press(KeyCode::Enter);
+    assert_eq!(screen.board.statistics.total.exchanges, errors);
+    screen.type_text("/ >1000s");
+    screen.press(KeyCode::Enter);
+    assert_eq!(screen.board.statistics.total.exchanges, 0);
+    screen.lines();
+    screen.type_text("/");
+    screen.press(KeyCode::Esc);
+    screen.shows("133 exchanges");
+}
+
+#[test]
+fn keys_are_explained_on_any_screen() {
+    let mut screen = Screen::new();
+    screen.press(KeyCode::Char('?'));
+    screen.shows("go to the exchanges, the fields, the bytes");
+    screen.press(KeyCode::Char('x'));
+    assert!(!screen.board.is_helping);
+    screen.board.say("something to know".to_owned());
+    screen.shows("something to know");
+    screen.terminal = Terminal::new(TestBackend::new(8, 3)).unwrap();
+    screen.press(KeyCode::Char('?'));
+    screen.lines();
+    screen.terminal = Terminal::new(TestBackend::new(1, 1)).unwrap();
+    screen.lines();
+}
