@@ -1,0 +1,262 @@
+//! Calls of the gRPC API over HTTP/2, with a name server and a broker behind the proxy.
+
+extern crate kerolox_proxy as proxy;
+
+mod rig;
+
+use prost::Message as _;
+use wire::body::group::SubscriptionGroupConfig;
+use wire::grpc::rpc::{
+    AckMessage, ChangeInvisibleDuration, ForwardMessageToDeadLetterQueue, Heartbeat, QueryRoute,
+    ReceiveMessage, SendMessage,
+};
+use wire::grpc::{
+    AckMessageEntry, AckMessageRequest, ChangeInvisibleDurationRequest, Code, Duration,
+    ForwardMessageToDeadLetterQueueRequest, HeartbeatRequest, Message, MessageQueue, MessageType,
+    QueryRouteRequest, ReceiveMessageRequest, ReceiveMessageResponse, Received, Resource,
+    SendMessageRequest, SystemProperties,
+};
+
+use rig::{Rig, message};
+
+fn named(name: &str) -> Option<Resource> {
+    Some(Resource::named(name))
+}
+
+/// Sends messages together; returns the code and what is told.
+async fn send(rig: &Rig, messages: Vec<Message>) -> (i32, String) {
+    rig.call::<SendMessage>(&SendMessageRequest { messages })
+        .await
+        .told()
+}
+
+/// Receives whatever comes within so many milliseconds.
+async fn receive(rig: &Rig, topic: &str, group: &str, wait: i64) -> (i32, Vec<Message>) {
+    let request = ReceiveMessageRequest {
+        group: named(group),
+        message_queue: Some(MessageQueue {
+            topic: named(topic),
+            ..MessageQueue::default()
+        }),
+        batch_size: 32,
+        invisible_duration: Some(Duration::from_millis(10_000)),
+        long_polling_timeout: Some(Duration::from_millis(wait)),
+        ..ReceiveMessageRequest::default()
+    };
+    let answer = rig.call::<ReceiveMessage>(&request).await;
+    let (code, _) = answer.told();
+    let messages =
+        answer.messages.iter().filter_map(|message| {
+            match ReceiveMessageResponse::decode(&**message)
+                .expect("an answer")
+                .content
+            {
+                Some(Received::Message(message)) => Some(*message),
+                _ => None,
+            }
+        });
+    (code, messages.collect())
+}
+
+fn handle(message: &Message) -> String {
+    let system = message
+        .system_properties
+        .as_ref()
+        .expect("system properties");
+    system.receipt_handle().to_owned()
+}
+
+async fn acknowledge(rig: &Rig, topic: &str, group: &str, handles: &[String]) -> Vec<i32> {
+    let entries = handles.iter().map(|handle| AckMessageEntry {
+        message_id: "m".into(),
+        receipt_handle: handle.clone(),
+        lite_topic: None,
+    });
+    let request = AckMessageRequest {
+        group: named(group),
+        topic: named(topic),
+        entries: entries.collect(),
+    };
+    let answer = rig.ask::<AckMessage>(&request).await;
+    let entries = answer
+        .entries
+        .iter()
+        .filter_map(|entry| entry.status.as_ref());
+    let codes = answer
+        .status
+        .iter()
+        .chain(entries)
+        .map(|status| status.code);
+    codes.collect()
+}
+
+#[tokio::test]
+async fn calls_that_make_no_sense_are_refused_in_grpcs_manner() {
+    let rig = Rig::start().await;
+    let status = |name, bytes: &'static [u8]| {
+        let call = rig.call_as(Some("c"), name, bytes);
+        async { call.await.status }
+    };
+    // UNIMPLEMENTED, INTERNAL, RESOURCE_EXHAUSTED.
+    assert_eq!(status("PullMessage", b"").await, 12);
+    assert_eq!(status("NoSuchCall", b"").await, 12);
+    assert_eq!(status("QueryRoute", b"\xff\xff").await, 13);
+    assert_eq!(status("QueryRoute", &[0; 100_001]).await, 8);
+    let anonymous = rig.call_as(None, "QueryRoute", b"").await;
+    assert_eq!(
+        (anonymous.status, anonymous.told().0),
+        (0, Code::ClientIdRequired as i32)
+    );
+    // The others are served as if nothing had been.
+    let unknown = HeartbeatRequest::default();
+    let told = rig.call::<Heartbeat>(&unknown).await.told();
+    assert_eq!(told.0, Code::UnrecognizedClientType as i32);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn messages_that_break_a_rule_are_refused_by_its_code() {
+    let rig = Rig::start().await;
+    rig.topic("orders", MessageType::Normal).await;
+    let with = |change: fn(&mut SystemProperties)| {
+        let mut message = message("orders", "m", "body");
+        message.system_properties.iter_mut().for_each(change);
+        vec![message]
+    };
+    let refusals = [
+        (Code::MessageCorrupted, vec![]),
+        (Code::IllegalTopic, vec![message("a b", "m", "body")]),
+        (Code::MessageBodyEmpty, vec![message("orders", "m", "")]),
+        (
+            Code::MessageBodyTooLarge,
+            vec![message("orders", "m", &"x".repeat(50_001))],
+        ),
+        (Code::IllegalMessageId, vec![message("orders", "", "body")]),
+        (
+            Code::IllegalMessageTag,
+            with(|system| system.tag = Some("a|b".into())),
+        ),
+        (
+            Code::IllegalMessageKey,
+            with(|system| system.keys = vec!["\u{1}".into()]),
+        ),
+        (
+            Code::MessagePropertyConflictWithType,
+            with(|system| system.message_group = Some("g".into())),
+        ),
+        (
+            Code::MessagePropertyConflictWithType,
+            vec![message("absent", "m", "body")],
+        ),
+        (
+            Code::MessageCorrupted,
+            vec![message("orders", "m", "1"), message("others", "m", "2")],
+        ),
+    ];
+    for (code, messages) in refusals {
+        let told = send(&rig, messages).await;
+        assert_eq!(told.0, code as i32, "{told:?}");
+    }
+    let absent = QueryRouteRequest {
+        topic: named("absent"),
+        endpoints: None,
+    };
+    let told = rig.call::<QueryRoute>(&absent).await.told();
+    assert_eq!(told.0, Code::TopicNotFound as i32);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_received_one_by_one_and_each_handle_holds_once() {
+    let rig = Rig::start().await;
+    rig.topic("orders", MessageType::Normal).await;
+    let batch = vec![
+        message("orders", "m1", "one"),
+        message("orders", "m2", "two"),
+    ];
+    assert_eq!(send(&rig, batch).await.0, Code::Ok as i32);
+    let (code, received) = receive(&rig, "orders", "g", 10_000).await;
+    assert_eq!(code, Code::Ok as i32);
+    let bodies: Vec<_> = received.iter().map(|message| &message.body[..]).collect();
+    assert_eq!(bodies, [b"one", b"two"]);
+
+    let [first, second] = [handle(&received[0]), handle(&received[1])];
+    let hidden = rig
+        .ask::<ChangeInvisibleDuration>(&ChangeInvisibleDurationRequest {
+            group: named("g"),
+            topic: named("orders"),
+            receipt_handle: second.clone(),
+            invisible_duration: Some(Duration::from_millis(20_000)),
+            message_id: "m2".into(),
+            ..ChangeInvisibleDurationRequest::default()
+        })
+        .await;
+    let renewed = hidden.receipt_handle;
+    assert!(
+        renewed != second && renewed.contains(" 20000 "),
+        "{renewed}"
+    );
+    let (ok, failed) = (Code::Ok as i32, Code::InternalServerError as i32);
+    let codes = acknowledge(&rig, "orders", "g", &[first, renewed, "no handle".into()]).await;
+    assert_eq!(codes, [Code::MultipleResults as i32, ok, ok, failed]);
+    let (code, _) = receive(&rig, "orders", "g", 200).await;
+    assert_eq!(code, Code::MessageNotFound as i32);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_is_among_the_dead_letters_and_nowhere_else() {
+    let rig = Rig::start().await;
+    rig.topic("orders", MessageType::Normal).await;
+    send(&rig, vec![message("orders", "m", "dead")]).await;
+    let (_, received) = receive(&rig, "orders", "g", 10_000).await;
+    let request = ForwardMessageToDeadLetterQueueRequest {
+        group: named("g"),
+        topic: named("orders"),
+        receipt_handle: handle(&received[0]),
+        message_id: "m".into(),
+        ..ForwardMessageToDeadLetterQueueRequest::default()
+    };
+    let told = rig
+        .call::<ForwardMessageToDeadLetterQueue>(&request)
+        .await
+        .told();
+    assert_eq!(told, (Code::Ok as i32, "0".into()));
+    assert_eq!(rig.count("%DLQ%g").await, 1);
+    assert_eq!(
+        receive(&rig, "orders", "g", 200).await.0,
+        Code::MessageNotFound as i32
+    );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_orderly_group_gets_nothing_more_of_a_queue_until_it_has_acknowledged() {
+    let rig = Rig::start().await;
+    rig.topic("steps", MessageType::Fifo).await;
+    rig.group(SubscriptionGroupConfig {
+        group_name: "in-order".into(),
+        consume_message_orderly: true,
+        ..SubscriptionGroupConfig::default()
+    })
+    .await;
+    let step = |id: &str| {
+        let mut message = message("steps", id, id);
+        if let Some(system) = &mut message.system_properties {
+            system.message_group = Some("one".into());
+        }
+        vec![message]
+    };
+    send(&rig, step("1")).await;
+    let (_, first) = receive(&rig, "steps", "in-order", 10_000).await;
+    send(&rig, step("2")).await;
+    let (code, _) = receive(&rig, "steps", "in-order", 200).await;
+    assert_eq!(code, Code::MessageNotFound as i32);
+    acknowledge(&rig, "steps", "in-order", &[handle(&first[0])]).await;
+    let (_, second) = receive(&rig, "steps", "in-order", 10_000).await;
+    assert_eq!(
+        second.first().map(|message| &message.body[..]),
+        Some(&b"2"[..])
+    );
+    rig.stop().await;
+}
