@@ -118,14 +118,19 @@ impl Store {
         1 + places.windows(2).take_while(is_near).count()
     }
 
-    /// The record of a queue's message; `None` where there is none or it is gone.
+    /// The record of a queue's message; `None` where there is none or it is gone. Of a compacted
+    /// queue it may be in the copy.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the disk fails.
     pub fn message_at(&self, queue: &Queue, offset: i64) -> Result<Option<Bytes>, StoreError> {
-        match self.entry(queue, offset)? {
-            Some(entry) => self.log.read(entry.physical_offset, entry.size as usize),
-            None => Ok(None),
+        let found = match self.entry(queue, offset)? {
+            Some(entry) => self.log.read(entry.physical_offset, entry.size as usize)?,
+            None => None,
+        };
+        match found {
+            Some(record) => Ok(Some(record)),
+            None => self.compacted_message(queue, offset),
         }
     }
 

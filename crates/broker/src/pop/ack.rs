@@ -411,8 +411,8 @@ fn acks_of(broker: &Broker, batch: &BatchAck) -> Result<Vec<Ack>, BrokerError> {
         set.map(move |bit| at * 8 + bit)
     });
     let offsets = bits.filter_map(|bit| batch.start_offset.checked_add(bit));
-    let offsets =
-        offsets.filter(|offset| (queue.min_offset()..=queue.max_offset()).contains(offset));
+    let offsets = offsets
+        .filter(|offset| (broker.store.first_offset(&queue)..=queue.max_offset()).contains(offset));
     Ok(offsets
         .map(|offset| Ack {
             consumption: Arc::clone(&consumption),

@@ -64,7 +64,7 @@ pub(super) fn queue_of_handle(
         )));
     }
     let queue = broker.queue(topic, queue_id)?;
-    Ok((queue.min_offset(), queue.max_offset()))
+    Ok((broker.store.first_offset(&queue), queue.max_offset()))
 }
 
 fn existing_topic(broker: &Broker, topic: &str) -> Result<Arc<Topic>, BrokerError> {

@@ -67,7 +67,10 @@ impl Notification {
             return Ok(false);
         }
         let queue = broker.queue(topic, id)?;
-        Ok(position(broker, topic, group, id, queue.min_offset()) < queue.max_offset())
+        Ok(
+            position(broker, topic, group, id, broker.store.first_offset(&queue))
+                < queue.max_offset(),
+        )
     }
 }
 

@@ -75,7 +75,13 @@ fn peek_queue(
     peeked: &mut Peeked,
 ) -> Result<(), BrokerError> {
     let queue = broker.queue(topic, queue_id)?;
-    let offset = position(broker, topic, group, queue_id, queue.min_offset());
+    let offset = position(
+        broker,
+        topic,
+        group,
+        queue_id,
+        broker.store.first_offset(&queue),
+    );
     peeked.rest += (queue.max_offset() - offset).max(0);
     let room = most.saturating_sub(peeked.count);
     if room == 0 {

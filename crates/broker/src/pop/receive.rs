@@ -377,7 +377,7 @@ impl Pop {
         }
         let check_memory = broker.settings().pop.init_pop_offset_by_check_msg_in_mem;
         let offset = if self.init_mode == FROM_FIRST || names::is_retry_topic(topic) {
-            queue.min_offset()
+            broker.store.first_offset(queue)
         } else if check_memory && queue.min_offset() <= 0 && broker.store.is_in_memory(queue, 0)? {
             0
         } else {

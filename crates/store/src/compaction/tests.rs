@@ -313,6 +313,7 @@ fn more_keys_than_there_is_memory_for_are_compacted_one_after_the_other() {
 #[test]
 fn what_the_log_has_lost_is_in_the_copy() {
     let mut world = World::new();
+    world.send(Some(100), 30);
     for number in 0..400 {
         world.send(Some((number % 7) as u8), 30);
     }
@@ -324,6 +325,13 @@ fn what_the_log_has_lost_is_in_the_copy() {
     assert!(read.len() < 60, "{}", read.len());
     world.restart(None);
     assert_eq!(world.read(), read);
+    assert_eq!(read[0].0, 0);
+    assert_eq!(world.store.first_offset(&world.queue), 0);
+    for offset in 0..world.queue.min_offset() {
+        let found = world.store.message_at(&world.queue, offset).unwrap();
+        let is_left = read.iter().any(|(left, _)| *left == offset);
+        assert_eq!(found.is_some(), is_left, "{offset}");
+    }
 }
 
 #[test]

@@ -11,6 +11,34 @@ use crate::consume_queue::{BATCH_ENTRY_SIZE, Queue};
 use crate::error::StoreError;
 
 impl Store {
+    /// No message of the queue has a lower number, nor has one in its copy if it is compacted.
+    pub fn first_offset(&self, queue: &Queue) -> i64 {
+        let first = queue.min_offset();
+        queue
+            .compacted()
+            .map_or(first, |copy| copy.first().min(first))
+    }
+
+    /// The record of a message that only the queue's copy has; `None` if it has none.
+    pub(crate) fn compacted_message(
+        &self,
+        queue: &Queue,
+        offset: i64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let copy = queue.compacted().filter(|copy| offset < copy.end());
+        let Some(reader) = copy
+            .map(|copy| copy.reader(&*self.disk))
+            .transpose()?
+            .flatten()
+        else {
+            return Ok(None);
+        };
+        let units = reader.units(reader.slot_from(offset)?, 1)?;
+        let unit = units.first().filter(|unit| unit.queue_offset == offset);
+        let record = unit.map(|unit| reader.record(unit)).transpose()?.flatten();
+        Ok(record.map(Bytes::from))
+    }
+
     /// Reads messages of the queue's copy as [`Store::get_messages`] does; or tells from which
     /// number on to read the queue itself.
     pub(super) fn get_compacted(
