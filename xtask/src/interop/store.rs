@@ -7,6 +7,7 @@
 mod broker;
 mod dump;
 mod files;
+mod handover;
 mod ledger;
 
 use std::fs;
@@ -48,6 +49,9 @@ pub(crate) struct Store {
     /// Repeats the random choices of an earlier run [default: the time]
     #[arg(long)]
     seed: Option<u64>,
+    /// Only the plan of this name, such as handover
+    #[arg(long)]
+    plan: Option<String>,
 }
 
 /// Who runs on a directory, one after the other.
@@ -67,8 +71,13 @@ impl Store {
         let seed = self.seed.unwrap_or(now.unwrap_or_default().as_secs());
         let programs = Programs::prepare()?;
         eprintln!("== --seed {seed} repeats the random choices");
-        let mut random = Random(seed);
-        for plan in plans(self.rounds, &mut random) {
+        let is_wanted = |name: &str| self.plan.as_deref().is_none_or(|plan| plan == name);
+        let mut plans = plans(self.rounds, &mut Random(seed));
+        plans.retain(|plan| is_wanted(plan.name));
+        if plans.is_empty() && !is_wanted(handover::NAME) {
+            return Err("there is no plan of this name".to_owned());
+        }
+        for plan in plans {
             eprintln!("== {}", plan.name);
             let home = programs.folder.join(plan.name);
             let mut run = Run {
@@ -78,7 +87,8 @@ impl Store {
                 ledger: Ledger::default(),
                 keys_from: 0,
                 before: None,
-                random: &mut random,
+                // So that a plan's choices do not depend on the others that run.
+                random: Random(seed),
             };
             run.all_legs().map_err(|error| {
                 format!(
@@ -87,6 +97,9 @@ impl Store {
                 )
             })?;
             fs::remove_dir_all(&home).map_err(|error| told(&home, &error))?;
+        }
+        if is_wanted(handover::NAME) {
+            handover::run(&programs)?;
         }
         Ok(())
     }
@@ -154,7 +167,7 @@ struct Run<'a> {
     keys_from: i64,
     /// What the reference found after the last leg.
     before: Option<Dump>,
-    random: &'a mut Random,
+    random: Random,
 }
 
 impl Run<'_> {

@@ -1,7 +1,7 @@
 //! The brokers of the legs, and the Java programs that drive and read them.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -138,6 +138,15 @@ impl Programs {
         java.args([leg.to_string(), seed.to_string(), sends.to_string()]);
         Teller::run(java.args(extras), home)
     }
+
+    /// The clients that see a store through all its handovers; each broker has to be
+    /// [told](Teller::tell) to them.
+    pub(super) fn handover(&self, home: &Path) -> Result<Teller> {
+        Teller::run(
+            &mut self.java(home, "-Xmx512m", "kerolox.store.Handover"),
+            home,
+        )
+    }
 }
 
 /// A process that does not outlive its value.
@@ -146,7 +155,7 @@ struct Process(Child);
 
 impl Process {
     fn spawn(command: &mut Command) -> Result<Self> {
-        let process = command.stdin(Stdio::null()).spawn();
+        let process = command.spawn();
         let cannot = |error| format!("cannot run {:?}: {error}", command.get_program());
         process.map(Self).map_err(cannot)
     }
@@ -156,7 +165,7 @@ impl Process {
         let log = File::options().create(true).append(true).open(path);
         let log = log.map_err(|error| told(path, &error))?;
         let too = log.try_clone().map_err(|error| told(path, &error))?;
-        Self::spawn(command.stdout(log).stderr(too))
+        Self::spawn(command.stdin(Stdio::null()).stdout(log).stderr(too))
     }
 
     fn has_ended(&mut self) -> Result<bool> {
@@ -201,13 +210,33 @@ impl Teller {
         let log = home.join("java.log");
         let file = File::options().create(true).append(true).open(&log);
         let file = file.map_err(|error| told(&log, &error))?;
-        let mut process = Process::spawn(program.stdout(Stdio::piped()).stderr(file))?;
+        let program = program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::spawn(program.stderr(file))?;
         let output = process.0.stdout.take().ok_or("java has no output")?;
         Ok(Self {
             process,
             lines: BufReader::new(output),
             log,
         })
+    }
+
+    /// Tells the program which broker has the store now.
+    pub(super) fn tell(&mut self, broker: &Broker, words: &[&str]) -> Result<()> {
+        let Broker {
+            name_server,
+            address,
+            ..
+        } = broker;
+        let line = format!("{name_server} {address} {}\n", words.join(" "));
+        let input = self.process.0.stdin.as_mut().ok_or("java has no input")?;
+        input
+            .write_all(line.as_bytes())
+            .map_err(|error| format!("{error}; see {}", self.log.display()))
+    }
+
+    /// Has the program end.
+    pub(super) fn close(&mut self) {
+        self.process.0.stdin = None;
     }
 
     /// What comes next; `None` when all is told and went well.

@@ -74,8 +74,12 @@ pub(super) enum Line {
         id: String,
         topic: String,
     },
-    /// From now on there is nothing but sending.
+    /// From now on there is nothing but sending; or the broker owes enough to be followed.
     Steady,
+    /// A message did not come as it was promised under the broker before.
+    Fault {
+        what: String,
+    },
 }
 
 /// A stored record. Some fields are told only by who reads the files.
