@@ -23,6 +23,10 @@ use crate::{proxy_protocol, tls};
 /// No protocol needs more bytes than this to be told.
 const MAX_FIRST_BYTES: usize = 4096;
 
+/// Most protocols are told by far less than this, and many connections that only begin should
+/// not take much memory.
+const FIRST_READ: usize = 512;
+
 /// No connection needs more protocols inside of each other.
 const MAX_LAYERS: usize = 4;
 
@@ -223,7 +227,7 @@ impl Protocols {
                     told => return Ok(told),
                 }
             }
-            link.received.reserve(MAX_FIRST_BYTES);
+            link.received.reserve(FIRST_READ);
             if link.stream.read_buf(&mut link.received).await? == 0 {
                 return Ok(First::Unknown);
             }

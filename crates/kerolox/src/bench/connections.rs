@@ -40,6 +40,9 @@ impl Protocol {
 /// Idle connections have given back their buffers after this time.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// Longer set-ups count as this one, in microseconds.
+const LONGEST: u64 = 60_000_000;
+
 /// The result.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -90,8 +93,8 @@ pub(super) async fn measure(
         Protocol::Tls => Some(client.without_resumption()),
         Protocol::TlsResumed => Some(client),
     };
-    let mut times =
-        Histogram::<u64>::new(3).map_err(|error| ClientError::Argument(error.to_string()))?;
+    let mut times = Histogram::<u64>::new_with_max(LONGEST, 3)
+        .map_err(|error| ClientError::Argument(error.to_string()))?;
     // What the server sets up once is not counted.
     drop(open(address, tls.as_ref()).await?);
     let before = server.map(ServerProcess::resident);
