@@ -480,8 +480,14 @@ pub(crate) fn response(
                 .ok()?;
             exchange.queue_id = Some(answer.queue_id);
             exchange.offset = Some(answer.queue_offset);
+            // What waits for a time or a decision is numbered in a queue of the broker's own.
+            let waits = matches!(
+                exchange.message_type,
+                Some(MessageType::Delayed | MessageType::Transactional)
+            );
             let count = exchange.messages.len().max(1) as i64;
-            exchange.max_offset = Some(answer.queue_offset.saturating_add(count));
+            let end = answer.queue_offset.saturating_add(count);
+            exchange.max_offset = (!waits).then_some(end);
             let ids = answer.msg_id.split(',');
             for ((place, message), id) in (0..).zip(&mut exchange.messages).zip(ids) {
                 message.queue_id = Some(answer.queue_id);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
-use kerolox_inspect::{Exchange, Options, Outcome, Side};
+use kerolox_inspect::view::json;
+use kerolox_inspect::{Action, Exchange, Options, Outcome, Side};
 use serde_json::Value;
 
 use crate::support::{capture, inspect, packets};
@@ -86,6 +88,26 @@ fn every_frame_of_the_remoting_capture_is_in_its_exchange() {
     assert_eq!(outcome.inspector.counts().frames, 230);
     assert_eq!(outcome.notices, []);
     assert_eq!(seen, known());
+}
+
+#[test]
+fn pulls_that_waited_for_messages_are_not_slow() {
+    let outcome = inspect(&packets("remoting.pcap"), Options::default());
+    let pulls = outcome
+        .exchanges
+        .iter()
+        .filter(|one| one.action == Action::Pull);
+    let long: Vec<&Exchange> = pulls
+        .filter(|one| one.latency() > Some(Duration::from_secs(2)))
+        .collect();
+    assert!(!long.is_empty());
+    for pull in long {
+        assert!(
+            pull.effort() < Some(Duration::from_millis(700)),
+            "{}",
+            json::line(pull)
+        );
+    }
 }
 
 /// A call: its connection, its stream, its method, and what the server said of it.
