@@ -115,7 +115,7 @@ fn start_tells_where_it_listens_and_stops_cleanly() {
             "{}",
             server.greeting
         );
-        for role in ["name server", "broker"] {
+        for role in ["name server", "broker", "proxy"] {
             let address = server.address(role);
             assert!(
                 std::net::TcpStream::connect(address).is_ok(),
@@ -221,6 +221,24 @@ fn each_role_runs_with_its_own_file() {
         "{}",
         broker.greeting
     );
+    let (_dir, conf) = file(
+        "rmq-proxy.json",
+        "{\"bindAddress\": \"127.0.0.1\", \"grpcServerPort\": 0, \"proxyMode\": \"CLUSTER\"}",
+    );
+    let lonely = run(&["proxy", "-c", &conf]);
+    assert_eq!(lonely.status.code(), Some(1));
+    assert!(text(&lonely.stderr).contains("give them with -n"));
+    let proxy = Server::start(&["proxy", "--proxyConfigPath", &conf, "-n", "127.0.0.1:9"]);
+    let greeting = &proxy.greeting;
+    assert!(
+        greeting.starts_with("The proxy boot success. Listening on 127.0.0.1:"),
+        "{greeting}"
+    );
+    assert!(
+        greeting.contains("name servers: 127.0.0.1:9, ready in"),
+        "{greeting}"
+    );
+    assert_eq!(proxy.end(Signal::TERM).0, Some(0));
     assert_eq!(broker.end(Signal::TERM).0, Some(0));
     assert_eq!(name_server.end(Signal::INT).0, Some(0));
 }

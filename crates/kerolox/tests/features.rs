@@ -166,7 +166,12 @@ fn every_feature_has_a_state_and_its_tests_exist() {
             let path = match name {
                 _ if name.ends_with(".rs") => format!("crates/{name}"),
                 _ if name.ends_with("Test") => {
-                    format!("tests/interop/java/src/test/java/kerolox/interop/{name}.java")
+                    let folder = if name.starts_with("Grpc") {
+                        "grpc/"
+                    } else {
+                        ""
+                    };
+                    format!("tests/interop/java/src/test/java/kerolox/interop/{folder}{name}.java")
                 }
                 _ => continue,
             };

@@ -43,7 +43,7 @@ class GrpcMessagingTest {
     @Test
     void simpleConsumerGetsWhatWasSent(Server server, Clients clients) throws Exception {
         String topic = clients.topic(2);
-        String group = clients.newGroup();
+        String group = clients.group();
         try (GrpcClients grpc = new GrpcClients(server)) {
             SendReceipt sent = grpc.producer(topic).send(GrpcClients.message(topic, "größe").setTag("TagA")
                 .setKeys("k1", "k2").addProperty("farbe", "blau").build());
@@ -67,7 +67,7 @@ class GrpcMessagingTest {
     void unacknowledgedMessageComesAgain(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
         try (GrpcClients grpc = new GrpcClients(server)) {
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             grpc.producer(topic).send(GrpcClients.plain(topic, "again"));
             MessageView first = GrpcClients.receive(consumer, 1, Duration.ofSeconds(60)).get(0);
             consumer.changeInvisibleDuration(first, Duration.ofSeconds(1));
@@ -90,9 +90,9 @@ class GrpcMessagingTest {
                 producer.send(GrpcClients.message(topic, Integer.toString(i)).setTag(i % 2 == 0 ? "even" : "odd")
                     .addProperty("n", Integer.toString(i)).build());
             }
-            SimpleConsumer odd = grpc.simpleConsumer(clients.newGroup(), topic, new FilterExpression("odd || none"));
+            SimpleConsumer odd = grpc.simpleConsumer(clients.group(), topic, new FilterExpression("odd || none"));
             assertEquals(List.of("1", "3", "5"), sorted(GrpcClients.receive(odd, 3, GrpcClients.HIDDEN)));
-            SimpleConsumer large = grpc.simpleConsumer(clients.newGroup(), topic,
+            SimpleConsumer large = grpc.simpleConsumer(clients.group(), topic,
                 new FilterExpression("n > 3", FilterExpressionType.SQL92));
             assertEquals(List.of("4", "5"), sorted(GrpcClients.receive(large, 2, GrpcClients.HIDDEN)));
         }
@@ -109,7 +109,7 @@ class GrpcMessagingTest {
                 producer.send(GrpcClients.plain(topic, body));
             }
             producer.send(GrpcClients.plain(topic, "fails"));
-            grpc.pushConsumer(clients.newGroup(), topic, message -> {
+            grpc.pushConsumer(clients.group(), topic, message -> {
                 String body = GrpcClients.body(message);
                 int attempt = attempts.computeIfAbsent(body, key -> new AtomicInteger()).incrementAndGet();
                 assertEquals(attempt, message.getDeliveryAttempt());
@@ -149,7 +149,7 @@ class GrpcMessagingTest {
         String topic = clients.topicWith("+message.type=DELAY", 1);
         try (GrpcClients grpc = new GrpcClients(server)) {
             Producer producer = grpc.producer(topic);
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             long due = System.currentTimeMillis() + 4_000;
             SendReceipt recalled = producer.send(
                 GrpcClients.message(topic, "recalled").setDeliveryTimestamp(due).build());
@@ -172,7 +172,7 @@ class GrpcMessagingTest {
         try (GrpcClients grpc = new GrpcClients(server)) {
             Producer producer = grpc.transactionProducer(topic, message ->
                 GrpcClients.body(message).equals("asked") ? TransactionResolution.COMMIT : TransactionResolution.UNKNOWN);
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             send(producer, topic, "rolled back").rollback();
             send(producer, topic, "committed").commit();
             send(producer, topic, "asked");
@@ -193,7 +193,7 @@ class GrpcMessagingTest {
         try (GrpcClients grpc = new GrpcClients(server)) {
             Inbox inbox = new Inbox();
             clients.pushConsumer(clients.newGroup(), topic, inbox);
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             grpc.producer(topic).send(GrpcClients.message(topic, "by gRPC").setTag("a").build());
             Message large = Clients.message(topic, "TagB", "x".repeat(10_000));
             clients.producer().send(large);

@@ -32,7 +32,7 @@ class GrpcRefusalTest {
     void anInvisibleTimeHasBounds(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
         try (GrpcClients grpc = new GrpcClients(server)) {
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             refused("ILLEGAL_INVISIBLE_TIME", 40011, () -> consumer.receive(1, Duration.ofSeconds(9)));
             refused("ILLEGAL_INVISIBLE_TIME", 40011, () -> consumer.receive(1, Duration.ofHours(13)));
         }
@@ -42,7 +42,7 @@ class GrpcRefusalTest {
     void aHandleThatIsExpiredIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
         try (GrpcClients grpc = new GrpcClients(server)) {
-            SimpleConsumer consumer = grpc.simpleConsumer(clients.newGroup(), topic);
+            SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             grpc.producer(topic).send(GrpcClients.plain(topic, "late"));
             MessageView received = GrpcClients.receive(consumer, 1, Duration.ofSeconds(10)).get(0);
             consumer.changeInvisibleDuration(received, Duration.ofMillis(0));
@@ -76,7 +76,7 @@ class GrpcRefusalTest {
     void wrongSqlIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
         try (GrpcClients grpc = new GrpcClients(server)) {
-            assertThrows(Exception.class, () -> grpc.simpleConsumer(clients.newGroup(), topic,
+            assertThrows(Exception.class, () -> grpc.simpleConsumer(clients.group(), topic,
                 new FilterExpression("a &&", FilterExpressionType.SQL92))
                 .receive(1, GrpcClients.HIDDEN));
         }
