@@ -4,6 +4,7 @@
 
 pub(crate) mod queue;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -29,7 +30,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Which cluster a command talks to.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClusterArgs {
-    /// Addresses of the name servers: host:port, joined by semicolons
+    /// Addresses of the name servers: host:port, or with a protocol as in ws://host:port, which the
+    /// brokers are then spoken to by as well; joined by semicolons
     #[arg(
         short,
         long,
@@ -122,8 +124,10 @@ fn name_of(code: i32) -> String {
 #[derive(Clone)]
 pub(crate) struct Client {
     remoting: RemotingClient,
-    /// `host:port` of the name servers; the first that answers is used.
+    /// Addresses of the name servers; the first that answers is used.
     name_servers: Vec<String>,
+    /// What the addresses that name servers tell begin with: `ws://`, or nothing.
+    scheme: String,
 }
 
 impl Client {
@@ -134,9 +138,13 @@ impl Client {
             .split(';')
             .map(str::trim)
             .filter(|name| !name.is_empty());
+        let name_servers: Vec<_> = name_servers.map(str::to_owned).collect();
+        let first = name_servers.first();
+        let scheme = first.and_then(|it| Some(it.split_once("://")?.0));
         Self {
             remoting: RemotingClient::new(RemotingClientConfig::default(), handlers),
-            name_servers: name_servers.map(str::to_owned).collect(),
+            scheme: scheme.map(|it| format!("{it}://")).unwrap_or_default(),
+            name_servers,
         }
     }
 
@@ -149,10 +157,19 @@ impl Client {
         timeout: Duration,
     ) -> Result<Frame, ClientError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json);
+        let address = self.spoken(address);
         Ok(self
             .remoting
-            .request(address, head, request, body.into(), timeout)
+            .request(&address, head, request, body.into(), timeout)
             .await?)
+    }
+
+    /// An address that a name server told, with the protocol that name servers are spoken to by.
+    fn spoken<'a>(&self, address: &'a str) -> Cow<'a, str> {
+        if self.scheme.is_empty() || address.contains("://") {
+            return Cow::Borrowed(address);
+        }
+        Cow::Owned(format!("{}{address}", self.scheme))
     }
 
     /// Asks and wants success.
@@ -243,7 +260,7 @@ impl Client {
 
     /// The connection to a broker, made now if there is none.
     pub(crate) async fn connection(&self, address: &str) -> Result<Arc<Connection>, ClientError> {
-        Ok(self.remoting.connection(address).await?)
+        Ok(self.remoting.connection(&self.spoken(address)).await?)
     }
 
     /// Closes all connections.

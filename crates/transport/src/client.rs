@@ -11,11 +11,11 @@ use wire::frame::{Frame, Head};
 use wire::header::EncodeHeader;
 
 use crate::connection::{Connection, Stage};
+use crate::connector::RemotingClientFactory;
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::handler::HandlerTable;
-use crate::network::{Network, Sockets};
 use crate::protocols::Protocols;
 use crate::reply::Body;
 use crate::settings::RemotingClientConfig;
@@ -29,7 +29,7 @@ pub struct RemotingClient {
 
 struct Inner {
     endpoint: Arc<Endpoint>,
-    network: Arc<dyn Network>,
+    factory: RemotingClientFactory,
     config: RemotingClientConfig,
     servers: Mutex<HashMap<String, Arc<Server>>>,
     housekeeping: Once,
@@ -58,12 +58,11 @@ impl RemotingClient {
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> Self {
-        Self::on_network(Arc::new(Sockets), config, handlers, listener)
+        RemotingClientFactory::new().client(config, handlers, listener)
     }
 
-    /// The same on another network than that of the system.
-    pub fn on_network(
-        network: Arc<dyn Network>,
+    pub(crate) fn made_by(
+        factory: RemotingClientFactory,
         config: RemotingClientConfig,
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
@@ -78,7 +77,7 @@ impl RemotingClient {
         );
         let inner = Inner {
             endpoint,
-            network,
+            factory,
             config,
             servers: Mutex::new(HashMap::new()),
             housekeeping: Once::new(),
@@ -88,7 +87,7 @@ impl RemotingClient {
         }
     }
 
-    /// Sends a request to `host:port` and waits for the answer; `timeout` includes connecting.
+    /// Sends a request to an address such as `host:port` and waits for the answer; `timeout` includes connecting.
     ///
     /// # Errors
     /// No connection, no answer in time, the connection closed meanwhile, or too many requests
@@ -136,7 +135,7 @@ impl RemotingClient {
         }
     }
 
-    /// Sends a request to `host:port` that wants no answer. Returns when it is in the outbox.
+    /// Sends a request to an address that wants no answer. Returns when it is in the outbox.
     ///
     /// # Errors
     /// No connection, or too much is unsent.
@@ -152,7 +151,7 @@ impl RemotingClient {
         connection.oneway(head, header, body)
     }
 
-    /// The connection to `host:port`, made now if there is none.
+    /// The connection to an address, made now if there is none.
     ///
     /// # Errors
     /// No connection could be made within `connectTimeoutMillis`, or the client is shut down.
@@ -212,7 +211,7 @@ impl RemotingClient {
         }
         let limit = inner.config.connect_timeout();
         let connecting = inner
-            .network
+            .factory
             .connect(address, inner.config.socket_options());
         let link = tokio::time::timeout(limit, connecting)
             .await

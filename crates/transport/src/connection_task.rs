@@ -339,7 +339,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         self.lean = false;
         let now = self.now();
         self.connection.received(now);
-        if read == offered {
+        // A layer such as TLS or WebSocket fills less than all of the room.
+        if read > offered / 2 {
             self.read_size = (self.read_size * 2).min(MAX_READ);
             self.small_reads = 0;
         } else if read < self.read_size / 4 {

@@ -93,6 +93,11 @@ impl Endpoint {
         });
     }
 
+    /// How long a connection may be without traffic; `None` for ever.
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        self.limits.idle
+    }
+
     /// Finds out what a stream carries and serves it to its end, within what is left of the time
     /// that the connection has to say what it wants: for layers.
     pub async fn serve(self: Arc<Self>, link: Link) {

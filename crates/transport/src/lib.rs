@@ -12,6 +12,8 @@
 //! | `protocols`, `stack`, `refusals` | what a port speaks, told by the first bytes, changed while it runs; the protocols of one connection; who is turned away |
 //! | `tls`, `proxy_protocol` | layers around other protocols |
 //! | `listeners`, `places` | where a server listens; how many connections it takes |
+//! | `websocket`, `http` | frames on WebSockets; HTTP/2, with frames, commands as JSON, and other crates' services |
+//! | `connector` | connecting by the protocol that an address names |
 //! | `network` | TCP and Unix sockets, behind a trait that a simulated network can take the place of |
 //! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
 //! | `connection_task` | the task that owns a connection's stream |
@@ -56,6 +58,7 @@
 mod client;
 mod connection;
 mod connection_task;
+mod connector;
 mod endpoint;
 mod error;
 mod events;
@@ -78,15 +81,17 @@ mod server;
 mod settings;
 mod stack;
 mod tls;
+mod websocket;
 
 pub use client::RemotingClient;
 pub use connection::Connection;
+pub use connector::{Connector, RemotingClientFactory};
 pub use endpoint::Endpoint;
 pub use error::TransportError;
 pub use events::ConnectionListener;
 pub use executor::{BoxFuture, Executor};
 pub use handler::{Handler, HandlerTable, InlineEach, InlineRun, Spawned};
-pub use http::{HttpPeer, HttpService, RequestBody, ResponseBody};
+pub use http::{Http2, HttpPeer, HttpService, RequestBody, ResponseBody};
 pub use network::{ByteStream, Link, Listener, Network, SocketOptions, Sockets};
 pub use outbox::Outbox;
 pub use pending::PendingAnswer;
@@ -99,3 +104,4 @@ pub use server::{RemotingServer, RemotingServerBuilder};
 pub use settings::{ClientAuth, RemotingClientConfig, RemotingServerConfig, TlsMode};
 pub use stack::Stack;
 pub use tls::TlsClient;
+pub use websocket::WebSocket;

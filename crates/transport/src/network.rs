@@ -82,6 +82,15 @@ impl Link {
     where
         F: Future<Output = io::Result<S>>,
     {
+        let (ends, stream) = self.split();
+        Ok(Self {
+            stream: Box::new(wrap(stream).await?),
+            ..ends
+        })
+    }
+
+    /// The connection without its stream, and the stream with what was read of it in front.
+    pub(crate) fn split(self) -> (Self, Box<dyn ByteStream>) {
         let Self {
             stream, received, ..
         } = self;
@@ -90,11 +99,12 @@ impl Link {
         } else {
             Box::new(Replayed { received, stream })
         };
-        Ok(Self {
-            stream: Box::new(wrap(stream).await?),
+        let ends = Self {
+            stream: Box::new(tokio::io::empty()),
             received: BytesMut::new(),
             ..self
-        })
+        };
+        (ends, stream)
     }
 
     /// Whether the peer is on this machine by the nature of the stream.

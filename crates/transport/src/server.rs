@@ -14,6 +14,7 @@ use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::executor::{Executor, OwnSizes};
 use crate::handler::HandlerTable;
+use crate::http::Http2;
 use crate::listeners::{self, Bound};
 use crate::network::{Network, Sockets};
 use crate::places::Places;
@@ -23,6 +24,7 @@ use crate::proxy_protocol::ProxyProtocol;
 use crate::remoting::Remoting;
 use crate::settings::{RemotingServerConfig, TlsMode};
 use crate::tls::{self, Tls};
+use crate::websocket::WebSocket;
 
 /// Time between two looks at the files of certificates.
 const FILES_WATCH: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ struct Speech {
 }
 
 impl Speech {
-    fn new() -> Self {
+    fn new(settings: &RemotingServerConfig) -> Self {
         let speech = Self {
             protocols: Protocols::default(),
             tls: Arc::default(),
@@ -63,6 +65,9 @@ impl Speech {
         speech
             .protocols
             .add(Arc::clone(&speech.tls) as Arc<dyn Protocol>);
+        let websocket = WebSocket::new(&settings.web_socket_origins);
+        speech.protocols.add(Arc::new(websocket));
+        speech.protocols.add(Arc::new(Http2::new()));
         speech
     }
 
@@ -150,8 +155,8 @@ impl RemotingServerBuilder {
         self
     }
 
-    /// Another protocol to be spoken on the ports; "proxy", "remoting" and "tls" are there from
-    /// the start.
+    /// Another protocol to be spoken on the ports, or in the place of one with the same name;
+    /// "proxy", "remoting", "tls", "websocket" and "http2" are there from the start.
     #[must_use]
     pub fn protocol(self, protocol: Arc<dyn Protocol>) -> Self {
         self.speech.protocols.add(protocol);
@@ -261,10 +266,10 @@ impl RemotingServer {
         Ok(RemotingServerBuilder {
             listeners,
             locals,
-            live: Live::new(config),
             handlers: HandlerTable::new(),
             events: Arc::new(()),
-            speech: Speech::new(),
+            speech: Speech::new(&config),
+            live: Live::new(config),
         })
     }
 

@@ -95,6 +95,8 @@ config::settings! {
         "tls.server.trustCertPath" tls_server_trust_cert_path: Option<String> = None, reloadable;
         /// Properties file whose settings of TLS, but for the mode, outweigh these, if there is such a file.
         "tls.config.file" tls_config_file: String = "/etc/rocketmq/tls.properties".to_owned(), reloadable;
+        /// Origins of web pages that may open WebSockets, joined by commas, `*` for all: `https://shop.example`. Pages of this machine may in any case.
+        "kerolox.webSocketOrigins" web_socket_origins: String = String::new(), ours;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_frames;
 mod closing;
+mod http;
 mod limits;
 mod listeners;
 mod mixed;
@@ -10,3 +11,4 @@ mod peer;
 mod protocols;
 mod requests;
 mod tls;
+mod websocket;

@@ -121,6 +121,8 @@ async fn a_connection_knows_its_protocols() {
         ("proxy", 0),
         ("remoting", 2),
         ("tls", 0),
+        ("websocket", 0),
+        ("http2", 0),
         ("marked", 1),
         ("greeting", 0),
     ];

@@ -383,7 +383,7 @@ async fn settings_that_cannot_be_served_do_not_start() {
         (
             "kerolox.protocols",
             "remoting,gopher",
-            "kerolox.protocols cannot name `gopher`: the protocols are proxy, remoting, tls, or all of them: all",
+            "kerolox.protocols cannot name `gopher`: the protocols are proxy, remoting, tls, websocket, http2, or all of them: all",
         ),
     ] {
         let mut config = local();

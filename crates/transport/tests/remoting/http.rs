@@ -1,0 +1,359 @@
+//! HTTP on a server's port: frames, commands as JSON, another crate's service, and floods.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use kerolox_transport::{
+    Body, BoxFuture, Http2, HttpPeer, HttpService, RemotingServer, Reply, RequestBody,
+    ResponseBody, WebSocket,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wire::command::RequestCode;
+use wire::frame::SerializeType;
+use wire::header::NoHeader;
+use wire::header::offset::{GetMaxOffsetRequest, GetMaxOffsetResponse};
+
+use crate::peer::{ECHO, LONG, client, echo, local, request};
+
+/// Answers what has the type "application/grpc" with what it gets, and a trailer.
+struct Grpc;
+
+impl HttpService for Grpc {
+    fn serves(&self, head: &http::request::Parts) -> bool {
+        head.headers
+            .get("content-type")
+            .is_some_and(|it| it == "application/grpc")
+    }
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        peer: HttpPeer,
+    ) -> BoxFuture<'static, Response<ResponseBody>> {
+        Box::pin(async move {
+            assert!(peer.peer.ip().is_loopback());
+            let asked = request.into_body().collect().await.unwrap().to_bytes();
+            let trailers = async {
+                let mut trailers = http::HeaderMap::new();
+                trailers.insert("grpc-status", 0.into());
+                Some(Ok(trailers))
+            };
+            let body = Full::new(asked).map_err(|never| match never {});
+            Response::new(body.with_trailers(Box::pin(trailers)).boxed_unsync())
+        })
+    }
+}
+
+async fn serve() -> RemotingServer {
+    let mut handlers = echo();
+    handlers.inline_each(&[RequestCode::GetMaxOffset], |_, frame| {
+        let request: GetMaxOffsetRequest<'_> = frame.header()?;
+        let offset = i64::from(request.queue_id) * 10;
+        Ok(Reply::ok(GetMaxOffsetResponse { offset }))
+    });
+    RemotingServer::bind(local())
+        .await
+        .unwrap()
+        .handlers(handlers)
+        .protocol(Arc::new(WebSocket::new("")))
+        .protocol(Arc::new(Http2::new().service(Arc::new(Grpc))))
+        .start()
+}
+
+type Client = h2::client::SendRequest<Bytes>;
+
+async fn connect(server: &RemotingServer) -> Client {
+    let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// The answer to a request over HTTP/2: its status, body and trailers.
+async fn ask(
+    client: &Client,
+    request: Request<()>,
+    body: impl Into<Bytes>,
+) -> (StatusCode, Bytes, Option<http::HeaderMap>) {
+    let mut client = client.clone().ready().await.unwrap();
+    let (answer, mut sending) = client.send_request(request, false).unwrap();
+    sending.send_data(body.into(), true).unwrap();
+    let (head, mut stream) = answer.await.unwrap().into_parts();
+    let mut whole = BytesMut::new();
+    while let Some(data) = stream.data().await {
+        whole.extend_from_slice(&data.unwrap());
+    }
+    let trailers = stream.trailers().await.unwrap();
+    (head.status, whole.freeze(), trailers)
+}
+
+fn post(path: &str, content_type: &str) -> Request<()> {
+    Request::post(format!("http://broker{path}"))
+        .header("content-type", content_type)
+        .body(())
+        .unwrap()
+}
+
+async fn call(client: &Client, command: &str, call: &str) -> (u16, Value) {
+    let request = post(&format!("/v1/commands/{command}"), "application/json");
+    let (status, body, _) = ask(client, request, call.to_owned()).await;
+    (status.as_u16(), serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn frames_of_all_sizes_go_both_ways_in_an_exchange() {
+    let server = serve().await;
+    let client = client();
+    let address = format!("h2://{}", server.local_addr());
+    let connection = client.connection(&address).await.unwrap();
+    let sizes = [0, 1, 5000, 70_000, 3_000_000, 9_000_000, 10];
+    let body = |size: usize| Bytes::from((0..size).map(|it| it as u8).collect::<Vec<_>>());
+    let sent = sizes.map(|size| {
+        let body = Body::from(body(size));
+        connection
+            .start_request(request(ECHO), &NoHeader, body)
+            .unwrap()
+    });
+    for (size, answer) in sizes.into_iter().zip(sent) {
+        assert_eq!(answer.wait(LONG).await.unwrap().body, body(size));
+    }
+    assert_eq!(server.connections()[0].stack().name(), "http2");
+    client.shutdown().await;
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test]
+async fn a_command_is_called_as_json() {
+    let server = serve().await;
+    let client = connect(&server).await;
+    let asked = json!({ "extFields": { "topic": "t", "queueId": 4 } }).to_string();
+    let answer = json!({
+        "code": 0, "name": "SUCCESS", "remark": null, "extFields": { "offset": "40" },
+    });
+    assert_eq!(call(&client, "GET_MAX_OFFSET", &asked).await, (200, answer));
+
+    let (_, echoed) = call(&client, "SEND_MESSAGE", r#"{"body":"Grüße"}"#).await;
+    assert_eq!(echoed["body"], "Grüße");
+    let (_, echoed) = call(&client, "SEND_MESSAGE", r#"{"bodyBase64":"/wA="}"#).await;
+    assert_eq!(echoed["bodyBase64"], "/wA=");
+
+    // Refusals of the command are answers like others.
+    let (status, refused) = call(&client, "GET_MAX_OFFSET", "{}").await;
+    assert_eq!((status, &refused["name"]), (200, &json!("SYSTEM_ERROR")));
+    let (status, refused) = call(&client, "HEART_BEAT", "").await;
+    assert_eq!((status, &refused["code"]), (200, &json!(3)));
+    assert_eq!(server.connection_count(), 1, "one for all calls");
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_refused_with_a_reason() {
+    let server = serve().await;
+    let client = connect(&server).await;
+    for (status, command, text) in [
+        (404, "NO_SUCH_COMMAND", "{}"),
+        (400, "SEND_MESSAGE", "{"),
+        (400, "SEND_MESSAGE", r#"{"extfields":{}}"#),
+        (400, "SEND_MESSAGE", r#"{"extFields":{"topic":[]}}"#),
+        (400, "SEND_MESSAGE", r#"{"body":"","bodyBase64":""}"#),
+        (400, "SEND_MESSAGE", r#"{"bodyBase64":"?"}"#),
+        (400, "SEND_MESSAGE", r#"{"language":"KLINGON"}"#),
+    ] {
+        let (told, answer) = call(&client, command, text).await;
+        assert_eq!(told, status, "{command} {text}");
+        assert!(answer["error"].is_string());
+    }
+    let text = post("/v1/commands/SEND_MESSAGE", "text/plain");
+    assert_eq!(ask(&client, text, "{}").await.0, 415);
+    assert_eq!(ask(&client, post("/", "application/json"), "").await.0, 404);
+    let put = Request::put("http://broker/v1/commands/SEND_MESSAGE")
+        .body(())
+        .unwrap();
+    assert_eq!(ask(&client, put, "").await.0, 405);
+    let large = post("/v1/commands/SEND_MESSAGE", "application/json");
+    let body = vec![b' '; 25 * 1024 * 1024];
+    assert_eq!(ask(&client, large, body).await.0, 413);
+}
+
+#[tokio::test]
+async fn the_list_of_commands_has_their_fields() {
+    let server = serve().await;
+    let list = Request::get("http://broker/v1/commands").body(()).unwrap();
+    let (_, list, _) = ask(&connect(&server).await, list, "").await;
+    let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list.len(), wire::command::COMMANDS.len());
+    let send = list.iter().find(|it| it["name"] == "SEND_MESSAGE").unwrap();
+    assert_eq!(send["code"], 10);
+    let topic = json!({ "name": "topic", "kind": "text", "required": true });
+    assert!(send["request"].as_array().unwrap().contains(&topic));
+}
+
+#[tokio::test]
+async fn requests_of_http_1_are_answered_however_slowly_they_come() {
+    let server = serve().await;
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let call = r#"{"body":"slow"}"#;
+    let request = format!(
+        "POST /v1/commands/SEND_MESSAGE HTTP/1.1\r\nhost: broker\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{call}",
+        call.len()
+    );
+    let list = "GET /v1/commands HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n";
+    for byte in [request.as_bytes(), list.as_bytes()].concat() {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert!(answers.contains(r#""body":"slow""#), "{answers}");
+}
+
+#[tokio::test]
+async fn another_crate_serves_requests_with_trailers() {
+    let server = serve().await;
+    let client = connect(&server).await;
+    let call = post("/package.Service/Method", "application/grpc");
+    let (status, body, trailers) = ask(&client, call, "a message").await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"a message"[..]));
+    assert_eq!(trailers.unwrap()["grpc-status"], "0");
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// The head of a POST to a path of eleven bytes.
+fn head(path: &[u8; 11]) -> Vec<u8> {
+    [&[0x83, 0x86, 0x44, 11], &path[..]].concat()
+}
+
+/// Writes what `flood` makes of a number that grows until the server closes the connection; what
+/// the server wrote.
+async fn flood(server: &RemotingServer, begin: &[u8], flood: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let start = [preface, &frame(SETTINGS, 0, 0, b"")[..], begin].concat();
+    let (mut reading, mut writing) = stream.split();
+    let mut received = Vec::new();
+    let exchange = async {
+        let write = async {
+            writing.write_all(&start).await?;
+            for number in 0.. {
+                writing.write_all(&flood(number)).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        // A connection that is reset has ended as well.
+        let (_, _) = tokio::join!(reading.read_to_end(&mut received), write);
+    };
+    let ended = tokio::time::timeout(LONG, exchange).await;
+    ended.expect("the connection ends");
+    received
+}
+
+#[tokio::test]
+async fn a_peer_that_resets_what_it_opens_is_told_to_calm_down() {
+    let server = serve().await;
+    let other = connect(&server).await;
+    let cancel = 8_u32.to_be_bytes();
+    let received = flood(&server, b"", |number| {
+        let stream = number * 2 + 1;
+        let open = frame(HEADERS, END_HEADERS, stream, &head(b"/v1/frames/"));
+        [open, frame(RESET, 0, stream, &cancel)].concat()
+    });
+    let received = received.await;
+    // GOAWAY on stream 0: the last stream, then why.
+    let goaway = received.windows(6).rposition(|it| it == [7, 0, 0, 0, 0, 0]);
+    let why = &received[goaway.unwrap() + 10..][..4];
+    assert_eq!(why, u32::from(h2::Reason::ENHANCE_YOUR_CALM).to_be_bytes());
+    let (status, _) = call(&other, "SEND_MESSAGE", "{}").await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn floods_of_frames_end_their_connection_and_no_other() {
+    let server = serve().await;
+    let other = connect(&server).await;
+    let post = head(b"/v1/frames/");
+    let open = frame(HEADERS, END_HEADERS, 1, &post);
+    for (name, begin, repeat) in [
+        (
+            "an endless head",
+            frame(HEADERS, 0, 1, &post),
+            frame(CONTINUATION, 0, 1, &[0x82; 1000]),
+        ),
+        ("empty data", open.clone(), frame(DATA, 0, 1, b"")),
+        (
+            "more data than the window",
+            open.clone(),
+            frame(DATA, 0, 1, &[0; 16_384]),
+        ),
+        (
+            "a frame that is too long",
+            Vec::new(),
+            frame(DATA, 0, 1, &[0; 100_000]),
+        ),
+        (
+            "a reset of nothing",
+            Vec::new(),
+            frame(RESET, 0, 1, &[0; 4]),
+        ),
+    ] {
+        eprintln!("{name}");
+        flood(&server, &begin, |_| repeat.clone()).await;
+        let (status, _) = call(&other, "SEND_MESSAGE", "{}").await;
+        assert_eq!(status, 200);
+    }
+}
+
+#[tokio::test]
+async fn http_that_is_switched_off_is_refused_in_its_own_manner() {
+    let server = serve().await;
+    server.protocols().switch("remoting,websocket").unwrap();
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    stream
+        .write_all(b"POST /v1/commands/SEND_MESSAGE HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("kerolox.protocols"));
+
+    let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let (_client, connection) = h2::client::handshake(stream).await.unwrap();
+    connection.await.expect("GOAWAY without an error");
+}
+
+#[tokio::test]
+async fn a_client_of_a_server_that_stops_gets_its_last_answers() {
+    let server = serve().await;
+    let client = client();
+    let address = format!("h2://{}", server.local_addr());
+    let head = wire::frame::Head::request(ECHO as i32, SerializeType::RocketMq);
+    let connection = client.connection(&address).await.unwrap();
+    let answer = connection
+        .start_request(head, &NoHeader, Body::from("before"))
+        .unwrap();
+    assert_eq!(answer.wait(LONG).await.unwrap().body, "before");
+    server.shutdown(LONG).await;
+    while connection.is_open() {
+        tokio::task::yield_now().await;
+    }
+}
