@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod line;
+pub mod metrics;
 pub mod report;
 pub mod table;
 pub mod time;

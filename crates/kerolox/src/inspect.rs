@@ -1,10 +1,12 @@
 //! `kerolox inspect`: what clients and servers say to each other, from capture files or live.
 
+mod metrics;
 mod source;
 mod views;
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use inspect::{
 
 use crate::client::OutputFormat;
 use crate::error::CliError;
+use metrics::Metrics;
 use source::SourceArgs;
 use views::{Follower, Lines, Overview, SessionTables, StatTables, View};
 
@@ -74,6 +77,9 @@ struct ShowArgs {
     /// Bytes of each message's body that are shown, decompressed, with --output json
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     bodies: usize,
+    /// Answer HTTP at this address with OpenMetrics of what is shown
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<SocketAddr>,
     /// Write a page with charts to this file at the end
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -240,17 +246,25 @@ fn show(
         .report
         .as_ref()
         .map(|_| inspect::view::report::Report::default());
+    let metrics = args.metrics.map(Metrics::serve).transpose()?;
     let mut goes_on = ControlFlow::Continue(());
-    let mut take = |exchange: Exchange| {
+    let mut take = |exchange: Option<Exchange>| {
+        let Some(exchange) = exchange else {
+            view.pause();
+            return goes_on;
+        };
         if goes_on.is_continue() && filter.matches(&exchange) {
             if let Some(report) = &mut report {
                 report.add(&exchange);
+            }
+            if let Some(metrics) = &metrics {
+                metrics.add(&exchange);
             }
             goes_on = view.take(&exchange);
         }
         goes_on
     };
-    let read = read(source, live, &mut inspector, &mut take);
+    let read = read(source, live, &mut inspector, metrics.as_deref(), &mut take);
     if goes_on.is_continue() {
         view.end(&inspector)?;
     }
@@ -281,12 +295,14 @@ fn browse(args: BrowseArgs) -> Result<(), CliError> {
     })
 }
 
-/// Has an inspector see a source to its end, or until it is interrupted.
+/// Has an inspector see a source to its end, or until it is interrupted. `take` is told, by `None`,
+/// where more may be long in coming.
 fn read(
     mut source: Box<dyn Source>,
     live: bool,
     inspector: &mut Inspector,
-    take: &mut dyn FnMut(Exchange) -> ControlFlow<()>,
+    metrics: Option<&Metrics>,
+    take: &mut dyn FnMut(Option<Exchange>) -> ControlFlow<()>,
 ) -> Result<(), CliError> {
     let interrupted = interruption()?;
     let mut goes_on = ControlFlow::Continue(());
@@ -294,7 +310,7 @@ fn read(
     let read = loop {
         let mut sink = |exchange: Exchange| {
             if goes_on.is_continue() {
-                goes_on = take(exchange);
+                goes_on = take(Some(exchange));
             }
         };
         let read = source.read(PATIENCE, &mut |observed| {
@@ -302,10 +318,14 @@ fn read(
         });
         if live {
             inspector.tick(Timestamp::now(), &mut sink);
+            goes_on = take(None);
         }
         say(inspector.notices());
         if source.lost() > lost {
             lost = source.lost();
+            if let Some(metrics) = metrics {
+                metrics.set_lost(lost);
+            }
             eprintln!(
                 "kerolox: {lost} packets were lost so far, since they came faster than they were read"
             );
@@ -317,7 +337,7 @@ fn read(
     };
     inspector.end(&mut |exchange| {
         if goes_on.is_continue() {
-            goes_on = take(exchange);
+            goes_on = take(Some(exchange));
         }
     });
     say(inspector.notices());

@@ -19,6 +19,9 @@ pub(super) trait View {
     /// Takes an exchange that has ended; broken off: nobody reads any more.
     fn take(&mut self, exchange: &Exchange) -> ControlFlow<()>;
 
+    /// Shows what was taken so far, since more may be long in coming.
+    fn pause(&mut self) {}
+
     /// Shows what there is to show at the end.
     fn end(&mut self, inspector: &Inspector) -> Result<(), CliError>;
 }
@@ -65,6 +68,11 @@ impl View for Lines {
             self.failed = Some(error);
             ControlFlow::Break(())
         })
+    }
+
+    fn pause(&mut self) {
+        // What fails here fails at the end, too.
+        let _ = self.out.flush();
     }
 
     fn end(&mut self, _: &Inspector) -> Result<(), CliError> {
