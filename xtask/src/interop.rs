@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: black-box scenarios with published clients, and with the reference.
 
+mod inspect;
 mod store;
 mod tls;
 
@@ -30,6 +31,8 @@ pub(crate) enum Interop {
     Store(store::Store),
     /// The modes of TLS, with OpenSSL's client
     Tls,
+    /// The analyser watching Java clients (Linux, as root); needs Maven and a JDK 17 or later
+    Inspect(inspect::Inspect),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +73,7 @@ impl Interop {
             Interop::Grpc(grpc) => grpc.run(),
             Interop::Store(store) => store.run(),
             Interop::Tls => tls::run(),
+            Interop::Inspect(inspect) => inspect.run(),
         }
     }
 }
@@ -112,7 +116,7 @@ impl Against {
             Against::Kerolox => {
                 vec![
                     "-Dkerolox.against=kerolox".to_owned(),
-                    format!("-Dkerolox.binary={}", release_binary()?.display()),
+                    format!("-Dkerolox.binary={}", release_binary(&[])?.display()),
                 ]
             }
             Against::Reference => {
@@ -138,8 +142,11 @@ fn maven(folder: &Path, goal: &str) -> Command {
     maven
 }
 
-pub(crate) fn release_binary() -> Result<PathBuf> {
-    process::run(process::cargo().args(["build", "--release", "--package", "kerolox"]))?;
+/// Builds the release binary with these features.
+pub(crate) fn release_binary(features: &[&str]) -> Result<PathBuf> {
+    let mut build = process::cargo();
+    build.args(["build", "--release", "--package", "kerolox"]);
+    process::run(build.arg(format!("--features={}", features.join(","))))?;
     let name = format!("kerolox{}", std::env::consts::EXE_SUFFIX);
     Ok(process::target_dir()?.join("release").join(name))
 }

@@ -58,7 +58,7 @@ impl Programs {
     /// Builds Kerolox, and fetches the reference if it is to run.
     pub(super) fn ready(with_reference: bool) -> Result<Self> {
         Ok(Self {
-            kerolox: interop::release_binary()?,
+            kerolox: interop::release_binary(&[])?,
             reference: match with_reference {
                 true => Some(interop::reference_class_path()?),
                 false => None,

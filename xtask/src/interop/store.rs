@@ -4,7 +4,7 @@
 //! After each leg the reference's own store opens a copy and tells all that it finds; the next
 //! broker has to answer the same; and both have to hold what was promised in all legs so far.
 
-mod broker;
+pub(super) mod broker;
 mod dump;
 mod files;
 mod handover;
@@ -69,7 +69,7 @@ impl Store {
     pub(crate) fn run(self) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seed = self.seed.unwrap_or(now.unwrap_or_default().as_secs());
-        let programs = Programs::prepare()?;
+        let programs = Programs::prepare("interop-store", &[])?;
         eprintln!("== --seed {seed} repeats the random choices");
         let is_wanted = |name: &str| self.plan.as_deref().is_none_or(|plan| plan == name);
         let mut plans = plans(self.rounds, &mut Random(seed));

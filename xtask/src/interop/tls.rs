@@ -79,7 +79,7 @@ const FILES: [&str; 8] = [
 
 /// Starts a name server for each case and asks it by OpenSSL.
 pub(super) fn run() -> Result<()> {
-    let kerolox = super::release_binary()?;
+    let kerolox = super::release_binary(&[])?;
     let folder = process::target_dir()?.join("interop-tls");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for line in FILES {

@@ -9,20 +9,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 
-use super::dump::{Dump, Line, parse};
+use super::dump::{Dump, parse};
 use crate::network::{answers, free_ports};
 use crate::process::{self, Result};
 
 /// How long a broker may take to start, to end, or to do what it does by itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Who runs a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::interop) enum Kind {
     /// Apache RocketMQ 5.5.0.
     Reference,
     Kerolox,
@@ -30,7 +31,7 @@ pub(super) enum Kind {
 
 /// How a leg ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::interop) enum End {
     /// SIGTERM, and the broker takes its time.
     Stop,
     /// SIGKILL, amid sends.
@@ -39,19 +40,20 @@ pub(super) enum End {
 
 /// What is needed to run legs.
 #[derive(Debug)]
-pub(super) struct Programs {
-    kerolox: PathBuf,
+pub(in crate::interop) struct Programs {
+    pub(in crate::interop) kerolox: PathBuf,
     class_path: String,
     /// Where everything here lies.
-    pub(super) folder: PathBuf,
+    pub(in crate::interop) folder: PathBuf,
 }
 
 impl Programs {
     /// Builds Kerolox, fetches the reference and compiles the Java programs.
-    pub(super) fn prepare() -> Result<Self> {
-        let kerolox = super::super::release_binary()?;
+    /// All lies in a folder of this name.
+    pub(in crate::interop) fn prepare(name: &str, features: &[&str]) -> Result<Self> {
+        let kerolox = super::super::release_binary(features)?;
         let reference = super::super::reference_class_path()?;
-        let folder = process::target_dir()?.join("interop-store");
+        let folder = process::target_dir()?.join(name);
         // What a run that failed has left.
         let _ = fs::remove_dir_all(&folder);
         let classes = folder.join("classes");
@@ -73,7 +75,7 @@ impl Programs {
     }
 
     /// A JVM whose logs go below `home`.
-    fn java(&self, home: &Path, heap: &str, class: &str) -> Command {
+    pub(in crate::interop) fn java(&self, home: &Path, heap: &str, class: &str) -> Command {
         let mut java = Command::new("java");
         java.env("ROCKETMQ_HOME", home);
         // Most of its life is its start.
@@ -151,10 +153,10 @@ impl Programs {
 
 /// A process that does not outlive its value.
 #[derive(Debug)]
-struct Process(Child);
+pub(in crate::interop) struct Process(Child);
 
 impl Process {
-    fn spawn(command: &mut Command) -> Result<Self> {
+    pub(in crate::interop) fn spawn(command: &mut Command) -> Result<Self> {
         let process = command.spawn();
         let cannot = |error| format!("cannot run {:?}: {error}", command.get_program());
         process.map(Self).map_err(cannot)
@@ -168,7 +170,7 @@ impl Process {
         Self::spawn(command.stdin(Stdio::null()).stdout(log).stderr(too))
     }
 
-    fn has_ended(&mut self) -> Result<bool> {
+    pub(in crate::interop) fn has_ended(&mut self) -> Result<bool> {
         let ended = self.0.try_wait();
         ended
             .map(|status| status.is_some())
@@ -182,7 +184,7 @@ impl Process {
             .map_err(|error| format!("a process cannot be killed: {error}"))
     }
 
-    fn terminate(&self) -> Result<()> {
+    pub(in crate::interop) fn terminate(&self) -> Result<()> {
         let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or("a process has no number")?;
         kill_process(id, Signal::TERM)
@@ -199,14 +201,14 @@ impl Drop for Process {
 
 /// A running Java program that tells what it does and finds.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(in crate::interop) struct Teller {
     process: Process,
     lines: BufReader<ChildStdout>,
     log: PathBuf,
 }
 
 impl Teller {
-    fn run(program: &mut Command, home: &Path) -> Result<Self> {
+    pub(in crate::interop) fn run(program: &mut Command, home: &Path) -> Result<Self> {
         let log = home.join("java.log");
         let file = File::options().create(true).append(true).open(&log);
         let file = file.map_err(|error| told(&log, &error))?;
@@ -240,7 +242,7 @@ impl Teller {
     }
 
     /// What comes next; `None` when all is told and went well.
-    pub(super) fn next(&mut self) -> Result<Option<Line>> {
+    pub(in crate::interop) fn next<L: DeserializeOwned>(&mut self) -> Result<Option<L>> {
         let mut line = String::new();
         let failed = |what: String| format!("{what}; see {}", self.log.display());
         match self.lines.read_line(&mut line) {
@@ -258,16 +260,16 @@ impl Teller {
 
 /// A running broker with a name server.
 #[derive(Debug)]
-pub(super) struct Broker {
+pub(in crate::interop) struct Broker {
     process: Process,
-    name_server: SocketAddr,
-    address: SocketAddr,
+    pub(in crate::interop) name_server: SocketAddr,
+    pub(in crate::interop) address: SocketAddr,
     _name_server: Process,
 }
 
 impl Broker {
     /// Starts both on the store in `home`, and waits until the broker answers.
-    pub(super) fn start(
+    pub(in crate::interop) fn start(
         kind: Kind,
         programs: &Programs,
         home: &Path,
@@ -334,20 +336,25 @@ impl Broker {
         })
     }
 
+    /// The number of the broker's process.
+    pub(in crate::interop) fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Ends the broker at once; its name server ends with this value.
     pub(super) fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
     /// Asks the broker to end, and waits until it has.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(in crate::interop) fn stop(mut self) -> Result<()> {
         self.process.terminate()?;
         until("the broker has ended", || self.process.has_ended())
     }
 }
 
 /// Looks again and again until something is so.
-pub(super) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(in crate::interop) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !so()? {
         if started.elapsed() > PATIENCE {
@@ -358,6 +365,6 @@ pub(super) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<
     Ok(())
 }
 
-pub(super) fn told(path: &Path, error: &std::io::Error) -> String {
+pub(in crate::interop) fn told(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::broker::Teller;
 use crate::process::Result;
@@ -170,7 +171,7 @@ pub(super) struct Dump {
 }
 
 /// Understands one line.
-pub(super) fn parse(line: &str) -> Result<Line> {
+pub(super) fn parse<L: DeserializeOwned>(line: &str) -> Result<L> {
     serde_json::from_str(line).map_err(|error| format!("{error} in {line}"))
 }
 
