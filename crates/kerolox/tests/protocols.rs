@@ -18,7 +18,7 @@ use wire::header::pull::PullMessageRequest;
 use wire::message::sys_flag::pull as pull_flag;
 
 /// What stands in front of `host:port` to have a client speak a protocol.
-const SCHEMES: [&str; 4] = ["", "tcp://", "ws://", "h2://"];
+const SCHEMES: [&str; 6] = ["", "tls://", "ws://", "wss://", "h2://", "h2s://"];
 
 const TOPIC: &str = "between_protocols";
 

@@ -58,7 +58,7 @@ impl RemotingClient {
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> Self {
-        RemotingClientFactory::new().client(config, handlers, listener)
+        RemotingClientFactory::new(config).client(handlers, listener)
     }
 
     pub(crate) fn made_by(

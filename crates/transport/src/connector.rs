@@ -4,20 +4,23 @@
 //! |---|---|
 //! | `host:port` | remoting on TCP |
 //! | `unix:/path` | remoting on a Unix socket |
-//! | `ws://host:port` | remoting on a WebSocket |
-//! | `h2://host:port` | remoting in an exchange of HTTP/2 |
+//! | `tls://host:port` | remoting in TLS |
+//! | `ws://host:port`, `wss://host:port` | remoting on a WebSocket, in TLS |
+//! | `h2://host:port`, `h2s://host:port` | remoting in an exchange of HTTP/2, in TLS |
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::client::RemotingClient;
+use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::executor::BoxFuture;
 use crate::handler::HandlerTable;
 use crate::network::{Link, Network, SocketOptions, Sockets};
 use crate::settings::RemotingClientConfig;
 use crate::stack::Stack;
+use crate::tls::TlsClient;
 use crate::{http, websocket};
 
 /// Makes connections of one kind that carry frames. To add one: this trait, and one line where a
@@ -38,38 +41,43 @@ pub trait Connector: Send + Sync + 'static {
     ) -> BoxFuture<'a, io::Result<Link>>;
 }
 
-/// Remoting on TCP, or whatever the network makes of an address without a scheme.
-struct Plain;
+/// The protocols of this crate.
+struct Known {
+    scheme: &'static str,
+    layers: &'static [&'static str],
+    carrier: Carrier,
+    /// TLS comes first, if it does.
+    tls: Option<Arc<LazyTls>>,
+}
 
-impl Connector for Plain {
-    fn scheme(&self) -> &'static str {
-        "tcp"
-    }
+/// What carries the frames.
+#[derive(Clone, Copy)]
+enum Carrier {
+    Stream,
+    WebSocket,
+    Http2,
+}
 
-    fn layers(&self) -> &'static [&'static str] {
-        &["remoting"]
-    }
+/// TLS as the settings have it, whose files are read when it is needed.
+struct LazyTls {
+    config: RemotingClientConfig,
+    client: OnceLock<Result<TlsClient, TransportError>>,
+}
 
-    fn connect<'a>(
-        &'a self,
-        network: &'a dyn Network,
-        address: &'a str,
-        options: SocketOptions,
-    ) -> BoxFuture<'a, io::Result<Link>> {
-        network.connect(address, options)
+impl LazyTls {
+    fn client(&self) -> io::Result<TlsClient> {
+        let made = self.client.get_or_init(|| TlsClient::new(&self.config));
+        made.clone().map_err(io::Error::other)
     }
 }
 
-/// Remoting on WebSockets.
-struct WebSockets;
-
-impl Connector for WebSockets {
+impl Connector for Known {
     fn scheme(&self) -> &'static str {
-        "ws"
+        self.scheme
     }
 
     fn layers(&self) -> &'static [&'static str] {
-        &["websocket"]
+        self.layers
     }
 
     fn connect<'a>(
@@ -79,33 +87,21 @@ impl Connector for WebSockets {
         options: SocketOptions,
     ) -> BoxFuture<'a, io::Result<Link>> {
         Box::pin(async move {
-            let link = network.connect(address, options).await?;
-            websocket::connect(link, address).await
-        })
-    }
-}
-
-/// Remoting in exchanges of HTTP/2.
-struct Exchanges;
-
-impl Connector for Exchanges {
-    fn scheme(&self) -> &'static str {
-        "h2"
-    }
-
-    fn layers(&self) -> &'static [&'static str] {
-        &["http2"]
-    }
-
-    fn connect<'a>(
-        &'a self,
-        network: &'a dyn Network,
-        address: &'a str,
-        options: SocketOptions,
-    ) -> BoxFuture<'a, io::Result<Link>> {
-        Box::pin(async move {
-            let link = network.connect(address, options).await?;
-            http::connect(link, "http", address).await
+            let mut link = network.connect(address, options).await?;
+            if let Some(tls) = &self.tls {
+                let client = match self.carrier {
+                    Carrier::Stream => tls.client()?,
+                    Carrier::WebSocket => tls.client()?.speaking("http/1.1"),
+                    Carrier::Http2 => tls.client()?.speaking("h2"),
+                };
+                link = client.connect(link, address).await?;
+            }
+            let web = if self.tls.is_some() { "https" } else { "http" };
+            match self.carrier {
+                Carrier::Stream => Ok(link),
+                Carrier::WebSocket => websocket::connect(link, address).await,
+                Carrier::Http2 => http::connect(link, web, address).await,
+            }
         })
     }
 }
@@ -114,15 +110,39 @@ impl Connector for Exchanges {
 #[derive(Clone)]
 pub struct RemotingClientFactory {
     network: Arc<dyn Network>,
+    config: RemotingClientConfig,
     connectors: Vec<Arc<dyn Connector>>,
 }
 
 impl RemotingClientFactory {
     /// Clients on the system's network, with the connectors of this crate.
-    pub fn new() -> Self {
+    pub fn new(config: RemotingClientConfig) -> Self {
+        let tls = Arc::new(LazyTls {
+            config: config.clone(),
+            client: OnceLock::new(),
+        });
+        let known: [(_, &[_], _, bool); 6] = [
+            ("tcp", &["remoting"], Carrier::Stream, false),
+            ("tls", &["tls", "remoting"], Carrier::Stream, true),
+            ("ws", &["websocket"], Carrier::WebSocket, false),
+            ("wss", &["tls", "websocket"], Carrier::WebSocket, true),
+            ("h2", &["http2"], Carrier::Http2, false),
+            ("h2s", &["tls", "http2"], Carrier::Http2, true),
+        ];
+        let connector = |(scheme, layers, carrier, encrypted): (_, _, _, bool)| {
+            let tls = encrypted.then(|| Arc::clone(&tls));
+            let known = Known {
+                scheme,
+                layers,
+                carrier,
+                tls,
+            };
+            Arc::new(known) as Arc<dyn Connector>
+        };
         Self {
             network: Arc::new(Sockets),
-            connectors: vec![Arc::new(Plain), Arc::new(WebSockets), Arc::new(Exchanges)],
+            connectors: known.map(connector).into(),
+            config,
         }
     }
 
@@ -146,11 +166,10 @@ impl RemotingClientFactory {
     /// happens to connections.
     pub fn client(
         &self,
-        config: RemotingClientConfig,
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> RemotingClient {
-        RemotingClient::made_by(self.clone(), config, handlers, listener)
+        RemotingClient::made_by(self.clone(), self.config.clone(), handlers, listener)
     }
 
     /// Connects as the address says.
@@ -166,12 +185,6 @@ impl RemotingClientFactory {
             stack: Stack::of(connector.layers()),
             ..link
         })
-    }
-}
-
-impl Default for RemotingClientFactory {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
