@@ -59,7 +59,7 @@ pub(super) fn run(programs: &Programs) -> Result<()> {
         eprintln!("   leg {leg}: {kind:?}, {end:?}: {seconds} s");
     }
     clients.close();
-    while clients.next()?.is_some() {}
+    while clients.next::<Line>()?.is_some() {}
     if faults > 0 {
         return Err(format!(
             "{faults} faults; the files are in {}",
