@@ -5,30 +5,27 @@
 use std::fs;
 use std::time::Instant;
 
-use super::broker::{Broker, End, Kind, Programs, told};
+use super::broker::{Broker, Kind, Programs, told};
 use super::dump::Line;
 use crate::process::Result;
 
 /// The name of this plan.
 pub(super) const NAME: &str = "handover";
 
-/// What every broker here is told. Producers are asked soon, but not before the next broker runs.
+/// What every broker here is told. Producers are asked soon, but not before the next broker runs,
+/// and not so often that the reference asks again before it has noted an answer.
 const SETTINGS: [&str; 6] = [
     "recallMessageEnable=true",
-    "transactionCheckInterval=3000",
+    "transactionCheckInterval=10000",
     "transactionTimeOut=40000",
     "diskMaxUsedSpaceRatio=95",
     "waitTimeMillsInSendQueue=10000",
     "osPageCacheBusyTimeOutMills=10000",
 ];
 
-/// Who has the store, one after the other. The reference is always stopped: after a kill it
-/// delivers again by itself what was acknowledged.
-const LEGS: [(Kind, End); 3] = [
-    (Kind::Reference, End::Stop),
-    (Kind::Kerolox, End::Kill),
-    (Kind::Reference, End::Stop),
-];
+/// Who has the store, one after the other. Each is stopped: after a kill the reference delivers
+/// again what was acknowledged in the last seconds, whoever was killed.
+const LEGS: [Kind; 3] = [Kind::Reference, Kind::Kerolox, Kind::Reference];
 
 pub(super) fn run(programs: &Programs) -> Result<()> {
     eprintln!("== {NAME}");
@@ -36,9 +33,9 @@ pub(super) fn run(programs: &Programs) -> Result<()> {
     fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
     let mut clients = programs.handover(&home)?;
     let mut faults = 0;
-    for (i, (kind, end)) in LEGS.into_iter().enumerate() {
+    for (i, kind) in LEGS.into_iter().enumerate() {
         let started = Instant::now();
-        let mut broker = Broker::start(kind, programs, &home, &SETTINGS)?;
+        let broker = Broker::start(kind, programs, &home, &SETTINGS)?;
         let is_last = i + 1 == LEGS.len();
         clients.tell(&broker, if is_last { &["last"] } else { &[] })?;
         loop {
@@ -51,12 +48,9 @@ pub(super) fn run(programs: &Programs) -> Result<()> {
                 other => return Err(format!("clients do not tell {other:?}")),
             }
         }
-        match end {
-            End::Stop => broker.stop()?,
-            End::Kill => broker.kill()?,
-        }
+        broker.stop()?;
         let (leg, seconds) = (i + 1, started.elapsed().as_secs());
-        eprintln!("   leg {leg}: {kind:?}, {end:?}: {seconds} s");
+        eprintln!("   leg {leg}: {kind:?}: {seconds} s");
     }
     clients.close();
     while clients.next::<Line>()?.is_some() {}
