@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use broker::{BrokerSettings, RunningBroker};
@@ -9,7 +10,7 @@ use config::{Live, Loaded, Settings};
 use nameserver::{NameServer, NameServerError, NameServerSettings};
 use proxy::{Proxy, ProxySettings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use transport::TransportError;
+use transport::{Http2, TransportError};
 
 use crate::cli::{BrokerArgs, LogArgs, NameServerArgs, ProxyArgs, StartArgs};
 use crate::data_dir::DataDir;
@@ -101,6 +102,8 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
                 });
             }
         };
+        let with_grpc = Http2::new().service(proxy.service());
+        broker.protocols().add(Arc::new(with_grpc));
         output::print(&format!(
             "kerolox {}\n  name server  {}\n  broker       {}  ({} in {})\n  \
              proxy        {}  (gRPC)\n  data         {}\n\

@@ -33,20 +33,27 @@ fn run(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Calls a command of the broker as JSON over HTTP/1.1; the answer.
-fn call(broker: &str, command: &str, call: &Value) -> Value {
-    let call = call.to_string();
+/// Posts to a path of the broker by HTTP/1.1; head and body of the answer.
+fn post(broker: &str, path: &str, kind: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(broker).expect("a connection");
     let request = format!(
-        "POST /v1/commands/{command} HTTP/1.1\r\nhost: {broker}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{call}",
-        call.len()
+        "POST {path} HTTP/1.1\r\nhost: {broker}\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
-    serde_json::from_str(body).expect("JSON")
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+/// Calls a command of the broker as JSON; the answer.
+fn call(broker: &str, command: &str, call: &Value) -> Value {
+    let path = format!("/v1/commands/{command}");
+    let (_, body) = post(broker, &path, "application/json", &call.to_string());
+    serde_json::from_str(&body).expect("JSON")
 }
 
 #[test]
@@ -136,4 +143,15 @@ async fn a_waiting_consumer_of_every_protocol_gets_what_any_sends() {
         next += 1;
     }
     assert_eq!(server.end(Signal::TERM).await, Some(0));
+}
+
+#[test]
+fn the_broker_s_port_serves_the_grpc_api_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::cluster(dir.path(), "");
+    let path = "/apache.rocketmq.v2.MessagingService/QueryRoute";
+    // One message of no bytes, from a client that does not say who it is.
+    let (head, body) = post(&server.broker, path, "application/grpc", "\0\0\0\0\0");
+    assert!(head.contains("content-type: application/grpc"), "{head}");
+    assert!(body.contains("client id cannot be empty"), "{body}");
 }

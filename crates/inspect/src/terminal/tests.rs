@@ -24,7 +24,7 @@ impl Screen {
     }
 
     fn feed(&mut self) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/remoting.pcap");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/remoting.pcap");
         let mut source = CaptureFile::open(&file).unwrap();
         let mut inspector = Inspector::new(Options {
             keep_bytes: 64,

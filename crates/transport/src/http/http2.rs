@@ -31,8 +31,9 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The type of a body of frames.
 const FRAMES_TYPE: HeaderValue = HeaderValue::from_static("application/x-rocketmq-frames");
 
-/// Exchanges of a connection at a time.
-const MAX_STREAMS: u32 = 128;
+/// Exchanges of a connection at a time. A client of the gRPC API holds one open for each queue that
+/// it waits for.
+const MAX_STREAMS: u32 = 1024;
 
 /// Bytes that a peer may have on the way: in one exchange, and in all of a connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
