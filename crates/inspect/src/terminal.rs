@@ -1,7 +1,7 @@
 //! The terminal interface: from topics, groups, clients, brokers and commands to their exchanges,
 //! and from an exchange to its fields and bytes.
 //!
-//! [`board`] is what is known and what is looked at, [`screen`] how it is drawn.
+//! `board` is what is known and what is looked at, `screen` how it is drawn.
 
 mod board;
 mod fields;
