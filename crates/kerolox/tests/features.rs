@@ -72,6 +72,7 @@ fn served_by(code: RequestCode) -> Option<String> {
         ("broker", broker::SERVED),
         ("name server", nameserver::SERVED),
         ("client", &ASKED_OF_CLIENTS),
+        ("every server", transport::SERVED),
     ];
     let names = servers
         .iter()

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use wire::frame::{Frame, Head};
 use wire::header::EncodeHeader;
 
+use crate::choice::chooser::Chooser;
 use crate::connection::{Connection, Stage};
 use crate::connector::RemotingClientFactory;
 use crate::endpoint::Endpoint;
@@ -29,7 +30,7 @@ pub struct RemotingClient {
 
 struct Inner {
     endpoint: Arc<Endpoint>,
-    factory: RemotingClientFactory,
+    chooser: Arc<Chooser>,
     config: RemotingClientConfig,
     servers: Mutex<HashMap<String, Arc<Server>>>,
     housekeeping: Once,
@@ -77,7 +78,7 @@ impl RemotingClient {
         );
         let inner = Inner {
             endpoint,
-            factory,
+            chooser: Chooser::new(factory, config.clone()),
             config,
             servers: Mutex::new(HashMap::new()),
             housekeeping: Once::new(),
@@ -202,27 +203,13 @@ impl RemotingClient {
 
     async fn connect(&self, address: &str) -> Result<Arc<Connection>, TransportError> {
         let inner = &self.inner;
-        let failed = |reason: String| TransportError::Connect {
-            address: address.to_owned(),
-            reason,
-        };
         if inner.endpoint.is_closing() {
             return Err(TransportError::ShutDown);
         }
-        let limit = inner.config.connect_timeout();
-        let connecting = inner
-            .factory
-            .connect(address, inner.config.socket_options());
-        let link = tokio::time::timeout(limit, connecting)
-            .await
-            .map_err(|_| failed(format!("no connection within {} ms", limit.as_millis())))?
-            .map_err(|error| failed(error.to_string()))?;
         inner.housekeeping.call_once(|| {
             tokio::spawn(Endpoint::housekeeping(Arc::downgrade(&inner.endpoint)));
         });
-        let (connection, driver) = inner.endpoint.open(link);
-        tokio::spawn(driver);
-        Ok(connection)
+        inner.chooser.connect(address, &inner.endpoint).await
     }
 }
 

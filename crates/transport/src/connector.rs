@@ -2,7 +2,8 @@
 //!
 //! | address | what is spoken |
 //! |---|---|
-//! | `host:port` | remoting on TCP |
+//! | `host:port` | remoting on TCP; in TLS if `tls.enable` is set |
+//! | `tcp://host:port` | remoting on TCP |
 //! | `unix:/path` | remoting on a Unix socket |
 //! | `tls://host:port` | remoting in TLS |
 //! | `ws://host:port`, `wss://host:port` | remoting on a WebSocket, in TLS |
@@ -17,10 +18,10 @@ use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::executor::BoxFuture;
 use crate::handler::HandlerTable;
-use crate::network::{Link, Network, SocketOptions, Sockets};
+use crate::network::{Link, Network, SocketOptions, Sockets, UNIX};
 use crate::settings::RemotingClientConfig;
 use crate::stack::Stack;
-use crate::tls::TlsClient;
+use crate::tls::{self, TlsClient};
 use crate::{http, websocket};
 
 /// Makes connections of one kind that carry frames. To add one: this trait, and one line where a
@@ -172,18 +173,35 @@ impl RemotingClientFactory {
         RemotingClient::made_by(self.clone(), self.config.clone(), handlers, listener)
     }
 
+    /// The scheme of an address and what stands behind it.
+    pub(crate) fn parts<'a>(&self, address: &'a str) -> (&'a str, &'a str) {
+        let encrypted = self.config.tls_enable && !address.starts_with(UNIX);
+        let unsaid = if encrypted { tls::NAME } else { "tcp" };
+        address.split_once("://").unwrap_or((unsaid, address))
+    }
+
+    /// The protocols that a scheme stands for.
+    pub(crate) fn layers(&self, scheme: &str) -> io::Result<&'static [&'static str]> {
+        Ok(self.find(scheme)?.layers())
+    }
+
     /// Connects as the address says.
-    pub(crate) async fn connect(&self, address: &str, options: SocketOptions) -> io::Result<Link> {
-        let (scheme, target) = address.split_once("://").unwrap_or(("tcp", address));
-        let known = self.connectors.iter().find(|it| it.scheme() == scheme);
-        let Some(connector) = known else {
-            let text = format!("{scheme}:// is none of the protocols that are spoken here");
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        };
+    pub(crate) async fn connect(&self, address: &str) -> io::Result<Link> {
+        let (scheme, target) = self.parts(address);
+        let connector = self.find(scheme)?;
+        let options = self.config.socket_options();
         let link = connector.connect(&*self.network, target, options).await?;
         Ok(Link {
             stack: Stack::of(connector.layers()),
             ..link
+        })
+    }
+
+    fn find(&self, scheme: &str) -> io::Result<&dyn Connector> {
+        let known = self.connectors.iter().find(|it| it.scheme() == scheme);
+        known.map(|it| &**it).ok_or_else(|| {
+            let text = format!("{scheme}:// is none of the protocols that are spoken here");
+            io::Error::new(io::ErrorKind::Unsupported, text)
         })
     }
 }

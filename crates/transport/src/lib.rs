@@ -3,7 +3,8 @@
 //! A [`RemotingServer`] listens, a [`RemotingClient`] connects; both make [`Connection`]s, on
 //! which either side may ask the other. A role gives them a [`HandlerTable`]: which code handles
 //! which request, on the connection's own task or on an [`Executor`] of its class. This crate
-//! knows nothing of what a command means.
+//! knows nothing of what a command means, but for the one that asks what a server speaks
+//! ([`SERVED`]).
 //!
 //! | module | what |
 //! |---|---|
@@ -14,6 +15,7 @@
 //! | `listeners`, `places` | where a server listens; how many connections it takes |
 //! | `websocket`, `http` | frames on WebSockets; HTTP/2, with frames, commands as JSON, and other crates' services |
 //! | `connector` | connecting by the protocol that an address names |
+//! | `choice` | which protocol a client speaks with a server; what a server offers |
 //! | `network` | TCP and Unix sockets, behind a trait that a simulated network can take the place of |
 //! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
 //! | `connection_task` | the task that owns a connection's stream |
@@ -55,6 +57,7 @@
 //! # }
 //! ```
 
+mod choice;
 mod client;
 mod connection;
 mod connection_task;
@@ -83,6 +86,7 @@ mod stack;
 mod tls;
 mod websocket;
 
+pub use choice::offer::SERVED;
 pub use client::RemotingClient;
 pub use connection::Connection;
 pub use connector::{Connector, RemotingClientFactory};
@@ -101,7 +105,9 @@ pub use remoting::Remoting;
 pub use reply::{Body, Refusal, Reply};
 pub use responder::Responder;
 pub use server::{RemotingServer, RemotingServerBuilder};
-pub use settings::{ClientAuth, RemotingClientConfig, RemotingServerConfig, TlsMode};
+pub use settings::{
+    ClientAuth, ClientProtocol, RemotingClientConfig, RemotingServerConfig, TlsMode,
+};
 pub use stack::Stack;
 pub use tls::TlsClient;
 pub use websocket::WebSocket;

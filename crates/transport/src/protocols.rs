@@ -129,6 +129,12 @@ impl Protocols {
         });
     }
 
+    /// Whether TLS is served, and what is not inside of it.
+    pub(crate) fn tls_mode(&self) -> TlsMode {
+        let registry = self.shared.registry.lock();
+        registry.tls.unwrap_or(TlsMode::Permissive)
+    }
+
     /// What was logged of refused connections.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.shared.refusals

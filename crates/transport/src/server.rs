@@ -8,6 +8,7 @@ use config::Live;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
+use crate::choice::offer::{self, Port};
 use crate::connection::{Connection, Stage};
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
@@ -16,7 +17,7 @@ use crate::executor::{Executor, OwnSizes};
 use crate::handler::HandlerTable;
 use crate::http::Http2;
 use crate::listeners::{self, Bound};
-use crate::network::{Network, Sockets};
+use crate::network::{Network, Sockets, UNIX};
 use crate::places::Places;
 use crate::protocol::Protocol;
 use crate::protocols::Protocols;
@@ -180,7 +181,14 @@ impl RemotingServerBuilder {
     }
 
     /// Starts to accept connections. Needs the runtime that is to run them.
-    pub fn start(self) -> RemotingServer {
+    pub fn start(mut self) -> RemotingServer {
+        let listeners = self.listeners.iter().zip(&self.locals);
+        let ports = listeners.filter(|(bound, _)| !bound.place.address.starts_with(UNIX));
+        let ports = ports.map(|(bound, address)| Port {
+            address: *address,
+            protocols: bound.place.pins.clone(),
+        });
+        offer::serve(&mut self.handlers, &self.speech.protocols, ports.collect());
         let (live, speech) = (self.live, Arc::new(self.speech));
         let guarding = Arc::downgrade(&speech);
         live.guard(move |after| match guarding.upgrade() {

@@ -36,6 +36,18 @@ config::choices! {
     }
 }
 
+config::choices! {
+    /// Who chooses the protocol of a client.
+    pub enum ClientProtocol {
+        /// The address alone.
+        Explicit = "explicit",
+        /// The client, the best of what both sides offer.
+        Auto = "auto",
+        /// The address, and the client when that fails.
+        Downgrade = "downgrade",
+    }
+}
+
 config::settings! {
     /// Where a server listens, what it speaks and what its connections may take.
     pub struct RemotingServerConfig from "NettyServerConfig", "TlsSystemConfig" {
@@ -121,6 +133,16 @@ config::settings! {
         "writeBufferLowWaterMark" write_buffer_low_water_mark: usize = 0;
         /// Unsent bytes of a connection above which requests fail.
         "kerolox.maxUnsentBytes" max_unsent_bytes: usize = 64 * 1024 * 1024, range(1_048_576..), ours;
+        /// Who chooses the protocol: `explicit` (the address), `auto` (the first of `kerolox.clientProtocols` that the server offers, or what is clearly faster) or `downgrade` (the address; when that fails, what stands behind it in `kerolox.clientProtocols`).
+        "kerolox.clientProtocol" client_protocol: ClientProtocol = ClientProtocol::Explicit, ours;
+        /// What there is to choose from, best first: schemes of addresses, joined by commas. A plain one behind an encrypted one needs `kerolox.clientMayGoPlain`.
+        "kerolox.clientProtocols" client_protocols: String = "tcp, h2, ws, tls, h2s, wss".to_owned(), ours;
+        /// Whether a plain protocol may be chosen for a server that is to be, or was, spoken to in TLS.
+        "kerolox.clientMayGoPlain" client_may_go_plain: bool = false, ours;
+        /// Seconds between two measurements of the protocols of a server that `auto` is connected to; 0 for none.
+        "kerolox.clientMeasureSeconds" client_measure_seconds: u32 = 60, ours;
+        /// Whether addresses without a scheme mean TLS; those of Unix sockets do not.
+        "tls.enable" tls_enable: bool = false;
         /// Whether TLS works without certificate files; every server is trusted then.
         "tls.test.mode.enable" tls_test_mode_enable: bool = true, reloadable;
         /// Whether `tls.client.trustCertPath` must vouch for certificates of servers; otherwise any will do.

@@ -249,7 +249,7 @@ commands! { 'a;
         lite::TriggerLiteDispatchRequest<'a> => NoHeader;
 
     // Offsets.
-    /// Set aside; no server of 5.5.0 serves it.
+    /// Asks what protocols a server has; no server of 5.5.0 serves it.
     QueryBrokerOffset = 13 "QUERY_BROKER_OFFSET": NoHeader => NoHeader;
     /// Asks how far a group has come in a queue.
     QueryConsumerOffset = 14 "QUERY_CONSUMER_OFFSET":

@@ -9,14 +9,16 @@ use tokio::net::UnixStream;
 
 use crate::peer::{ECHO, Peer, echo, frame, local, request};
 
-async fn serve(config: RemotingServerConfig) -> (RemotingServer, Live<RemotingServerConfig>) {
+pub(crate) async fn serve(
+    config: RemotingServerConfig,
+) -> (RemotingServer, Live<RemotingServerConfig>) {
     let live = Live::new(config);
     let bound = RemotingServer::bind((*live.load()).clone()).await.unwrap();
     let server = bound.handlers(echo()).follow(&live).unwrap().start();
     (server, live)
 }
 
-fn set(live: &Live<RemotingServerConfig>, text: &str) {
+pub(crate) fn set(live: &Live<RemotingServerConfig>, text: &str) {
     let changes = config::properties::parse("update", text.as_bytes()).unwrap();
     live.update(&changes).unwrap();
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_frames;
+mod choice;
 mod closing;
 mod http;
 mod limits;
