@@ -1,10 +1,16 @@
 //! Clients that choose the protocol.
 
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
 use config::Live;
 use kerolox_transport::{
-    Body, ClientProtocol, HandlerTable, RemotingClient, RemotingClientConfig, RemotingServerConfig,
-    TlsMode, TransportError,
+    Body, BoxFuture, ClientProtocol, Connector, HandlerTable, Link, Network, RemotingClient,
+    RemotingClientConfig, RemotingClientFactory, RemotingServerConfig, SocketOptions, TlsMode,
+    TransportError,
 };
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::header::NoHeader;
@@ -189,4 +195,74 @@ async fn a_server_tells_what_it_offers() {
         r#"{{"protocols":["proxy","remoting","websocket","http2"],"tls":"disabled","listeners":[{{"address":"{main}","protocols":[]}},{{"address":"{pinned}","protocols":["tls","remoting"]}}]}}"#
     );
     assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+}
+
+/// Remoting on a line on which each way takes a hundredth of a second.
+struct FarAway;
+
+const DELAY: Duration = Duration::from_millis(10);
+
+impl Connector for FarAway {
+    fn scheme(&self) -> &'static str {
+        "far"
+    }
+
+    fn layers(&self) -> &'static [&'static str] {
+        &["remoting"]
+    }
+
+    fn connect<'a>(
+        &'a self,
+        network: &'a dyn Network,
+        address: &'a str,
+        options: SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Link>> {
+        Box::pin(async move {
+            let link = network.connect(address, options).await?;
+            let (near, far) = tokio::io::duplex(1024);
+            let wrapped = link.wrap(|server| async {
+                let (server, client) = (tokio::io::split(server), tokio::io::split(far));
+                tokio::spawn(carry(client.0, server.1));
+                tokio::spawn(carry(server.0, client.1));
+                Ok(near)
+            });
+            wrapped.await
+        })
+    }
+}
+
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut bytes = [0; 1024];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        tokio::time::sleep(DELAY).await;
+        if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+    // Whoever has left does not miss the end.
+    let _ = to.shutdown().await;
+}
+
+#[tokio::test]
+async fn new_connections_move_to_the_protocol_that_is_found_to_be_faster() {
+    let (server, _live) = serve(local()).await;
+    let address = server.local_addr().to_string();
+    let config = RemotingClientConfig {
+        client_measure_seconds: 1,
+        ..client(ClientProtocol::Auto, "far, ws")
+    };
+    let factory = RemotingClientFactory::new(config).connector(Arc::new(FarAway));
+    let client = factory.client(HandlerTable::new(), Arc::new(()));
+    let first = client.connection(&address).await.unwrap();
+    assert_eq!(first.stack().name(), "remoting");
+
+    let moved = async {
+        while spoken(&client, &address).await.unwrap() == "remoting" {
+            client.connection(&address).await.unwrap().close();
+            without_connections(&client).await;
+        }
+    };
+    tokio::time::timeout(LONG, moved).await.unwrap();
+    let second = client.connection(&address).await.unwrap();
+    assert_eq!(second.stack().name(), "websocket");
 }
