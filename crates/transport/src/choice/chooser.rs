@@ -48,10 +48,24 @@ struct Known {
 
 /// A connection that answers, and what was found out of it.
 struct Greeted {
-    connection: Arc<Connection>,
+    unused: Unused,
     offer: Offer,
     connect: Duration,
     round_trip: Duration,
+}
+
+/// A connection that is closed unless somebody keeps it.
+struct Unused {
+    connection: Arc<Connection>,
+    kept: bool,
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.connection.close();
+        }
+    }
 }
 
 /// An attempt to connect. It counts as failed if it is given up.
@@ -105,8 +119,10 @@ impl Chooser {
                 failed: true,
             };
             match self.greet(way, endpoint).await {
-                Ok(greeted) => {
+                Ok(mut greeted) => {
                     attempt.failed = false;
+                    greeted.unused.kept = true;
+                    let connection = Arc::clone(&greeted.unused.connection);
                     choice.lock().connected(way);
                     if !failures.is_empty() {
                         let reason = failures.join("; ");
@@ -114,9 +130,9 @@ impl Chooser {
                     }
                     if strategy == ClientProtocol::Auto {
                         choice.lock().learn(&greeted.offer);
-                        self.keep_measuring(&choice, address, &greeted.connection);
+                        self.keep_measuring(&choice, address, &connection);
                     }
-                    return Ok(greeted.connection);
+                    return Ok(connection);
                 }
                 Err(reason) => failures.push(format!("{way}: {reason}")),
             }
@@ -148,20 +164,18 @@ impl Chooser {
     /// only then.
     async fn greet(&self, way: &Way, endpoint: &Arc<Endpoint>) -> Result<Greeted, String> {
         let start = Instant::now();
-        let connection = self.open(&way.to_string(), endpoint).await?;
+        let unused = Unused {
+            connection: self.open(&way.to_string(), endpoint).await?,
+            kept: false,
+        };
         let connect = start.elapsed();
-        match self.ask(&connection).await {
-            Ok(offer) => Ok(Greeted {
-                connection,
-                offer,
-                connect,
-                round_trip: start.elapsed().saturating_sub(connect),
-            }),
-            Err(reason) => {
-                connection.close();
-                Err(reason)
-            }
-        }
+        let offer = self.ask(&unused.connection).await?;
+        Ok(Greeted {
+            offer,
+            connect,
+            round_trip: start.elapsed().saturating_sub(connect),
+            unused,
+        })
     }
 
     async fn ask(&self, connection: &Connection) -> Result<Offer, String> {
@@ -278,17 +292,16 @@ impl Chooser {
         endpoint: &Arc<Endpoint>,
     ) -> Result<(Duration, Duration, Offer), String> {
         let Greeted {
-            connection,
+            unused,
             mut offer,
             connect,
             mut round_trip,
         } = self.greet(way, endpoint).await?;
         for _ in 1..MEASURED {
             let start = Instant::now();
-            offer = self.ask(&connection).await?;
+            offer = self.ask(&unused.connection).await?;
             round_trip = round_trip.min(start.elapsed());
         }
-        connection.close();
         Ok((connect, round_trip, offer))
     }
 

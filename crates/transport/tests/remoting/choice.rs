@@ -11,6 +11,7 @@ use kerolox_transport::{
     TransportError,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 use wire::header::NoHeader;
@@ -195,6 +196,26 @@ async fn a_server_tells_what_it_offers() {
         r#"{{"protocols":["proxy","remoting","websocket","http2"],"tls":"disabled","listeners":[{{"address":"{main}","protocols":[]}},{{"address":"{pinned}","protocols":["tls","remoting"]}}]}}"#
     );
     assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_leaves_no_connection_and_goes_on_with_the_next_protocol() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let client = made(client(ClientProtocol::Auto, "tcp, ws"));
+    let begun = async |first: &[u8]| {
+        let (mut stream, _) = silent.accept().await.unwrap();
+        let mut bytes = [0; 3];
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, first);
+    };
+    for first in [b"\0\0\0", b"GET"] {
+        tokio::select! {
+            made = client.connection(&address) => panic!("{made:?}"),
+            () = begun(first) => {}
+        }
+    }
+    without_connections(&client).await;
 }
 
 /// Remoting on a line on which each way takes a hundredth of a second.
