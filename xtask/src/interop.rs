@@ -3,6 +3,7 @@
 mod inspect;
 mod store;
 mod tls;
+mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub(crate) enum Interop {
     Store(store::Store),
     /// The modes of TLS, with OpenSSL's client
     Tls,
+    /// Clients of WebSocket and HTTP; needs Node with npm, Python with venv, curl and Chromium
+    Web,
     /// The analyser watching Java clients (Linux, as root); needs Maven and a JDK 17 or later
     Inspect(inspect::Inspect),
 }
@@ -73,6 +76,7 @@ impl Interop {
             Interop::Grpc(grpc) => grpc.run(),
             Interop::Store(store) => store.run(),
             Interop::Tls => tls::run(),
+            Interop::Web => web::run(),
             Interop::Inspect(inspect) => inspect.run(),
         }
     }

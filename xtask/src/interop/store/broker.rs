@@ -163,7 +163,7 @@ impl Process {
     }
 
     /// Starts one whose output goes behind that of earlier ones in a file.
-    fn spawn_logged(command: &mut Command, path: &Path) -> Result<Self> {
+    pub(in crate::interop) fn spawn_logged(command: &mut Command, path: &Path) -> Result<Self> {
         let log = File::options().create(true).append(true).open(path);
         let log = log.map_err(|error| told(path, &error))?;
         let too = log.try_clone().map_err(|error| told(path, &error))?;
