@@ -8,12 +8,14 @@ import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientIDSetter;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.topic.TopicValidator;
 
 /**
  * A producer and a push consumer that tell what they sent and received, for who watches them. The arguments: the name
@@ -39,6 +41,7 @@ public final class Chat {
         DefaultMQProducer producer = new DefaultMQProducer("chat-producers");
         producer.setNamesrvAddr(nameServer);
         producer.start();
+        awaitBroker(producer);
         for (int i = 0; i < SINGLE; i++) {
             // Some are large enough to be compressed, and for more than one packet.
             int size = i % 20 == 0 ? LARGE : i;
@@ -72,6 +75,22 @@ public final class Chat {
                 "id", MessageClientIDSetter.getUniqID(messages.get(i)),
                 "queue", result.getMessageQueue().getQueueId(),
                 "offset", result.getQueueOffset() + i);
+        }
+    }
+
+    /** Waits until the name server knows the broker, which listens before it registers there. */
+    private static void awaitBroker(DefaultMQProducer producer) throws Exception {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
+        while (true) {
+            try {
+                producer.fetchPublishMessageQueues(TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC);
+                return;
+            } catch (MQClientException notYet) {
+                if (System.nanoTime() > deadline) {
+                    throw notYet;
+                }
+                TimeUnit.MILLISECONDS.sleep(50);
+            }
         }
     }
 
