@@ -197,6 +197,9 @@ impl Store {
         // From here on the directory is not closed cleanly until `close`. The log and the queues
         // are flushed before, so that a reader that trusts the last clean stop can.
         store.flush()?;
+        if was_killed {
+            store.flush_disk()?;
+        }
         store.make_checkpoint()?;
         store.write_abort(&abort)?;
 
@@ -235,6 +238,7 @@ impl Store {
         }
         let closed = closing.and_then(|()| {
             let root = self.settings().root();
+            self.flush_disk()?;
             files::remove(&*self.disk, &root.join("abort"))?;
             self.disk
                 .sync_dir(&root)
@@ -244,6 +248,17 @@ impl Store {
         });
         *self.lock.lock() = None;
         closed
+    }
+
+    /// Brings to the disk what the process before may have left unflushed, in files that nothing
+    /// was written to since: later starts trust every file.
+    fn flush_disk(&self) -> Result<(), StoreError> {
+        let flushed = match &*self.lock.lock() {
+            Some(lock) => lock.file().sync_disk(),
+            None => Ok(false),
+        };
+        let failed = |error| StoreError::io("flush the disk of", self.settings().root(), error);
+        flushed.map(|_| ()).map_err(failed)
     }
 
     /// Writes down the queues for the next start, which can do without.
