@@ -373,8 +373,21 @@ impl Queue {
     /// `deleteExpiredFile`). The last file stays, so that numbers go on.
     pub(crate) fn forget_before(&self, min_physical: i64) -> Result<(), StoreError> {
         let (first, end) = self.slots();
+        // The blanks at the end are of messages that a power failure took: they go with those
+        // before them, and say nothing of these.
+        let mut filled = end;
+        while filled > first
+            && self
+                .unit(filled - 1)?
+                .is_none_or(|unit| unit.entry.is_blank())
+        {
+            filled -= 1;
+        }
         let gone = |slot| Ok(self.physical_from(slot)?.is_none_or(|at| at < min_physical));
-        let low = partition_point(first, end, gone)?;
+        let low = match partition_point(first, filled, gone)? {
+            low if low == filled => end,
+            low => low,
+        };
         if low > first {
             let min = self.offset_of(low)?.min(self.max_offset());
             self.first.store(low, Ordering::Release);
