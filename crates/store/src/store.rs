@@ -198,7 +198,9 @@ impl Store {
         // are flushed before, so that a reader that trusts the last clean stop can.
         store.flush()?;
         if was_killed {
-            store.flush_disk()?;
+            // What the process before made or cut, and nothing is written to now, it may have left
+            // unflushed.
+            store.sync_disk()?;
         }
         store.make_checkpoint()?;
         store.write_abort(&abort)?;
@@ -238,7 +240,6 @@ impl Store {
         }
         let closed = closing.and_then(|()| {
             let root = self.settings().root();
-            self.flush_disk()?;
             files::remove(&*self.disk, &root.join("abort"))?;
             self.disk
                 .sync_dir(&root)
@@ -248,17 +249,6 @@ impl Store {
         });
         *self.lock.lock() = None;
         closed
-    }
-
-    /// Brings to the disk what the process before may have left unflushed, in files that nothing
-    /// was written to since: later starts trust every file.
-    fn flush_disk(&self) -> Result<(), StoreError> {
-        let flushed = match &*self.lock.lock() {
-            Some(lock) => lock.file().sync_disk(),
-            None => Ok(false),
-        };
-        let failed = |error| StoreError::io("flush the disk of", self.settings().root(), error);
-        flushed.map(|_| ()).map_err(failed)
     }
 
     /// Writes down the queues for the next start, which can do without.

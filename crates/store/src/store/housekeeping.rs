@@ -148,24 +148,25 @@ impl Store {
         let unflushed: Vec<_> = sequences
             .map(|sequence| (sequence, sequence.take_unflushed()))
             .collect();
-        // The lock's file is open since before the first write, so that it tells all failures.
-        let flushed = match &*self.lock.lock() {
-            Some(lock) => lock.file().sync_disk(),
-            None => Err(std::io::ErrorKind::NotFound.into()),
-        };
+        let flushed = self.sync_disk();
         if let Ok(true) = flushed {
             return Ok(());
         }
         for (sequence, unflushed) in unflushed {
             sequence.put_back(unflushed);
         }
-        match flushed {
-            Ok(_) => each(queues, Queue::flush),
-            Err(error) => {
-                let root = self.settings().root();
-                Err(StoreError::io("flush the disk of", root, error))
-            }
-        }
+        flushed?;
+        each(queues, Queue::flush)
+    }
+
+    /// Brings all that stands on the data directory's disk there; `false`: the system cannot.
+    pub(super) fn sync_disk(&self) -> Result<bool, StoreError> {
+        // The lock's file is open since before the first write, so that it tells all failures.
+        let flushed = match &*self.lock.lock() {
+            Some(lock) => lock.file().sync_disk(),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        flushed.map_err(|error| StoreError::io("flush the disk of", self.settings().root(), error))
     }
 
     fn with_listed(
