@@ -45,6 +45,19 @@ pub enum FieldKind {
     Enum,
 }
 
+impl FieldKind {
+    /// The kind in a word: `text`, `int`, `long`, `bool` or `enum`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Bool => "bool",
+            Self::Enum => "enum",
+        }
+    }
+}
+
 /// One field of a header, as declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {

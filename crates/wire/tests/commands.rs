@@ -10,8 +10,8 @@ use wire::code::ResponseCode;
 use wire::command::{COMMANDS, Command, HeaderInfo, PopMessage, RequestCode, UnknownRequestCode};
 use wire::frame::{Frame, Head, SerializeType, encode};
 use wire::header::{
-    EncodeHeader, FieldKind, Header, HeaderError, auth, broker, client, controller, group,
-    nameserver, offset, pop, pull, send, topic, transaction,
+    EncodeHeader, Header, HeaderError, auth, broker, client, controller, group, nameserver, offset,
+    pop, pull, send, topic, transaction,
 };
 
 extern crate kerolox_wire as wire;
@@ -90,16 +90,7 @@ fn declared() -> Headers {
         let fields: BTreeSet<_> = fields
             .into_iter()
             .filter(|field| !BESIDE_THE_CLASS.contains(&(header.name, field.name)))
-            .map(|field| {
-                let kind = match field.kind {
-                    FieldKind::Text => "text",
-                    FieldKind::Int => "int",
-                    FieldKind::Long => "long",
-                    FieldKind::Bool => "bool",
-                    FieldKind::Enum => "enum",
-                };
-                (field.name.to_owned(), kind, field.required)
-            })
+            .map(|field| (field.name.to_owned(), field.kind.name(), field.required))
             .collect();
         let beside = BESIDE_THE_CLASS
             .iter()

@@ -40,7 +40,6 @@ use tokio::sync::Mutex;
 use wire::code::ResponseCode;
 use wire::command::{COMMANDS, RequestCode};
 use wire::frame::{Frame, Head, Language, SerializeType};
-use wire::header::FieldKind;
 
 use super::{ResponseBody, Site, refuse};
 use crate::connection::Connection;
@@ -231,16 +230,7 @@ fn render(answer: &Frame) -> Bytes {
 /// The commands and their fields, as JSON.
 pub(super) fn list() -> String {
     let fields = |fields: fn() -> Vec<wire::header::Field>| {
-        let field = |field: wire::header::Field| {
-            let kind = match field.kind {
-                FieldKind::Text => "text",
-                FieldKind::Int => "int",
-                FieldKind::Long => "long",
-                FieldKind::Bool => "bool",
-                FieldKind::Enum => "enum",
-            };
-            json!({ "name": field.name, "kind": kind, "required": field.required })
-        };
+        let field = |field: wire::header::Field| json!({ "name": field.name, "kind": field.kind.name(), "required": field.required });
         fields().into_iter().map(field).collect::<Vec<_>>()
     };
     let command = |command: &wire::command::CommandInfo| {
