@@ -64,10 +64,10 @@ impl RemotingClient {
 
     pub(crate) fn made_by(
         factory: RemotingClientFactory,
-        config: RemotingClientConfig,
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> Self {
+        let config = factory.config().clone();
         let timeout = config.connect_timeout();
         let endpoint = Endpoint::new(
             Protocols::default(),
@@ -78,7 +78,7 @@ impl RemotingClient {
         );
         let inner = Inner {
             endpoint,
-            chooser: Chooser::new(factory, config.clone()),
+            chooser: Chooser::new(factory),
             config,
             servers: Mutex::new(HashMap::new()),
             housekeeping: Once::new(),

@@ -170,7 +170,12 @@ impl RemotingClientFactory {
         handlers: HandlerTable,
         listener: Arc<dyn ConnectionListener>,
     ) -> RemotingClient {
-        RemotingClient::made_by(self.clone(), self.config.clone(), handlers, listener)
+        RemotingClient::made_by(self.clone(), handlers, listener)
+    }
+
+    /// The settings of its clients.
+    pub(crate) fn config(&self) -> &RemotingClientConfig {
+        &self.config
     }
 
     /// The scheme of an address and what stands behind it.

@@ -21,7 +21,7 @@ use crate::handler::HandlerTable;
 use crate::network::UNIX;
 use crate::protocols::Protocols;
 use crate::reply::Body;
-use crate::settings::{ClientProtocol, RemotingClientConfig};
+use crate::settings::ClientProtocol;
 use crate::tls;
 
 /// So many servers are known at a time; of more, the one that was asked for longest ago is
@@ -34,7 +34,6 @@ const MEASURED: usize = 3;
 /// Makes the connections of a client by protocols that the address names or the client chooses.
 pub(crate) struct Chooser {
     factory: RemotingClientFactory,
-    config: RemotingClientConfig,
     /// The moment that points in time are counted from.
     start: Instant,
     servers: Mutex<HashMap<String, Known>>,
@@ -85,10 +84,9 @@ impl Drop for Attempt<'_> {
 }
 
 impl Chooser {
-    pub(crate) fn new(factory: RemotingClientFactory, config: RemotingClientConfig) -> Arc<Self> {
+    pub(crate) fn new(factory: RemotingClientFactory) -> Arc<Self> {
         Arc::new(Self {
             factory,
-            config,
             start: Instant::now(),
             servers: Mutex::default(),
         })
@@ -104,7 +102,7 @@ impl Chooser {
             address: address.to_owned(),
             reason,
         };
-        let strategy = self.config.client_protocol;
+        let strategy = self.factory.config().client_protocol;
         if strategy == ClientProtocol::Explicit || address.starts_with(UNIX) {
             return self.open(address, endpoint).await.map_err(failed);
         }
@@ -150,7 +148,7 @@ impl Chooser {
         address: &str,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Arc<Connection>, String> {
-        let limit = self.config.connect_timeout();
+        let limit = self.factory.config().connect_timeout();
         let link = timeout(limit, self.factory.connect(address))
             .await
             .map_err(|_| format!("no connection within {} ms", limit.as_millis()))?
@@ -180,7 +178,7 @@ impl Chooser {
 
     async fn ask(&self, connection: &Connection) -> Result<Offer, String> {
         let head = Head::request(RequestCode::GetClientConfig as i32, SerializeType::Json);
-        let limit = self.config.connect_timeout();
+        let limit = self.factory.config().connect_timeout();
         let asked = connection.request(head, &NoHeader, Body::Empty, limit);
         let answer = asked.await.map_err(|error| error.to_string())?;
         match ResponseCode::try_from(answer.head.code) {
@@ -218,9 +216,14 @@ impl Chooser {
 
     fn new_choice(&self, address: &str) -> Result<Choice, String> {
         let (named, target) = self.factory.parts(address);
-        let list = self.config.client_protocols.split(',').map(str::trim);
+        let list = self
+            .factory
+            .config()
+            .client_protocols
+            .split(',')
+            .map(str::trim);
         let mut schemes: Vec<&str> = list.filter(|scheme| !scheme.is_empty()).collect();
-        if self.config.client_protocol == ClientProtocol::Downgrade {
+        if self.factory.config().client_protocol == ClientProtocol::Downgrade {
             let better = schemes.iter().position(|scheme| *scheme == named);
             schemes.drain(..better.map_or(0, |better| better + 1));
             schemes.insert(0, named);
@@ -229,7 +232,7 @@ impl Chooser {
         let encrypted = layers(named)?.contains(&tls::NAME);
         let ways = schemes.iter().map(|scheme| Ok((*scheme, layers(scheme)?)));
         let ways: Result<Vec<_>, String> = ways.collect();
-        let may_go_plain = self.config.client_may_go_plain;
+        let may_go_plain = self.factory.config().client_may_go_plain;
         Ok(Choice::new(target, &ways?, encrypted, may_go_plain))
     }
 
@@ -240,7 +243,7 @@ impl Chooser {
         address: &str,
         connection: &Arc<Connection>,
     ) {
-        let period = Duration::from_secs(self.config.client_measure_seconds.into());
+        let period = Duration::from_secs(self.factory.config().client_measure_seconds.into());
         if period.is_zero() {
             return;
         }
@@ -265,8 +268,8 @@ impl Chooser {
 
     /// Measures all ways to a server that are ready, by connections of their own.
     async fn measure(&self, choice: &Mutex<Choice>) {
-        let limits = self.config.limits();
-        let limit = self.config.connect_timeout();
+        let limits = self.factory.config().limits();
+        let limit = self.factory.config().connect_timeout();
         let (protocols, handlers) = (Protocols::default(), HandlerTable::new());
         let endpoint = Endpoint::new(protocols, handlers, Arc::new(()), limits, limit);
         let ways = choice.lock().ready(self.now());
