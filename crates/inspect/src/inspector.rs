@@ -212,17 +212,9 @@ impl Inspector {
         {
             self.drop_oldest(sink);
         }
-        let mut context = Context {
-            options: &self.options,
-            now: self.now,
-            reader: &mut self.reader,
-            sessions: &mut self.sessions,
-            counts: &mut self.counts,
-            notices: &mut self.notices,
-            sink,
-        };
+        let (conversations, mut context) = self.context(sink);
         let new = || Conversation::new(ends, context.now);
-        let conversation = self.conversations.entry(ends).or_insert_with(new);
+        let conversation = conversations.entry(ends).or_insert_with(new);
         let before = conversation.buffered();
         take(conversation, &mut context);
         let after = conversation.buffered();

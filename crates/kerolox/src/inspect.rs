@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use inspect::view::time::read_duration;
 use inspect::{
     Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source,
     Timestamp, terminal,
@@ -177,21 +178,7 @@ struct RecordArgs {
 
 /// A time with its unit: `10ms`, `2s`, `500us`.
 fn time(text: &str) -> Result<Duration, String> {
-    let units = [
-        ("ms", 1e-3),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("ns", 1e-9),
-        ("s", 1.0),
-    ];
-    let known = units
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    let value = known.and_then(|(number, seconds)| {
-        let number: f64 = number.trim().parse().ok()?;
-        Duration::try_from_secs_f64(number * seconds).ok()
-    });
-    value.ok_or_else(|| {
+    read_duration(text).ok_or_else(|| {
         format!("\"{text}\" is no time: write a number with ns, us, ms or s, as 10ms")
     })
 }

@@ -163,12 +163,12 @@ fn no_capture() -> io::Error {
 impl Source for CaptureFile {
     fn read(&mut self, _: Duration, sink: &mut dyn FnMut(Observed<'_>)) -> io::Result<bool> {
         for _ in 0..BATCH {
-            let more = match &mut self.format {
+            if self.input.peek(1)?.is_empty() {
+                return Ok(false);
+            }
+            match &mut self.format {
                 Format::Pcap(pcap) => pcap.next(&mut self.input, sink)?,
                 Format::Pcapng(pcapng) => pcapng.next(&mut self.input, sink)?,
-            };
-            if !more {
-                return Ok(false);
             }
         }
         Ok(true)

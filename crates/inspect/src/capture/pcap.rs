@@ -104,15 +104,12 @@ impl Pcap {
         }))
     }
 
-    /// Hands over the next packet; `false` at the file's end.
+    /// Hands over the next packet of a file that is not at its end.
     pub(super) fn next<R: Read>(
         &mut self,
         input: &mut Input<R>,
         sink: &mut dyn FnMut(Observed<'_>),
-    ) -> io::Result<bool> {
-        if input.peek(1)?.is_empty() {
-            return Ok(false);
-        }
+    ) -> io::Result<()> {
         let head = RECORD_HEADER + self.extra;
         let header = input.need(head, "packet header")?;
         let field = |at| self.order.u32_at(header, at);
@@ -127,7 +124,7 @@ impl Pcap {
             original_len,
         }));
         input.pass(whole);
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -97,15 +97,13 @@ impl Pcapng {
         self.lost + self.interfaces.iter().map(|one| one.lost).sum::<u64>()
     }
 
-    /// Reads the next block, and hands over its packet if it has one; `false` at the file's end.
+    /// Reads the next block of a file that is not at its end, and hands over its packet if it has
+    /// one.
     pub(super) fn next<R: Read>(
         &mut self,
         input: &mut Input<R>,
         sink: &mut dyn FnMut(Observed<'_>),
-    ) -> io::Result<bool> {
-        if input.peek(1)?.is_empty() {
-            return Ok(false);
-        }
+    ) -> io::Result<()> {
         let at = input.position();
         let header = input.need(BLOCK_FRAME, "block")?;
         if header.starts_with(&Self::MAGIC) {
@@ -139,7 +137,7 @@ impl Pcapng {
             ))
         })?;
         input.pass(length);
-        Ok(true)
+        Ok(())
     }
 
     fn block(

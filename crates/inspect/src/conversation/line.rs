@@ -297,7 +297,7 @@ impl Line {
         if self.pending[asker].len() >= context.options.max_pending {
             // The newer half stays.
             let half = waiting.exchange.timing.request.0.until(context.now) / 2;
-            self.expire_requests(asker, half, context);
+            self.give_up(asker, context.now, half, Unanswered::TimedOut, context);
         }
         if let Some(lost) = self.pending[asker].add(id, waiting) {
             self.end(asker, lost, Outcome::Unanswered(Unanswered::Lost), context);
@@ -504,15 +504,24 @@ impl Line {
     pub(crate) fn expire(&mut self, context: &mut Context<'_>) {
         for asker in 0..2 {
             if !self.pending[asker].is_empty() {
-                self.expire_requests(asker, context.options.patience, context);
+                let patience = context.options.patience;
+                self.give_up(asker, context.now, patience, Unanswered::TimedOut, context);
             }
         }
         let patience = context.options.patience;
         self.calls(|calls, line| calls.expire(line, patience, context));
     }
 
-    fn expire_requests(&mut self, asker: usize, patience: Duration, context: &mut Context<'_>) {
-        let (orphans, requests) = self.pending[asker].expired(context.now, patience);
+    /// Gives up the requests of one end that have waited for so long by then.
+    fn give_up(
+        &mut self,
+        asker: usize,
+        now: Timestamp,
+        patience: Duration,
+        why: Unanswered,
+        context: &mut Context<'_>,
+    ) {
+        let (orphans, requests) = self.pending[asker].expired(now, patience);
         for framed in orphans {
             self.unseen(asker, &framed, context);
         }
@@ -521,7 +530,7 @@ impl Line {
             let why = if self.lost[1 - asker] {
                 Unanswered::Lost
             } else {
-                Unanswered::TimedOut
+                why
             };
             self.end(asker, waiting, Outcome::Unanswered(why), context);
         }
@@ -530,19 +539,7 @@ impl Line {
     /// Gives up everything that waits, since nothing comes any more.
     pub(crate) fn close(&mut self, why: Unanswered, context: &mut Context<'_>) {
         for asker in 0..2 {
-            let (orphans, requests) =
-                self.pending[asker].expired(Timestamp(i64::MAX), Duration::ZERO);
-            for framed in orphans {
-                self.unseen(asker, &framed, context);
-            }
-            for waiting in requests {
-                let why = if self.lost[1 - asker] {
-                    Unanswered::Lost
-                } else {
-                    why
-                };
-                self.end(asker, waiting, Outcome::Unanswered(why), context);
-            }
+            self.give_up(asker, Timestamp(i64::MAX), Duration::ZERO, why, context);
         }
         self.calls(|calls, line| calls.close(line, why, context));
         self.ended = [true; 2];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::exchange::Exchange;
 use crate::view::line;
+use crate::view::time::read_duration;
 
 /// Words that all must fit an exchange: a part of its command, topic, group, client, server,
 /// status or a message's id; `!` for what went wrong; `>10ms` for what took longer.
@@ -20,7 +21,7 @@ enum Word {
 impl Words {
     /// Reads what was typed.
     pub(super) fn read(text: &str) -> Self {
-        let word = |word: &str| match word.strip_prefix('>').and_then(time) {
+        let word = |word: &str| match word.strip_prefix('>').and_then(read_duration) {
             Some(limit) => Word::Slower(limit),
             None if word == "!" => Word::Error,
             None => Word::Part(word.to_lowercase()),
@@ -53,13 +54,4 @@ fn parts(exchange: &Exchange) -> impl Iterator<Item = String> {
         .map(|name| name.to_string())
         .chain(ids.map(str::to_owned));
     fixed.into_iter().chain(texts)
-}
-
-/// A time with its unit: `10ms`.
-fn time(text: &str) -> Option<Duration> {
-    let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0)];
-    let (number, seconds) = units
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
 }

@@ -64,3 +64,19 @@ pub fn duration(duration: Duration) -> String {
     let digits = if name == "ns" { 0 } else { digits };
     format!("{value:.digits$} {name}")
 }
+
+/// Reads a duration with its unit, `ns`, `us`, `µs`, `ms` or `s`: `10ms`; `None` if it is none.
+pub fn read_duration(text: &str) -> Option<Duration> {
+    let units = [
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ns", 1e-9),
+        ("s", 1.0),
+    ];
+    let (number, seconds) = units
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
+    let number: f64 = number.trim().parse().ok()?;
+    Duration::try_from_secs_f64(number * seconds).ok()
+}
