@@ -1,6 +1,7 @@
 //! Messages selected by SQL92 expressions.
 
 use bytes::{Bytes, BytesMut};
+use store::{Clock, SystemClock};
 use transport::Body;
 use wire::body::heartbeat::{
     CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData, SubscriptionData,
@@ -329,6 +330,11 @@ async fn bit_maps_tell_which_groups_want_a_message() {
     rig.create_topic("orders", 1).await;
     send(&rig, "6").await;
     subscribe(&rig, "n > 5", 1).await;
+    // What is stored in the very millisecond of the subscription counts as older than it.
+    let subscribed = SystemClock.now_millis();
+    while SystemClock.now_millis() == subscribed {
+        tokio::task::yield_now().await;
+    }
     for n in ["1", "7", "2"] {
         send(&rig, n).await;
     }
