@@ -199,8 +199,9 @@ impl Store {
         store.flush()?;
         if was_killed {
             // What the process before made or cut, and nothing is written to now, it may have left
-            // unflushed.
+            // unflushed. The log may stand on another disk than the directory.
             store.sync_disk()?;
+            store.log.sync(store.log.begin(), store.log.end())?;
         }
         store.make_checkpoint()?;
         store.write_abort(&abort)?;
