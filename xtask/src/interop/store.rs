@@ -74,7 +74,8 @@ impl Store {
         let is_wanted = |name: &str| self.plan.as_deref().is_none_or(|plan| plan == name);
         let mut plans = plans(self.rounds, &mut Random(seed));
         plans.retain(|plan| is_wanted(plan.name));
-        if plans.is_empty() && !is_wanted(handover::NAME) {
+        let mut handovers = handover::PLANS.iter().filter(|plan| is_wanted(plan.name));
+        if plans.is_empty() && handovers.clone().next().is_none() {
             return Err("there is no plan of this name".to_owned());
         }
         for plan in plans {
@@ -98,10 +99,7 @@ impl Store {
             })?;
             fs::remove_dir_all(&home).map_err(|error| told(&home, &error))?;
         }
-        if is_wanted(handover::NAME) {
-            handover::run(&programs)?;
-        }
-        Ok(())
+        handovers.try_for_each(|plan| handover::run(plan, &programs))
     }
 }
 

@@ -222,14 +222,14 @@ impl Teller {
         })
     }
 
-    /// Tells the program which broker has the store now.
-    pub(super) fn tell(&mut self, broker: &Broker, words: &[&str]) -> Result<()> {
+    /// Tells the program which broker has the store now, and a word about it.
+    pub(super) fn tell(&mut self, broker: &Broker, word: &str) -> Result<()> {
         let Broker {
             name_server,
             address,
             ..
         } = broker;
-        let line = format!("{name_server} {address} {}\n", words.join(" "));
+        let line = format!("{name_server} {address} {word}\n");
         let input = self.process.0.stdin.as_mut().ok_or("java has no input")?;
         input
             .write_all(line.as_bytes())

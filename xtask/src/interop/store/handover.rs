@@ -5,39 +5,64 @@
 use std::fs;
 use std::time::Instant;
 
-use super::broker::{Broker, Kind, Programs, told};
+use super::broker::{Broker, End, Kind, Programs, told};
 use super::dump::Line;
 use crate::process::Result;
 
-/// The name of this plan.
-pub(super) const NAME: &str = "handover";
-
 /// What every broker here is told. Producers are asked soon, but not before the next broker runs,
 /// and not so often that the reference asks again before it has noted an answer.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "recallMessageEnable=true",
     "transactionCheckInterval=10000",
     "transactionTimeOut=40000",
+    "flushConsumerOffsetInterval=500",
     "diskMaxUsedSpaceRatio=95",
     "waitTimeMillsInSendQueue=10000",
     "osPageCacheBusyTimeOutMills=10000",
 ];
 
-/// Who has the store, one after the other. Each is stopped: after a kill the reference delivers
-/// again what was acknowledged in the last seconds, whoever was killed.
-const LEGS: [Kind; 3] = [Kind::Reference, Kind::Kerolox, Kind::Reference];
+/// Who has the store, one after the other.
+pub(super) struct Plan {
+    pub(super) name: &'static str,
+    legs: [(Kind, End); 3],
+}
 
-pub(super) fn run(programs: &Programs) -> Result<()> {
-    eprintln!("== {NAME}");
-    let home = programs.folder.join(NAME);
+/// Those who are killed owe only messages that were received: the reference delivers others again
+/// that came in the last seconds, whoever was killed.
+pub(super) const PLANS: [Plan; 2] = [
+    Plan {
+        name: "handover",
+        legs: [
+            (Kind::Reference, End::Stop),
+            (Kind::Kerolox, End::Stop),
+            (Kind::Reference, End::Stop),
+        ],
+    },
+    Plan {
+        name: "handover-by-kills",
+        legs: [
+            (Kind::Reference, End::Kill),
+            (Kind::Kerolox, End::Kill),
+            (Kind::Reference, End::Stop),
+        ],
+    },
+];
+
+pub(super) fn run(plan: &Plan, programs: &Programs) -> Result<()> {
+    eprintln!("== {}", plan.name);
+    let home = programs.folder.join(plan.name);
     fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
     let mut clients = programs.handover(&home)?;
     let mut faults = 0;
-    for (i, kind) in LEGS.into_iter().enumerate() {
+    for (i, (kind, end)) in plan.legs.into_iter().enumerate() {
         let started = Instant::now();
-        let broker = Broker::start(kind, programs, &home, &SETTINGS)?;
-        let is_last = i + 1 == LEGS.len();
-        clients.tell(&broker, if is_last { &["last"] } else { &[] })?;
+        let mut broker = Broker::start(kind, programs, &home, &SETTINGS)?;
+        let word = match end {
+            _ if i + 1 == plan.legs.len() => "last",
+            End::Kill => "kill",
+            End::Stop => "stop",
+        };
+        clients.tell(&broker, word)?;
         loop {
             match clients.next()? {
                 Some(Line::Fault { what }) => {
@@ -48,9 +73,12 @@ pub(super) fn run(programs: &Programs) -> Result<()> {
                 other => return Err(format!("clients do not tell {other:?}")),
             }
         }
-        broker.stop()?;
+        match end {
+            End::Kill => broker.kill()?,
+            End::Stop => broker.stop()?,
+        }
         let (leg, seconds) = (i + 1, started.elapsed().as_secs());
-        eprintln!("   leg {leg}: {kind:?}: {seconds} s");
+        eprintln!("   leg {leg}: {kind:?}, {end:?}: {seconds} s");
     }
     clients.close();
     while clients.next::<Line>()?.is_some() {}
