@@ -79,16 +79,24 @@ async fn ask(
     request: Request<()>,
     body: impl Into<Bytes>,
 ) -> (StatusCode, Bytes, Option<http::HeaderMap>) {
-    let mut client = client.clone().ready().await.unwrap();
-    let (answer, mut sending) = client.send_request(request, false).unwrap();
-    sending.send_data(body.into(), true).unwrap();
-    let (head, mut stream) = answer.await.unwrap().into_parts();
+    try_ask(client, request, body.into()).await.unwrap()
+}
+
+async fn try_ask(
+    client: &Client,
+    request: Request<()>,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes, Option<http::HeaderMap>), h2::Error> {
+    let mut client = client.clone().ready().await?;
+    let (answer, mut sending) = client.send_request(request, false)?;
+    sending.send_data(body, true)?;
+    let (head, mut stream) = answer.await?.into_parts();
     let mut whole = BytesMut::new();
     while let Some(data) = stream.data().await {
-        whole.extend_from_slice(&data.unwrap());
+        whole.extend_from_slice(&data?);
     }
-    let trailers = stream.trailers().await.unwrap();
-    (head.status, whole.freeze(), trailers)
+    let trailers = stream.trailers().await?;
+    Ok((head.status, whole.freeze(), trailers))
 }
 
 fn post(path: &str, content_type: &str) -> Request<()> {
@@ -99,9 +107,18 @@ fn post(path: &str, content_type: &str) -> Request<()> {
 }
 
 async fn call(client: &Client, command: &str, call: &str) -> (u16, Value) {
+    try_call(client, command, call).await.unwrap()
+}
+
+/// Calls a command as JSON.
+pub(crate) async fn try_call(
+    client: &Client,
+    command: &str,
+    call: &str,
+) -> Result<(u16, Value), h2::Error> {
     let request = post(&format!("/v1/commands/{command}"), "application/json");
-    let (status, body, _) = ask(client, request, call.to_owned()).await;
-    (status.as_u16(), serde_json::from_slice(&body).unwrap())
+    let (status, body, _) = try_ask(client, request, call.to_owned().into()).await?;
+    Ok((status.as_u16(), serde_json::from_slice(&body).unwrap()))
 }
 
 #[tokio::test]

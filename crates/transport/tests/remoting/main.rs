@@ -8,6 +8,7 @@ mod http;
 mod limits;
 mod listeners;
 mod mixed;
+mod networks;
 mod peer;
 mod protocols;
 mod requests;

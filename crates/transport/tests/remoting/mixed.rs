@@ -1,132 +1,277 @@
-//! Clients of all protocols at once, while protocols come and go.
+//! Clients of all protocols: at once, while protocols come and go, and byte by byte.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use config::Live;
-use kerolox_transport::{ByteStream, RemotingServer, RemotingServerConfig};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use kerolox_transport::{
+    Body, Connection, HandlerTable, Http2, Network, Protocol, Remoting, RemotingClient,
+    RemotingClientConfig, RemotingClientFactory, RemotingServer, RemotingServerConfig, Sockets,
+    TransportError, WebSocket,
+};
+use tokio::net::TcpStream;
 use wire::code::ResponseCode;
+use wire::header::NoHeader;
 
-use crate::listeners::V2;
-use crate::peer::{ECHO, Peer, echo, frame, local, request};
-use crate::tls::{any_client, shake_hands};
+use crate::http::try_call;
+use crate::listeners::set;
+use crate::networks::{Dripping, Proxied};
+use crate::peer::{ECHO, LONG, echo, local, request};
 
 const CLIENTS: usize = 500;
 
-/// Requests that each way must get answered between two switches.
-const ROUND: usize = 100;
+/// Requests that each way must get answered between two changes.
+const ROUND: usize = 50;
 
-/// The ways to speak to the server; those in front stay on all the time.
-const WAYS: [&str; 5] = ["remoting", "unix", "tls", "proxy", "proxy/tls"];
+/// The ways to speak to a server: the layers as it names them, and what stands in front of an
+/// address. The last calls commands as JSON.
+const WAYS: [(&str, &str); 10] = [
+    ("remoting", "tcp://"),
+    ("remoting", "unix:"),
+    ("tls/remoting", "tls://"),
+    ("proxy/remoting", "tcp://"),
+    ("proxy/tls/remoting", "tls://"),
+    ("websocket", "ws://"),
+    ("proxy/tls/websocket", "wss://"),
+    ("proxy/http2", "h2://"),
+    ("tls/http2", "h2s://"),
+    ("http2", "http://"),
+];
 
-/// A connection by one of the ways, if it can be made now.
-async fn connect(
-    server: &RemotingServer,
-    socket: &str,
-    way: &str,
-) -> Option<Peer<Box<dyn ByteStream>>> {
-    if way == "unix" {
-        let stream = UnixStream::connect(socket).await.unwrap();
-        return Some(Peer::on(Box::new(stream)));
-    }
-    let mut stream = TcpStream::connect(server.local_addr()).await.ok()?;
-    if way.starts_with("proxy") {
-        stream.write_all(V2).await.ok()?;
-    }
-    if way.ends_with("tls") {
-        let peer = shake_hands(stream, &any_client()).await.ok()?;
-        return Some(Peer::on(Box::new(peer.stream)));
-    }
-    Some(Peer::on(Box::new(stream)))
+/// A server on a port and on a Unix socket, and where that is.
+struct Served {
+    server: RemotingServer,
+    live: Live<RemotingServerConfig>,
+    socket: String,
+    _directory: tempfile::TempDir,
 }
 
-/// Whether a request was answered with its own body. Only a connection that ends may fail it.
-async fn is_echoed(peer: &mut Peer<Box<dyn ByteStream>>) -> bool {
-    let bytes = frame(&request(ECHO), b"mixed");
-    if peer.stream.write_all(&bytes).await.is_err() || peer.stream.flush().await.is_err() {
-        return false;
+impl Served {
+    async fn on(network: &dyn Network) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket").display().to_string();
+        let live = Live::new(RemotingServerConfig {
+            listeners: format!("unix:{socket}"),
+            proxy_protocol_from: "127.0.0.1".into(),
+            ..local()
+        });
+        let bound = RemotingServer::bind_on(network, (*live.load()).clone()).await;
+        let server = bound.unwrap().handlers(echo()).follow(&live).unwrap();
+        Self {
+            server: server.start(),
+            live,
+            socket,
+            _directory: directory,
+        }
     }
-    match peer.try_receive().await {
-        Some(answer) if answer.head.code == 0 => {
-            assert_eq!(answer.body, "mixed");
-            true
+
+    /// What a client that speaks like this calls the server.
+    fn address(&self, scheme: &str) -> String {
+        match scheme {
+            "unix:" => format!("unix:{}", self.socket),
+            _ => format!("{scheme}{}", self.server.local_addr()),
         }
-        Some(answer) => {
-            // On a connection that drains, or was about to be served.
-            let ends = [ResponseCode::GoAway, ResponseCode::ServiceNotAvailable];
-            assert!(ends.iter().any(|code| *code as i32 == answer.head.code));
-            false
+    }
+}
+
+/// A client that speaks through these layers.
+fn client(layers: &str, network: impl Network) -> RemotingClient {
+    let config = RemotingClientConfig {
+        connect_timeout_millis: LONG.as_millis() as u32,
+        ..Default::default()
+    };
+    let factory = RemotingClientFactory::new(config);
+    let factory = match layers.starts_with("proxy") {
+        true => factory.network(Arc::new(Proxied(network))),
+        false => factory.network(Arc::new(network)),
+    };
+    factory.client(HandlerTable::new(), Arc::new(()))
+}
+
+/// A connection that requests are sent on.
+enum Caller {
+    Frames(Arc<Connection>),
+    Json(h2::client::SendRequest<Bytes>),
+}
+
+impl Caller {
+    async fn connect(client: &RemotingClient, address: &str) -> Option<Self> {
+        let Some(address) = address.strip_prefix("http://") else {
+            return client.connection(address).await.ok().map(Self::Frames);
+        };
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (client, connection) = h2::client::handshake(stream).await.ok()?;
+        tokio::spawn(connection);
+        Some(Self::Json(client))
+    }
+
+    /// Whether a request was answered with its own body. Only a connection that ends may fail it.
+    async fn is_echoed(&self) -> bool {
+        let ends = [ResponseCode::GoAway, ResponseCode::ServiceNotAvailable];
+        let is_end = |code: i64| ends.iter().any(|end| *end as i64 == code);
+        match self {
+            Self::Frames(connection) => {
+                let body = Body::from("mixed");
+                match connection
+                    .request(request(ECHO), &NoHeader, body, LONG)
+                    .await
+                {
+                    Ok(answer) if answer.head.code == 0 => {
+                        assert_eq!(answer.body, "mixed");
+                        true
+                    }
+                    Ok(answer) if is_end(answer.head.code.into()) => false,
+                    Err(TransportError::Closed { .. }) => false,
+                    other => panic!("{other:?}"),
+                }
+            }
+            Self::Json(client) => {
+                let call = try_call(client, "SEND_MESSAGE", r#"{"body":"mixed"}"#);
+                match tokio::time::timeout(LONG, call).await.unwrap() {
+                    Ok((200, answer)) if answer["code"] == 0 => {
+                        assert_eq!(answer["body"], "mixed");
+                        true
+                    }
+                    Ok((200, answer)) if answer["code"].as_i64().is_some_and(is_end) => false,
+                    Ok((503, _)) | Err(_) => false,
+                    other => panic!("{other:?}"),
+                }
+            }
         }
-        None => false,
+    }
+}
+
+/// What happens to the clients of one way.
+#[derive(Default)]
+struct Fate {
+    /// Even while the way is there, odd while it is changed or away.
+    generation: AtomicUsize,
+    echoed: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// Sends requests until told to stop, on a new connection whenever one ends. None ends, and none
+/// is refused, but for a change of the way.
+async fn go_on(
+    served: Arc<Served>,
+    way: usize,
+    fates: Arc<[Fate; WAYS.len()]>,
+    stop: Arc<AtomicBool>,
+) {
+    let ((layers, scheme), fate) = (WAYS[way], &fates[way]);
+    let (client, address) = (client(layers, Sockets), served.address(scheme));
+    loop {
+        let generation = fate.generation.load(Ordering::SeqCst);
+        if let Some(caller) = Caller::connect(&client, &address).await {
+            while caller.is_echoed().await {
+                fate.echoed.fetch_add(1, Ordering::SeqCst);
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        }
+        let now = fate.generation.load(Ordering::SeqCst);
+        assert!(
+            generation % 2 == 1 || now != generation,
+            "a connection of {layers} by {scheme} ended without a reason"
+        );
+        fate.ended.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_clients_go_on_while_protocols_are_switched() {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("socket").display().to_string();
-    let live = Live::new(RemotingServerConfig {
-        listeners: format!("unix:{socket}"),
-        proxy_protocol_from: "127.0.0.1".into(),
-        ..local()
-    });
-    let bound = RemotingServer::bind((*live.load()).clone()).await.unwrap();
-    let server = Arc::new(bound.handlers(echo()).follow(&live).unwrap().start());
+async fn many_clients_go_on_while_protocols_are_switched_and_replaced() {
+    enum Change {
+        Switch(&'static str),
+        Replace(fn() -> Arc<dyn Protocol>),
+    }
+    use Change::{Replace, Switch};
+    let served = Arc::new(Served::on(&Sockets).await);
     let stop = Arc::new(AtomicBool::new(false));
-    // By way: requests that were answered, connections that ended under a client.
-    let counts: Arc<[[AtomicUsize; 2]; WAYS.len()]> = Arc::default();
+    let fates: Arc<[Fate; WAYS.len()]> = Arc::default();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let (server, socket) = (Arc::clone(&server), socket.clone());
-            let (stop, counts) = (Arc::clone(&stop), Arc::clone(&counts));
-            tokio::spawn(async move {
-                let way = number % WAYS.len();
-                let [echoed, ended] = &counts[way];
-                while !stop.load(Ordering::SeqCst) {
-                    let Some(mut peer) = connect(&server, &socket, WAYS[way]).await else {
-                        tokio::task::yield_now().await;
-                        continue;
-                    };
-                    while !stop.load(Ordering::SeqCst) && is_echoed(&mut peer).await {
-                        echoed.fetch_add(1, Ordering::SeqCst);
-                    }
-                    ended.fetch_add(usize::from(!stop.load(Ordering::SeqCst)), Ordering::SeqCst);
-                }
-            })
+            let (served, fates) = (Arc::clone(&served), Arc::clone(&fates));
+            tokio::spawn(go_on(served, number % WAYS.len(), fates, Arc::clone(&stop)))
         })
         .collect();
-    let answered = |way: usize| counts[way][0].load(Ordering::SeqCst);
-    for list in [
-        "all",
-        "remoting,proxy",
-        "remoting,tls",
-        "remoting",
-        "all",
-        "remoting,tls,proxy",
+    let mut on = [true; WAYS.len()];
+    for change in [
+        Switch("all"),
+        Switch("remoting,proxy"),
+        Switch("all"),
+        Replace(|| Arc::new(WebSocket::new(""))),
+        Switch("websocket,http2,tls"),
+        Switch("remoting,tls,websocket"),
+        Switch("all"),
+        Replace(|| Arc::new(Http2::new())),
+        Replace(|| Arc::new(Remoting)),
+        Switch("remoting,websocket,http2"),
+        Switch("all"),
     ] {
-        let change = format!("kerolox.protocols={list}");
-        let change = config::properties::parse("update", change.as_bytes()).unwrap();
-        live.update(&change).unwrap();
-        // All that are on get on.
-        for (way, name) in WAYS.iter().enumerate() {
-            let on = list == "all" || name.split('/').all(|it| it == "unix" || list.contains(it));
-            let before = answered(way);
-            while on && answered(way) < before + ROUND {
-                tokio::task::yield_now().await;
+        let (before, mut changed) = (on, [false; WAYS.len()]);
+        for (way, (layers, _)) in WAYS.iter().enumerate() {
+            let mut layers = layers.split('/');
+            match &change {
+                Switch(list) => {
+                    on[way] = *list == "all" || layers.all(|it| list.split(',').any(|on| on == it));
+                    changed[way] = on[way] != before[way];
+                }
+                Replace(new) => changed[way] = layers.any(|it| it == new().name()),
             }
+        }
+        // Odd before what is there changes, even once it is there again.
+        let turn = |there: [bool; WAYS.len()]| {
+            for (way, fate) in fates.iter().enumerate() {
+                let turned = usize::from(changed[way] && there[way]);
+                fate.generation.fetch_add(turned, Ordering::SeqCst);
+            }
+        };
+        turn(before);
+        match change {
+            Switch(list) => set(&served.live, &format!("kerolox.protocols={list}")),
+            Replace(new) => served.server.protocols().add(new()),
+        }
+        turn(on);
+        // All that are on get on.
+        let echoed = |way: usize| fates[way].echoed.load(Ordering::SeqCst);
+        let before: [usize; WAYS.len()] = std::array::from_fn(echoed);
+        while (0..WAYS.len()).any(|way| on[way] && echoed(way) < before[way] + ROUND) {
+            let failed = clients.iter().any(|client| client.is_finished());
+            assert!(!failed, "a client has given up");
+            tokio::task::yield_now().await;
         }
     }
     stop.store(true, Ordering::SeqCst);
     for client in clients {
         client.await.unwrap();
     }
-    for (way, name) in WAYS.iter().enumerate() {
-        let ended = counts[way][1].load(Ordering::SeqCst);
-        assert_eq!(ended > 0, way >= 2, "{ended} connections of {name} ended");
+    for (fate, way) in fates.iter().zip(WAYS) {
+        assert!(fate.ended.load(Ordering::SeqCst) > 0, "{way:?}");
     }
-    while server.connection_count() > 0 {
+    while served.server.connection_count() > 0 {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn every_protocol_can_come_byte_by_byte() {
+    let served = Served::on(&Dripping).await;
+    for (layers, scheme) in WAYS {
+        let client = client(layers, Dripping);
+        let caller = Caller::connect(&client, &served.address(scheme)).await;
+        assert!(caller.unwrap().is_echoed().await, "{layers} by {scheme}");
+        let connection = served
+            .server
+            .connections()
+            .into_iter()
+            .max_by_key(|it| it.id());
+        let connection = connection.unwrap();
+        assert_eq!(connection.stack().name(), layers);
+        if layers.starts_with("proxy") {
+            assert_eq!(connection.peer().to_string(), "203.0.113.7:4711");
+        }
     }
 }

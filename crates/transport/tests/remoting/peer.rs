@@ -1,10 +1,7 @@
 //! A peer that reads and writes frames by itself, and what most tests need.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,7 +9,7 @@ use kerolox_transport::{
     Body, ByteStream, Connection, ConnectionListener, HandlerTable, RemotingClient,
     RemotingClientConfig, RemotingServer, RemotingServerConfig, Reply, TransportError,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use wire::command::RequestCode;
@@ -140,38 +137,6 @@ impl<S: ByteStream> Peer<S> {
                 Ok(_) => {}
             }
         }
-    }
-}
-
-/// A stream that takes one byte at a time.
-pub(crate) struct Drip<S>(pub(crate) S);
-
-impl<S: ByteStream> AsyncRead for Drip<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl<S: ByteStream> AsyncWrite for Drip<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let first = &bytes[..bytes.len().min(1)];
-        Pin::new(&mut self.0).poll_write(cx, first)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

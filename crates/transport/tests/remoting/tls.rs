@@ -24,8 +24,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::listeners::V2;
-use crate::peer::{Drip, Peer, echo, local};
+use crate::peer::{Peer, echo, local};
 
 /// Trusts every server.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ fn client(versions: &[&'static SupportedProtocolVersion], own: Option<&Identity>
     }
 }
 
-pub(crate) fn any_client() -> Arc<ClientConfig> {
+fn any_client() -> Arc<ClientConfig> {
     Arc::new(client(&[&TLS13, &TLS12], None))
 }
 
@@ -123,7 +122,7 @@ async fn connect(
     shake_hands(TcpStream::connect(server.local_addr()).await?, client).await
 }
 
-pub(crate) async fn shake_hands<S: ByteStream>(
+async fn shake_hands<S: ByteStream>(
     stream: S,
     client: &Arc<ClientConfig>,
 ) -> std::io::Result<Peer<TlsStream<S>>> {
@@ -392,25 +391,6 @@ async fn settings_that_cannot_be_served_do_not_start() {
         let error: TransportError = bound.follow(&Live::new(config)).err().unwrap();
         assert_eq!(error.to_string(), wanted);
     }
-}
-
-#[tokio::test]
-async fn a_handshake_can_come_byte_by_byte_behind_a_proxy() {
-    let config = RemotingServerConfig {
-        proxy_protocol_from: "127.0.0.1".into(),
-        ..local()
-    };
-    let (server, _live) = serve(config).await;
-    let mut peer = Peer::connect(server.local_addr()).await;
-    for byte in V2 {
-        peer.send(&[*byte]).await;
-    }
-    let slow = Drip(peer.stream);
-    let mut peer = shake_hands(slow, &any_client()).await.unwrap();
-    peer.echo("byte by byte").await.unwrap();
-    let connection = &server.connections()[0];
-    assert_eq!(connection.stack().name(), "proxy/tls/remoting");
-    assert_eq!(connection.peer().to_string(), "203.0.113.7:4711");
 }
 
 #[tokio::test]
