@@ -88,6 +88,7 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
         proxy.set("grpcServerPort", &args.grpc_port.to_string())?;
         proxy.set("namesrvAddr", &reachable(name_server_at).to_string())?;
         proxy.set("rocketMQClusterName", &get("brokerClusterName"))?;
+        proxy.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
         let proxy = match Proxy::start(proxy).await {
             Ok(proxy) => proxy,
             Err(error) => {

@@ -15,17 +15,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use prost::Message;
 use tokio::sync::mpsc;
-use transport::ResponseBody;
+use transport::{RequestBody, ResponseBody};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-
-/// The body of a request, whichever port it came on.
-pub(crate) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes in front of each message.
 const PREFIX: usize = 5;

@@ -2,11 +2,11 @@
 //!
 //! A [`Proxy`] knows nothing of a broker's insides: it asks name servers and brokers by remoting
 //! commands, as any client does, so it serves a cluster of either kind. It is reached on a port
-//! of its own, and on every server that is given [`Proxy::service`].
+//! of its own, plain or in TLS, and on every server that is given [`Proxy::service`].
 //!
 //! | module | what |
 //! |---|---|
-//! | `proxy`, `port` | starting and stopping; the port of its own |
+//! | `proxy` | starting and stopping |
 //! | `routes` | which handler serves which call, one line each |
 //! | `call`, `grpc` | what is known of a call; messages in and out of HTTP bodies |
 //! | `cluster`, `cache` | name servers and brokers: asking, finding, remembering |
@@ -24,7 +24,6 @@ mod cluster;
 mod error;
 mod grpc;
 mod message;
-mod port;
 mod proxy;
 mod receiving;
 mod renewal;

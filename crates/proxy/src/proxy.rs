@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use config::Live;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use transport::{
-    Executor, HandlerTable, HttpService, RemotingClient, RemotingClientConfig, TransportError,
+    Executor, HandlerTable, Http2, HttpService, RemotingClient, RemotingClientConfig,
+    RemotingServer, TransportError,
 };
 use wire::command::RequestCode;
 
 use crate::clients::Clients;
 use crate::cluster::Cluster;
-use crate::port::Port;
 use crate::renewal::{self, Renewals};
 use crate::routes::MessagingService;
 use crate::settings::{ProxyConfig, ProxySettings};
@@ -22,6 +23,9 @@ use crate::transactions::{self, Transactions};
 /// Questions of brokers that are passed on at a time, and that may wait.
 const CONCURRENT_CHECKS: usize = 64;
 const WAITING_CHECKS: usize = 10_000;
+
+/// What is spoken on the proxy's port: gRPC on HTTP/2, as it is or in TLS, behind proxies or not.
+const PROTOCOLS: [&str; 3] = ["proxy", "tls", "http2"];
 
 /// How long a stopping proxy gives messages back for.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(3);
@@ -91,10 +95,16 @@ fn handlers(state: Weak<State>) -> HandlerTable {
     table
 }
 
+fn service(state: &Arc<State>) -> Arc<dyn HttpService> {
+    Arc::new(MessagingService {
+        state: Arc::clone(state),
+    })
+}
+
 /// A running proxy. Dropped without [`shutdown`](Self::shutdown) it stops at once.
 pub struct Proxy {
     state: Arc<State>,
-    port: Port,
+    server: RemotingServer,
     shutdown_limit: Duration,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -103,34 +113,38 @@ impl Proxy {
     /// Starts to serve. Name servers and brokers need not be there yet.
     ///
     /// # Errors
-    /// The port is in use, or the address is not one of this machine.
+    /// The port is in use, the address is not one of this machine, or settings name protocols or
+    /// certificates that can't be used.
     pub async fn start(settings: ProxySettings) -> Result<Self, TransportError> {
-        let mut server = settings.server;
-        server.listen_port = settings.proxy.grpc_server_port;
+        let server = settings.server();
+        let shutdown_limit = Duration::from_secs(server.shutdown_wait_time_seconds.into());
+        let port = RemotingServer::bind(server.clone()).await?;
         let state = State::new(settings.proxy);
-        let port = Port::open(&server, &state).await?;
+        let server = port
+            .protocol(Arc::new(Http2::only(service(&state))))
+            .only(&PROTOCOLS)
+            .follow(&Live::new(server))?
+            .start();
         let tasks = vec![
             tokio::spawn(transactions::keep_heartbeats(Arc::clone(&state))),
             tokio::spawn(renewal::keep_hidden(Arc::clone(&state))),
         ];
         Ok(Self {
             state,
-            port,
-            shutdown_limit: Duration::from_secs(server.shutdown_wait_time_seconds.into()),
+            server,
+            shutdown_limit,
             tasks,
         })
     }
 
     /// Where the gRPC API is served.
     pub fn local_addr(&self) -> SocketAddr {
-        self.port.local_addr()
+        self.server.local_addr()
     }
 
     /// The gRPC API for another server's port.
     pub fn service(&self) -> Arc<dyn HttpService> {
-        Arc::new(MessagingService {
-            state: Arc::clone(&self.state),
-        })
+        service(&self.state)
     }
 
     /// Stops in good order: gives back what clients hold, ends their calls, and takes its leave
@@ -147,7 +161,7 @@ impl Proxy {
             tracing::warn!("not all messages that clients hold could be given back");
         }
         self.state.stopping.send_replace(true);
-        self.port.close(self.shutdown_limit).await;
+        self.server.shutdown(self.shutdown_limit).await;
         self.state.cluster.shutdown().await;
     }
 }

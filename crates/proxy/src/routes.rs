@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
-use http_body_util::BodyExt;
-use transport::{BoxFuture, HttpPeer, HttpService, ResponseBody};
+use transport::{BoxFuture, HttpPeer, HttpService, RequestBody, ResponseBody};
 use wire::grpc::rpc::{self, Rpc, SERVICE_PATH};
 use wire::grpc::{Code, StatusOnly};
 
 use crate::call::Call;
 use crate::error::ProxyError;
-use crate::grpc::{self, Answers, GrpcCode, GrpcError, RequestBody, Requests};
+use crate::grpc::{self, Answers, GrpcCode, GrpcError, Requests};
 use crate::proxy::State;
 use crate::{acknowledging, activity, receiving, route, sending, telemetry, transactions};
 
@@ -63,16 +62,15 @@ impl HttpService for MessagingService {
 
     fn call(
         &self,
-        request: Request<transport::RequestBody>,
+        request: Request<RequestBody>,
         connection: HttpPeer,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
-        let request = request.map(BodyExt::boxed_unsync);
         Box::pin(answer(Arc::clone(&self.state), request, connection))
     }
 }
 
 /// Answers a call, whichever port it came on.
-pub(crate) async fn answer(
+async fn answer(
     state: Arc<State>,
     request: Request<RequestBody>,
     connection: HttpPeer,

@@ -15,6 +15,14 @@ config::settings! {
         "grpcServerPort" grpc_server_port: u16 = 8081, important;
         /// Bytes of the largest request.
         "grpcMaxInboundMessageSize" grpc_max_inbound_message_size: usize = 136_314_880, range(1024..);
+        /// Whether TLS works without certificate files, by a certificate that the proxy signs itself.
+        "tlsTestModeEnable" tls_test_mode_enable: bool = true;
+        /// File of the certificate, with those who vouch for it behind, in PEM; outweighs `tls.server.certPath`.
+        "tlsCertPath" tls_cert_path: Option<String> = None, differs("without it `tls.server.certPath` counts");
+        /// File of the certificate's private key, in PEM; outweighs `tls.server.keyPath`.
+        "tlsKeyPath" tls_key_path: Option<String> = None, differs("without it `tls.server.keyPath` counts");
+        /// What an encrypted private key is decrypted with; outweighs `tls.server.keyPassword`.
+        "tlsKeyPassword" tls_key_password: String = String::new();
         /// Whether routes repeat the port that the client asked on; otherwise they name the port that it reached.
         "useEndpointPortFromRequest" use_endpoint_port_from_request: bool = false;
 
@@ -119,6 +127,22 @@ config::groups! {
         pub server: RemotingServerConfig,
         /// What is logged.
         pub log: config::LogConfig,
+    }
+}
+
+impl ProxySettings {
+    /// Where and how the proxy listens.
+    pub(crate) fn server(&self) -> RemotingServerConfig {
+        let (own, server) = (&self.proxy, self.server.clone());
+        let password = Some(&own.tls_key_password).filter(|password| !password.is_empty());
+        RemotingServerConfig {
+            listen_port: own.grpc_server_port,
+            tls_test_mode_enable: own.tls_test_mode_enable && server.tls_test_mode_enable,
+            tls_server_cert_path: own.tls_cert_path.clone().or(server.tls_server_cert_path),
+            tls_server_key_path: own.tls_key_path.clone().or(server.tls_server_key_path),
+            tls_server_key_password: password.cloned().or(server.tls_server_key_password),
+            ..server
+        }
     }
 }
 

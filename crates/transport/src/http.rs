@@ -86,6 +86,8 @@ pub trait HttpService: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Http2 {
     services: Vec<Arc<dyn HttpService>>,
+    /// Whether frames and commands are served, too.
+    commands: bool,
     /// Bytes of bodies that may still be read.
     bodies: Arc<Semaphore>,
 }
@@ -95,7 +97,16 @@ impl Http2 {
     pub fn new() -> Self {
         Self {
             services: Vec::new(),
+            commands: true,
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+        }
+    }
+
+    /// Serves nothing but what this service does.
+    pub fn only(service: Arc<dyn HttpService>) -> Self {
+        Self {
+            commands: false,
+            ..Self::new().service(service)
         }
     }
 
@@ -201,6 +212,9 @@ impl Site {
         if let Some(service) = service {
             let request = Request::from_parts(head, body);
             return service.call(request, self.peer).await;
+        }
+        if !self.http.commands {
+            return refuse(StatusCode::NOT_FOUND, "no commands are served on this port");
         }
         let path = head.uri.path();
         let name = path

@@ -97,6 +97,14 @@ impl Protocols {
         });
     }
 
+    /// Forgets all protocols but these.
+    pub(crate) fn keep(&self, names: &[&str]) {
+        self.change(|registry| {
+            let slots = &mut registry.slots;
+            slots.retain(|slot| names.contains(&slot.protocol.name()));
+        });
+    }
+
     /// Switches on the protocols of this list and off all others; "all" stands for every one.
     ///
     /// # Errors

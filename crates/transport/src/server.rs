@@ -164,6 +164,14 @@ impl RemotingServerBuilder {
         self
     }
 
+    /// Only these of the protocols are spoken on the ports, whatever settings say. A name that no
+    /// protocol has adds none.
+    #[must_use]
+    pub fn only(self, names: &[&str]) -> Self {
+        self.speech.protocols.keep(names);
+        self
+    }
+
     /// Has the server do as these settings say, whenever they change. Call it when all protocols
     /// and handlers are there.
     ///

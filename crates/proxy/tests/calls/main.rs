@@ -2,6 +2,7 @@
 
 extern crate kerolox_proxy as proxy;
 
+mod port;
 mod rig;
 
 use prost::Message as _;

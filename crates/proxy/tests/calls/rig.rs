@@ -1,5 +1,6 @@
 //! A name server, a broker and a proxy in this process, and a client that calls by gRPC.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use broker::{BrokerSettings, RunningBroker};
@@ -14,7 +15,9 @@ use prost::Message as _;
 use proxy::{Proxy, ProxySettings};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use transport::{Body, HandlerTable, RemotingClient, RemotingClientConfig};
+use transport::{
+    Body, ByteStream, HandlerTable, Link, RemotingClient, RemotingClientConfig, TlsClient,
+};
 use wire::body::group::SubscriptionGroupConfig;
 use wire::command::{
     Command, GetMaxOffset, UpdateAndCreateSubscriptionGroup, UpdateAndCreateTopic,
@@ -34,7 +37,7 @@ pub(crate) struct Rig {
     proxy: Option<Proxy>,
     broker: Option<RunningBroker>,
     name_server: Option<NameServer>,
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: Sender,
     admin: RemotingClient,
     _dir: TempDir,
 }
@@ -58,8 +61,31 @@ impl Answer {
     }
 }
 
+type Sender = http2::SendRequest<Full<Bytes>>;
+
+async fn speak_http2(stream: impl ByteStream) -> Sender {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    sender
+}
+
+async fn in_tls(address: SocketAddr) -> Sender {
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let tls = TlsClient::new(&RemotingClientConfig::default()).expect("it trusts everybody");
+    let link = Link::new(stream, address, address);
+    let shaken = tls.speaking("h2").connect(link, &address.to_string()).await;
+    speak_http2(shaken.expect("TLS").stream).await
+}
+
 impl Rig {
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts with these settings of the proxy besides those that all tests have.
+    pub(crate) async fn with(own: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
         let mut settings = NameServerSettings::default();
@@ -101,17 +127,14 @@ impl Rig {
             ("maxMessageSize", "50000"),
             ("grpcClientConsumerMinLongPollingTimeoutMillis", "100"),
             ("subscriptionGroupConfigCacheRefreshSeconds", "0"),
-        ] {
+        ]
+        .iter()
+        .chain(own)
+        {
             settings.set(key, value).expect("a good value");
         }
         let proxy = Proxy::start(settings).await.expect("it starts");
-        let stream = TcpStream::connect(proxy.local_addr())
-            .await
-            .expect("a connection");
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .expect("HTTP/2");
-        tokio::spawn(connection);
+        let sender = in_tls(proxy.local_addr()).await;
         let admin = RemotingClient::new(RemotingClientConfig::default(), HandlerTable::new());
         Self {
             proxy: Some(proxy),
@@ -121,6 +144,24 @@ impl Rig {
             admin,
             _dir: dir,
         }
+    }
+
+    /// Has a client of its own connect without TLS.
+    pub(crate) async fn go_plain(&mut self) {
+        let stream = TcpStream::connect(self.proxy_address()).await;
+        self.sender = speak_http2(stream.expect("a connection")).await;
+    }
+
+    pub(crate) fn proxy_address(&self) -> SocketAddr {
+        self.proxy.as_ref().expect("it runs").local_addr()
+    }
+
+    /// The status of a request that is no call.
+    pub(crate) async fn status_of(&self, path: &str) -> u16 {
+        let request = Request::post(format!("http://proxy{path}"));
+        let request = request.body(Full::default()).expect("a request");
+        let answer = self.sender.clone().send_request(request).await;
+        answer.expect("an answer").status().as_u16()
     }
 
     pub(crate) async fn stop(mut self) {

@@ -8,10 +8,11 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, Reason, RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -86,6 +87,8 @@ async fn accept(
     tokio::pin!(draining);
     let mut ending = false;
     let mut busy_at = Instant::now();
+    let mut pings = connection.ping_pong();
+    let mut asked = false;
     loop {
         let idle = site.endpoint.idle_limit();
         let accepted = tokio::select! {
@@ -96,12 +99,23 @@ async fn accept(
                 continue;
             }
             () = sleep_until(busy_at + idle.unwrap_or_default()), if idle.is_some() && !ending => {
-                if Arc::strong_count(&allowance) > 1 {
-                    busy_at = Instant::now();
-                } else {
+                busy_at = Instant::now();
+                if Arc::strong_count(&allowance) == 1 {
                     ending = true;
                     connection.graceful_shutdown();
+                } else if asked {
+                    tracing::debug!(peer = %site.peer.peer, "an HTTP/2 peer is no longer there");
+                    return Ok(());
+                } else if let Some(pings) = &mut pings {
+                    // An exchange may wait for long. Is there still somebody who does?
+                    pings.send_ping(Ping::opaque())?;
+                    asked = true;
                 }
+                continue;
+            }
+            answered = poll_fn(|cx| pings.as_mut().map_or(Poll::Pending, |it| it.poll_pong(cx))), if asked => {
+                answered?;
+                asked = false;
                 continue;
             }
         };
@@ -147,7 +161,9 @@ impl Exchange {
         site: &Arc<Site>,
         request: Request<RecvStream>,
     ) -> Result<(), h2::Error> {
-        if request.method() == Method::POST && request.uri().path() == FRAMES_PATH {
+        let asks_for_frames =
+            request.method() == Method::POST && request.uri().path() == FRAMES_PATH;
+        if asks_for_frames && site.http.commands {
             let mut response = Response::new(());
             response.headers_mut().insert(CONTENT_TYPE, FRAMES_TYPE);
             let outgoing = self.respond.send_response(response, false)?;

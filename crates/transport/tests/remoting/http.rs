@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use kerolox_transport::{
-    Body, BoxFuture, Http2, HttpPeer, HttpService, RemotingServer, Reply, RequestBody,
-    ResponseBody, WebSocket,
+    Body, BoxFuture, Http2, HttpPeer, HttpService, RemotingServer, RemotingServerConfig, Reply,
+    RequestBody, ResponseBody, WebSocket,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,13 +49,17 @@ impl HttpService for Grpc {
 }
 
 async fn serve() -> RemotingServer {
+    serve_with(local()).await
+}
+
+async fn serve_with(config: RemotingServerConfig) -> RemotingServer {
     let mut handlers = echo();
     handlers.inline_each(&[RequestCode::GetMaxOffset], |_, frame| {
         let request: GetMaxOffsetRequest<'_> = frame.header()?;
         let offset = i64::from(request.queue_id) * 10;
         Ok(Reply::ok(GetMaxOffsetResponse { offset }))
     });
-    RemotingServer::bind(local())
+    RemotingServer::bind(config)
         .await
         .unwrap()
         .handlers(handlers)
@@ -338,6 +342,37 @@ async fn floods_of_frames_end_their_connection_and_no_other() {
         let (status, _) = call(&other, "SEND_MESSAGE", "{}").await;
         assert_eq!(status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_waits_is_kept_while_it_answers_pings() {
+    let server = serve_with(RemotingServerConfig {
+        server_channel_max_idle_time_seconds: 1,
+        ..local()
+    })
+    .await;
+    let there = connect(&server).await;
+    let call = post("/package.Service/Method", "application/grpc");
+    let (answer, mut sending) = there.clone().send_request(call, false).unwrap();
+    // One that asks the same and is gone then: content-type is the 31st name that HPACK knows.
+    let content_type = [&[0x0f, 16, 16], &b"application/grpc"[..]].concat();
+    let request = [head(b"/Service/Do"), content_type].concat();
+    let open = frame(HEADERS, END_HEADERS, 1, &request);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut gone = TcpStream::connect(server.local_addr()).await.unwrap();
+    let start = [preface, &frame(SETTINGS, 0, 0, b"")[..], &open].concat();
+    gone.write_all(&start).await.unwrap();
+    let mut received = Vec::new();
+    gone.read_to_end(&mut received).await.unwrap();
+    const PING: [u8; 9] = [0, 0, 8, 6, 0, 0, 0, 0, 0];
+    assert!(received.windows(9).any(|it| it == PING), "{received:?}");
+
+    sending.send_data(Bytes::from("still here"), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(
+        answer.into_body().data().await.unwrap().unwrap(),
+        "still here"
+    );
 }
 
 #[tokio::test]

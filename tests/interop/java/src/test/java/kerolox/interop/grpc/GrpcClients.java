@@ -32,8 +32,13 @@ final class GrpcClients implements AutoCloseable {
     private final ClientConfiguration configuration;
     private final Deque<AutoCloseable> open = new ArrayDeque<>();
 
+    /** Clients that speak TLS, as they do by default. */
     GrpcClients(Server server) {
-        configuration = ClientConfiguration.newBuilder().setEndpoints(server.proxy()).enableSsl(false).build();
+        this(server, true);
+    }
+
+    GrpcClients(Server server, boolean tls) {
+        configuration = ClientConfiguration.newBuilder().setEndpoints(server.proxy()).enableSsl(tls).build();
     }
 
     @Override

@@ -22,7 +22,7 @@ class GrpcRefusalTest {
     @Test
     void sendingToAnUnknownTopicIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             Producer producer = grpc.producer(topic);
             refused("TOPIC_NOT_FOUND", 40402, () -> producer.send(GrpcClients.plain(clients.newTopic(), "lost")));
         }
@@ -31,7 +31,7 @@ class GrpcRefusalTest {
     @Test
     void anInvisibleTimeHasBounds(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             refused("ILLEGAL_INVISIBLE_TIME", 40011, () -> consumer.receive(1, Duration.ofSeconds(9)));
             refused("ILLEGAL_INVISIBLE_TIME", 40011, () -> consumer.receive(1, Duration.ofHours(13)));
@@ -41,7 +41,7 @@ class GrpcRefusalTest {
     @Test
     void aHandleThatIsExpiredIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             SimpleConsumer consumer = grpc.simpleConsumer(clients.group(), topic);
             grpc.producer(topic).send(GrpcClients.plain(topic, "late"));
             MessageView received = GrpcClients.receive(consumer, 1, Duration.ofSeconds(10)).get(0);
@@ -54,7 +54,7 @@ class GrpcRefusalTest {
     @Test
     void aPropertyOfTheSystemIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             Producer producer = grpc.producer(topic);
             refused("ILLEGAL_MESSAGE_PROPERTY_KEY", 40007,
                 () -> producer.send(GrpcClients.message(topic, "x").addProperty("KEYS", "k").build()));
@@ -64,7 +64,7 @@ class GrpcRefusalTest {
     @Test
     void aDelayOfMoreThanADayIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topicWith("+message.type=DELAY", 1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             Producer producer = grpc.producer(topic);
             long late = System.currentTimeMillis() + Duration.ofDays(2).toMillis();
             refused("ILLEGAL_DELIVERY_TIME", 40012,
@@ -75,7 +75,7 @@ class GrpcRefusalTest {
     @Test
     void wrongSqlIsRefused(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
-        try (GrpcClients grpc = new GrpcClients(server)) {
+        try (GrpcClients grpc = new GrpcClients(server, false)) {
             assertThrows(Exception.class, () -> grpc.simpleConsumer(clients.group(), topic,
                 new FilterExpression("a &&", FilterExpressionType.SQL92))
                 .receive(1, GrpcClients.HIDDEN));
