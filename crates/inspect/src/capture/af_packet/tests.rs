@@ -1,10 +1,14 @@
 //! Against the kernel. Without the capability all that can be tested is that the error says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
 use crate::capture::Who;
@@ -28,9 +32,11 @@ fn open(live: &Live) -> Option<Box<dyn Source + Send>> {
     }
 }
 
-/// The payloads by flow and sequence number, and how many of them were seen twice.
+/// The payloads by flow and place in its stream, and how many of them were seen twice.
 #[derive(Default)]
 struct Heard {
+    /// The number of each stream's first byte: numbers begin anywhere, and go around.
+    starts: HashMap<Flow, u32>,
     pieces: BTreeMap<(SocketAddr, SocketAddr, u32), Vec<u8>>,
     twice: usize,
     latest: Timestamp,
@@ -49,19 +55,28 @@ impl Heard {
         let tcp = &packet.data[header..];
         let payload = &tcp[4 * usize::from(tcp[12] >> 4)..];
         let sequence = u32::from_be_bytes(*tcp[4..].first_chunk().unwrap());
+        let synchronizes = u32::from(tcp[13] & 2 != 0);
+        let start = self
+            .starts
+            .entry(flow)
+            .or_insert(sequence.wrapping_add(synchronizes));
+        let place = sequence.wrapping_sub(*start);
         if !payload.is_empty() {
-            let key = (flow.source, flow.destination, sequence);
-            self.twice += usize::from(self.pieces.insert(key, payload.to_vec()).is_some());
+            let key = (flow.source, flow.destination, place);
+            let piece = self.pieces.entry(key).or_default();
+            self.twice += usize::from(!piece.is_empty());
+            if piece.len() < payload.len() {
+                payload.clone_into(piece);
+            }
         }
     }
 
     /// What was sent from one end to the other; a busy machine may send some of it again.
     fn stream(&self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
-        let (mut stream, mut first) = (Vec::new(), None);
-        for ((from, to, sequence), piece) in &self.pieces {
+        let mut stream = Vec::new();
+        for ((from, to, place), piece) in &self.pieces {
             if (*from, *to) == (source, destination) {
-                let begins = sequence - *first.get_or_insert(*sequence);
-                let again = stream.len().saturating_sub(begins as usize);
+                let again = stream.len().saturating_sub(*place as usize);
                 stream.extend(piece.iter().skip(again));
             }
         }
@@ -216,6 +231,95 @@ fn only_the_chosen_process_is_heard() {
     );
     server.write_all(b"\n").unwrap();
     assert!(chosen.wait().unwrap().success());
+}
+
+/// A process in a network namespace of its own, which connects when it is told a port. Says
+/// `chosen` then, and waits. `None` where namespaces cannot be made.
+fn elsewhere() -> Option<Child> {
+    let script = "ip link set lo up && echo up; read port; exec 3<>/dev/tcp/127.0.0.1/$port; \
+                  echo chosen >&3; read <&3";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "bash", "-c", script]);
+    let piped = unshare.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.stderr(Stdio::null()).spawn().ok()?;
+    let mut said = [0; 3];
+    let is_up = child.stdout.as_mut()?.read_exact(&mut said).is_ok();
+    if !is_up {
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(!live::must_work(), "a network namespace cannot be made");
+        eprintln!("a network namespace cannot be made here, so nothing in one is heard");
+    }
+    is_up.then_some(child)
+}
+
+/// Hears what the process says, chosen by `who`, and nothing that others say in its namespace.
+fn hear_elsewhere(mut child: Child, who: Who) {
+    let namespace = std::fs::File::open(format!("/proc/{}/ns/net", child.id())).unwrap();
+    // Sockets stay where they were opened; this thread does not go there.
+    let there = std::thread::spawn(move || {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).unwrap();
+        let (listener, port) = listen();
+        let other = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        (listener.accept().unwrap(), other, listener, port)
+    });
+    let (_accepted, mut other, listener, port) = there.join().unwrap();
+    let live = Live {
+        processes: vec![who],
+        ports: vec![port],
+        buffer: 8 << 20,
+        ..Live::default()
+    };
+    if let Some(mut source) = open(&live) {
+        other.write_all(b"not for these ears").unwrap();
+        writeln!(child.stdin.as_ref().unwrap(), "{port}").unwrap();
+        let (mut server, client) = listener.accept().unwrap();
+        let own = server.local_addr().unwrap();
+        let heard = hear(&mut *source, |heard| {
+            heard.stream(client, own) == b"chosen\n"
+        });
+        assert_eq!(heard.pieces.len(), 1, "{:?}", heard.pieces.keys());
+        server.write_all(b"\n").unwrap();
+        assert!(child.wait().unwrap().success());
+    } else {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+#[test]
+fn a_process_is_heard_in_its_own_network_namespace() {
+    if let Some(child) = elsewhere() {
+        let who = Who::Id(child.id());
+        hear_elsewhere(child, who);
+    }
+}
+
+#[test]
+fn a_container_is_heard_in_its_own_network_namespace() {
+    // What a runtime does: a control group with the container's identifier, and a namespace.
+    let hierarchies = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let mut hierarchies = hierarchies.iter().map(Path::new);
+    let Some(hierarchy) = hierarchies.find(|path| path.join("cgroup.procs").exists()) else {
+        eprintln!("there are no control groups here, so no container is heard");
+        return;
+    };
+    let id = format!("{:08x}{}", std::process::id(), "c0ffee00".repeat(7));
+    let group = hierarchy.join(&id);
+    if let Err(error) = std::fs::create_dir(&group) {
+        eprintln!("no control group can be made here, so no container is heard: {error}");
+        return;
+    }
+    if let Some(child) = elsewhere() {
+        std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+        hear_elsewhere(child, Who::Container(id[..12].to_owned()));
+    }
+    // It is busy until the kernel has buried the process.
+    let begun = Instant::now();
+    while std::fs::remove_dir(&group).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "{} stays", group.display());
+    }
 }
 
 #[test]
