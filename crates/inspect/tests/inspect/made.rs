@@ -62,6 +62,31 @@ pub(crate) fn sends(count: i32, serialize: SerializeType) -> Streams {
     streams
 }
 
+/// A segment of TCP; `side` 0 is the client.
+pub(crate) fn segment(side: usize, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut ports = [CLIENT.1, SERVER.1];
+    ports.rotate_left(side);
+    let mut data: Vec<u8> = ports.into_iter().flat_map(u16::to_be_bytes).collect();
+    data.extend_from_slice(&sequence.to_be_bytes());
+    data.extend_from_slice(&[0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    data.extend_from_slice(payload);
+    data
+}
+
+/// A packet of IPv4, or a fragment of one.
+pub(crate) fn ipv4(side: usize, identification: u16, place: u16, payload: &[u8]) -> Vec<u8> {
+    let mut ends = [CLIENT.0, SERVER.0];
+    ends.rotate_left(side);
+    let mut data = vec![0x45, 0];
+    data.extend_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+    data.extend_from_slice(&identification.to_be_bytes());
+    data.extend_from_slice(&place.to_be_bytes());
+    data.extend_from_slice(&[64, 6, 0, 0]);
+    data.extend(ends.iter().flat_map(Ipv4Addr::octets));
+    data.extend_from_slice(payload);
+    data
+}
+
 /// A packet of TCP over raw IP; `side` 0 is the client.
 pub(crate) fn packet(
     side: usize,
@@ -70,24 +95,17 @@ pub(crate) fn packet(
     flags: u8,
     payload: &[u8],
 ) -> OwnPacket {
-    let ((source, from), (destination, to)) = if side == 0 {
-        (CLIENT, SERVER)
-    } else {
-        (SERVER, CLIENT)
-    };
-    let mut data = vec![0x45, 0];
-    data.extend_from_slice(&(40 + payload.len() as u16).to_be_bytes());
-    data.extend_from_slice(&[0, 0, 0x40, 0, 64, 6, 0, 0]);
-    data.extend_from_slice(&source.octets());
-    data.extend_from_slice(&destination.octets());
-    data.extend_from_slice(&from.to_be_bytes());
-    data.extend_from_slice(&to.to_be_bytes());
-    data.extend_from_slice(&sequence.to_be_bytes());
-    data.extend_from_slice(&[0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-    data.extend_from_slice(payload);
+    const DO_NOT_FRAGMENT: u16 = 0x4000;
+    let segment = segment(side, sequence, flags, payload);
+    let data = ipv4(side, 0, DO_NOT_FRAGMENT, &segment);
+    whole(time, LinkType::RAW, data)
+}
+
+/// A packet that was kept as a whole.
+pub(crate) fn whole(time: i64, link: LinkType, data: Vec<u8>) -> OwnPacket {
     OwnPacket {
         time: Timestamp(time),
-        link: LinkType::RAW,
+        link,
         original_len: data.len() as u32,
         data,
     }

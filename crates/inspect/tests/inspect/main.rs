@@ -2,5 +2,6 @@
 
 mod golden;
 mod made;
+mod sources;
 mod streams;
 mod support;

@@ -27,7 +27,7 @@ fn gist(exchange: &Exchange) -> String {
     )
 }
 
-fn gists(packets: &[OwnPacket]) -> Vec<String> {
+pub(crate) fn gists(packets: &[OwnPacket]) -> Vec<String> {
     let mut gists: Vec<String> = inspect(packets, Options::default())
         .exchanges
         .iter()
@@ -38,7 +38,7 @@ fn gists(packets: &[OwnPacket]) -> Vec<String> {
 }
 
 /// The opening of a connection whose directions begin at these numbers.
-fn opening(first: [u32; 2]) -> Vec<OwnPacket> {
+pub(crate) fn opening(first: [u32; 2]) -> Vec<OwnPacket> {
     let [client, server] = first.map(|number| number.wrapping_sub(1));
     vec![
         packet(0, 0, client, SYN, &[]),

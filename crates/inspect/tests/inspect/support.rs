@@ -44,7 +44,7 @@ pub(crate) fn capture(name: &str) -> PathBuf {
 }
 
 /// The packets of a source.
-pub(crate) fn packets_of(mut source: impl Source) -> Vec<OwnPacket> {
+pub(crate) fn packets_of(source: &mut impl Source) -> Vec<OwnPacket> {
     let mut packets = Vec::new();
     let mut take = |observed: Observed<'_>| match observed {
         Observed::Packet(packet) => packets.push(OwnPacket::of(&packet)),
@@ -59,7 +59,7 @@ pub(crate) fn packets_of(mut source: impl Source) -> Vec<OwnPacket> {
 
 /// The packets of a capture of the tests.
 pub(crate) fn packets(name: &str) -> Vec<OwnPacket> {
-    packets_of(CaptureFile::open(&capture(name)).expect("a capture"))
+    packets_of(&mut CaptureFile::open(&capture(name)).expect("a capture"))
 }
 
 /// What the inspector makes of packets.
