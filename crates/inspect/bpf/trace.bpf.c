@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+//
 // What processes say over TCP, and what they say to OpenSSL before it encrypts.
 //
 // Runs in the kernel. Each system call that writes to a socket or reads from one is looked at
@@ -7,8 +9,8 @@
 // the ring `events`, each piece behind a `struct head`. What goes by other ways (sendfile, splice,
 // io_uring) is missed by its position in the stream.
 //
-// The kernel lends the functions used here to programs under the GPL only. So this file may be
-// used under the Apache License 2.0 like the rest, under the BSD licence, or under the GPL 2.0.
+// Like the rest this file is under the Apache License 2.0, or, as you choose, under the GPL 2.0:
+// the kernel lends some of the functions used here to programs under the GPL only.
 
 #include <asm/unistd.h>
 #include <linux/bpf.h>
@@ -87,7 +89,8 @@ struct task_struct {
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+// Under which of the two the kernel runs it.
+char LICENSE[] SEC("license") = "GPL";
 
 // Most bytes of a piece; a power of two.
 #define PIECE 16384
