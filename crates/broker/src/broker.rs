@@ -224,7 +224,7 @@ impl Broker {
             topics,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
-            transactions: Transactions::open(&store, &offsets)?,
+            transactions: Transactions::open(&store, &offsets, clock.now_millis())?,
             offsets,
             broadcast_offsets: BroadcastOffsets::default(),
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
@@ -295,6 +295,10 @@ impl Broker {
                 "filters",
                 self.filters
                     .persist(|group| self.clients.group(group).is_some()),
+            ),
+            (
+                "open transactions",
+                self.transactions.persist().map_err(BrokerError::from),
             ),
             (
                 "delayed messages",

@@ -24,6 +24,7 @@ mod groups;
 mod lite;
 mod locks;
 mod long_polling;
+mod metrics;
 mod offsets;
 mod pop;
 mod pull;

@@ -114,6 +114,8 @@ pub(crate) fn send(
             tally.messages += sending.records.max(sending.inner_messages as usize) as u64;
             tally.bytes += stored.bytes;
         }
+        let (queue, transactions) = (places.get(sending.place), &broker.transactions);
+        transactions.stored(broker, queue, &sending.header.topic);
         let response = sending.response(broker, stored.queue_offset, &message_ids);
         if sync_flush && sending.wait_store {
             waiting.push((connection.responder(head), into_owned(response)));

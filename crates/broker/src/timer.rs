@@ -14,7 +14,6 @@
 pub(crate) mod accept;
 pub(crate) mod commands;
 mod delivered;
-mod metrics;
 #[cfg(test)]
 mod simulation;
 
@@ -31,14 +30,15 @@ use store::{
 };
 use tokio::sync::Notify;
 use tracing::warn;
+use wire::body::metrics::TimerMetricsSerializeWrapper;
 use wire::message::record::RecordRef;
 use wire::message::{names, properties, property};
 
 use self::delivered::Delivered;
-use self::metrics::Metrics;
 use crate::broker::Broker;
 use crate::delivery::{self, Delivery};
 use crate::error::BrokerError;
+use crate::metrics::Metrics;
 
 /// Due messages that are delivered together, and how many bytes they have about at most.
 const BATCH: usize = 256;
@@ -69,7 +69,7 @@ pub(crate) struct Timer {
     files: Mutex<TimerFiles>,
     /// Held while a round works, also while [`Timer::files`] is.
     work: Mutex<Work>,
-    metrics: Metrics,
+    metrics: Metrics<TimerMetricsSerializeWrapper>,
     wake_up: Notify,
     stopping: AtomicBool,
     /// See [`Timer::delivered_until`].

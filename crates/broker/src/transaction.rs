@@ -19,11 +19,13 @@ mod open_halves;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use store::{Append, Appended, Queue, Store, StoreError, TagsCode};
+use wire::body::metrics::TransactionMetricsSerializeWrapper;
 use wire::message::record::RecordRef;
 use wire::message::{names, tags};
 
@@ -33,6 +35,8 @@ use self::half::HalfMessage;
 pub(crate) use self::half::{place, rewritten};
 use self::open_halves::OpenHalves;
 use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::metrics::Metrics;
 use crate::offsets::OffsetTable;
 
 /// The queue of half messages, and that of op messages.
@@ -44,6 +48,8 @@ pub(crate) struct Transactions {
     op: Arc<Queue>,
     /// Held while half messages are settled, over the append.
     open: Mutex<OpenHalves>,
+    /// How many are open, by the topic that they are meant for.
+    metrics: Metrics<TransactionMetricsSerializeWrapper>,
     /// Producers of a group are asked in turn.
     turn: AtomicUsize,
 }
@@ -64,6 +70,8 @@ struct Outcome<'a> {
     named: i64,
     /// The number that the producer was told first.
     original: i64,
+    /// The topic that it is meant for.
+    topic: &'a str,
     /// What is stored in its place.
     message: Option<Append<'a>>,
     /// Whether that is a half message again.
@@ -82,10 +90,11 @@ enum Settled {
 }
 
 impl<'a> Outcome<'a> {
-    fn new(named: i64, original: i64, message: Option<Append<'a>>) -> Self {
+    fn of(half: &'a HalfMessage<'_>, message: Option<Append<'a>>) -> Self {
         Self {
-            named,
-            original,
+            named: half.record.queue_offset(),
+            original: half.original(),
+            topic: half.topic(),
             message,
             put_back: false,
             result: Settled::Before,
@@ -95,7 +104,11 @@ impl<'a> Outcome<'a> {
 
 impl Transactions {
     /// Finds out which half messages are open.
-    pub(crate) fn open(store: &Store, offsets: &OffsetTable) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        store: &Store,
+        offsets: &OffsetTable,
+        now_millis: i64,
+    ) -> Result<Self, BrokerError> {
         let half = store.queue(names::TRANS_HALF_TOPIC, QUEUE_ID)?;
         let op = store.queue(names::TRANS_OP_HALF_TOPIC, QUEUE_ID)?;
         let first = start(offsets, &half);
@@ -108,22 +121,43 @@ impl Transactions {
                 }
             }
         }
+        let metrics_file = store.settings().config_dir().join("transactionMetrics");
+        let metrics: Metrics<_> = Metrics::open(Arc::clone(store.disk()), &metrics_file)?;
+        let known = metrics.topics().into_iter().map(|topic| (topic, 0));
+        let mut counts: BTreeMap<String, i64> = known.collect();
         let mut offset = open.next_open(first);
         while offset < end {
             let record = store.message_at(&half, offset)?;
-            if let Some(message) = record.as_deref().and_then(HalfMessage::parse)
-                && message.original() != offset
-            {
-                open.put_back(message.original(), offset);
+            if let Some(message) = record.as_deref().and_then(HalfMessage::parse) {
+                if message.original() != offset {
+                    open.put_back(message.original(), offset);
+                }
+                *counts.entry(message.topic().to_owned()).or_default() += 1;
             }
             offset = open.next_open(offset + 1);
+        }
+        for (topic, count) in counts {
+            metrics.set(&topic, count, now_millis);
         }
         Ok(Self {
             half,
             op,
             open: Mutex::new(open),
+            metrics,
             turn: AtomicUsize::new(0),
         })
+    }
+
+    /// Counts a message that was stored in a queue, if it is a half message.
+    pub(crate) fn stored(&self, broker: &Broker, queue: &Arc<Queue>, topic: &str) {
+        if Arc::ptr_eq(queue, &self.half) {
+            self.metrics.add(topic, 1, broker.now_millis());
+        }
+    }
+
+    /// Writes the numbers of open half messages to disk.
+    pub(crate) fn persist(&self) -> Result<(), StoreError> {
+        self.metrics.save()
     }
 
     /// Settles half messages as far as they are open. Those that fail stay open.
@@ -191,7 +225,10 @@ impl Transactions {
                 Some(copy) if outcome.put_back => {
                     open.put_back(outcome.original, copy.queue_offset);
                 }
-                _ => open.forget_copy(outcome.original),
+                _ => {
+                    open.forget_copy(outcome.original);
+                    self.metrics.add(outcome.topic, -1, broker.now_millis());
+                }
             }
             outcome.result = Settled::Now(appended);
         }

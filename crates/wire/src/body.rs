@@ -25,6 +25,7 @@ pub mod json;
 pub mod kv;
 pub mod lite;
 pub mod lock;
+pub mod metrics;
 pub mod offset;
 pub mod queue;
 pub mod register;
@@ -33,7 +34,6 @@ pub mod route;
 pub mod running;
 pub mod static_topic;
 pub mod stats;
-pub mod timer;
 pub mod topic;
 pub mod version;
 

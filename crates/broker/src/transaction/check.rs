@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use store::{Append, Appended, Queue, StoreError};
+use store::{Appended, Queue, StoreError};
 use tracing::{debug, warn};
 use transport::Reply;
 use wire::command::{CheckTransactionState, Command};
@@ -192,19 +192,11 @@ impl<'a> Case<'a> {
     }
 
     fn outcome(&self) -> Outcome<'_> {
-        let message = self.message();
+        let message = self.half.append(&self.queue, &self.properties);
         Outcome {
             put_back: self.asks,
-            ..Outcome::new(
-                self.half.record.queue_offset(),
-                self.half.original(),
-                Some(message),
-            )
+            ..Outcome::of(&self.half, Some(message))
         }
-    }
-
-    fn message(&self) -> Append<'_> {
-        self.half.append(&self.queue, &self.properties)
     }
 }
 
@@ -250,7 +242,12 @@ impl Transactions {
                 None => self.open.lock().settle(offset),
             }
         }
-        Ok(Some(open).filter(|open| !open.records.is_empty()))
+        if open.records.is_empty() {
+            return Ok(None);
+        }
+        let (topic, group) = (names::TRANS_HALF_TOPIC, names::TRANS_GROUP);
+        broker.count_delivered(topic, group, open.records.len(), bytes);
+        Ok(Some(open))
     }
 
     /// Asks a producer about a message that was put back (`sendCheckMessage`).
@@ -371,6 +368,9 @@ pub(crate) async fn resume(
     let [copy] = copies;
     match copy.outcome {
         Some(Err(error)) => Err(error.into()),
-        _ => Ok(Reply::empty()),
+        _ => {
+            transactions.stored(broker, &transactions.half, given_up.topic());
+            Ok(Reply::empty())
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Ending<'_> {
             append.prepared_transaction_offset = record.physical_offset();
             append
         });
-        Outcome::new(record.queue_offset(), self.half.original(), message)
+        Outcome::of(&self.half, message)
     }
 }
 

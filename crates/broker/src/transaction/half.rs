@@ -74,6 +74,11 @@ impl<'a> HalfMessage<'a> {
         properties::get(&self.properties, name)
     }
 
+    /// The topic that it is meant for, empty if it does not say so.
+    pub(super) fn topic(&self) -> &str {
+        self.get(property::REAL_TOPIC).unwrap_or_default()
+    }
+
     /// The topic and queue that it is meant for.
     pub(super) fn destination(&self) -> Option<(&str, i32)> {
         let queue_id = self.get(property::REAL_QUEUE_ID)?.parse().ok()?;

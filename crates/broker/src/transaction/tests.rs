@@ -2,12 +2,13 @@
 //! half message ends once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use config::Live;
 use proptest::prelude::*;
-use store::{Append, MemoryDisk, Queue};
+use store::{Append, Disk, MemoryDisk, OpenMode, Queue};
 use transport::Outbox;
 use wire::command::RequestCode;
 use wire::frame::{Frame, Head, SerializeType, encode};
@@ -148,6 +149,9 @@ impl World {
             self.broker.store.append(&mut appends);
             let [append] = appends;
             append.outcome.unwrap().unwrap();
+            self.broker
+                .transactions
+                .stored(&self.broker, &queue, "orders");
             self.fates.insert(id, Fate::Open);
         }
     }
@@ -347,6 +351,17 @@ impl World {
                 "{id} {fate:?} is open"
             );
         }
+        // Those that a power failure left half done are not among the fates.
+        let (store, queue) = (&self.broker.store, &self.broker.transactions.half);
+        let open = self.broker.transactions.open.lock();
+        let all = queue.min_offset()..queue.max_offset();
+        let is_there = |offset: &i64| store.message_at(queue, *offset).unwrap().is_some();
+        let count = all
+            .filter(|offset| !open.is_settled(*offset))
+            .filter(is_there)
+            .count();
+        let counted = self.broker.transactions.metrics.count("orders");
+        assert_eq!(counted, count as i64, "open ones are counted");
     }
 
     fn take(&mut self, step: &Step) {
@@ -391,6 +406,45 @@ fn given_up(broker: &Broker) -> Vec<Vec<u8>> {
         .store
         .find_queue(names::TRANS_CHECK_MAX_TIME_TOPIC, 0);
     queue.map_or_else(Vec::new, |queue| records(broker, &queue))
+}
+
+#[test]
+fn the_reference_reads_how_many_are_open() {
+    let mut world = World::new();
+    world.send(2, false);
+    world.broker.transactions.persist().unwrap();
+    let path = Path::new("/store/config/transactionMetrics");
+    let read = || {
+        let file = world.disk.open(path, OpenMode::Read).unwrap();
+        let mut text = vec![0; file.len().unwrap() as usize];
+        file.read_at(&mut text, 0).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let now = world.broker.now_millis();
+    assert_eq!(
+        read(),
+        format!(
+            "{{\"dataVersion\":{{\"counter\":2,\"stateVersion\":0,\"timestamp\":{now}}},\
+             \"transactionCount\":{{\"orders\":{{\"count\":2,\"timeStamp\":{now}}}}}}}"
+        )
+    );
+    // The reference may have counted otherwise; what is open is counted anew.
+    let wrong = read().replace("\"count\":2", "\"count\":7");
+    let file = world.disk.open(path, OpenMode::Write).unwrap();
+    file.write_at(wrong.as_bytes(), 0).unwrap();
+    world.disk.kill();
+    world.start(false);
+    assert_eq!(world.broker.transactions.metrics.count("orders"), 2);
+    // Who looks at them counts as a group.
+    world.clock.advance(TIMEOUT + 1);
+    world.check();
+    let broker = &world.broker;
+    let key = "RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS";
+    let counter = ("GROUP_GET_NUMS", key);
+    let told = broker
+        .statistics
+        .view(&broker.topics, "", counter, broker.now_millis());
+    assert_eq!(told.unwrap().stats_day.sum, 2);
 }
 
 proptest! {
