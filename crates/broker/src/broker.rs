@@ -270,6 +270,21 @@ impl Broker {
         }
     }
 
+    /// Counts how long a request that brought messages took until now, as
+    /// [`Statistics::delivered_after`].
+    pub(crate) fn count_delivered_after(
+        &self,
+        topic: &str,
+        group: &str,
+        queue_id: i32,
+        began_millis: i64,
+    ) {
+        if let Some(counters) = self.counters(topic, group) {
+            let millis = (self.now_millis() - began_millis).max(0);
+            self.statistics.delivered_after(&counters, queue_id, millis);
+        }
+    }
+
     /// The counters of a group that consumes a topic; `None` if there is no such topic.
     pub(crate) fn counters(&self, topic: &str, group: &str) -> Option<Arc<GroupStatistics>> {
         Some(self.topics.get(topic)?.statistics.group(group))
@@ -328,8 +343,17 @@ fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
 struct Presence(Arc<Broker>);
 
 impl ConnectionListener for Presence {
+    fn connected(&self, _: &Arc<Connection>) {
+        self.0.statistics.connected.add(1, 1);
+    }
+
     fn closed(&self, connection: &Arc<Connection>) {
+        self.0.statistics.closed.add(1, 1);
         self.0.clients.closed(connection);
+    }
+
+    fn idle(&self, _: &Arc<Connection>) {
+        self.0.statistics.idle.add(1, 1);
     }
 }
 

@@ -158,6 +158,7 @@ fn accept(
         topic_sys_flag: topic.config.topic_sys_flag,
         group,
         statistics: topic.statistics.group(&header.consumer_group),
+        began_millis: broker.now_millis(),
         logical,
     };
     let hold_millis = match (pull_flag::has_suspend(header.sys_flag), &settings.broker) {
@@ -234,6 +235,8 @@ struct Pull {
     topic_sys_flag: i32,
     group: Arc<SubscriptionGroupConfig>,
     statistics: Arc<GroupStatistics>,
+    /// When it was begun to be served, in milliseconds since 1970.
+    began_millis: i64,
     /// What is asked for in a static topic.
     logical: Option<LogicalPull>,
 }
@@ -241,13 +244,16 @@ struct Pull {
 impl Pull {
     fn read(&self, broker: &Broker) -> Result<GetMessages, BrokerError> {
         let offset = self.reset_to.unwrap_or(self.offset);
-        Ok(broker.store.get_messages(
+        let got = broker.store.get_messages(
             &self.queue,
             offset,
             self.max_count.max(0) as usize,
             usize::MAX,
             &self.filter,
-        )?)
+        )?;
+        let has_found = got.status == GetStatus::Found;
+        broker.statistics.traffic.looked(has_found);
+        Ok(got)
     }
 
     /// Takes note of where a member of a broadcasting group is.
@@ -325,6 +331,10 @@ impl Pull {
             got.message_count,
             got.size,
         );
+        let millis = broker.now_millis() - self.began_millis;
+        broker
+            .statistics
+            .delivered_after(&self.statistics, self.queue.id(), millis.max(0));
         reply.with_body(got.slices)
     }
 }
@@ -378,6 +388,7 @@ impl HeldPull {
             self.pull.offset = unwanted.max_offset;
             return Some(self);
         }
+        self.pull.began_millis = broker.now_millis();
         let got = match self.pull.read(broker) {
             Ok(got) => got,
             Err(error) => {

@@ -12,20 +12,27 @@ const INTERVAL: i64 = 1000;
 /// The spans that rates are told over, in milliseconds, ascending.
 const SPANS: [i64; 3] = [10_000, 60_000, 600_000];
 
-/// Messages in and out, as they were counted at some time.
+/// Messages in and out and looks for them, as they were counted at some time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Stored.
     pub(crate) messages_in: u64,
     /// Delivered.
     pub(crate) messages_out: u64,
+    /// Looks into a queue that found messages.
+    found: u64,
+    /// Those that did not.
+    missed: u64,
 }
 
 impl Counts {
     fn of(traffic: &Traffic) -> Self {
+        let (found, missed) = traffic.looks();
         Self {
             messages_in: traffic.total_in().0,
             messages_out: traffic.total_out().0,
+            found,
+            missed,
         }
     }
 }
@@ -52,6 +59,10 @@ pub(crate) struct Report {
     pub(crate) stored: [f64; 3],
     /// Messages delivered in a second, over the same.
     pub(crate) delivered: [f64; 3],
+    /// Looks into a queue in a second that found messages, over the same.
+    pub(crate) found: [f64; 3],
+    /// Those that did not.
+    pub(crate) missed: [f64; 3],
     /// At the start of the day.
     pub(crate) this_morning: Counts,
     /// At the start of the day before.
@@ -107,9 +118,11 @@ impl Rates {
             };
             let seconds = (now - at) as f64 / 1000.0;
             if seconds > 0.0 {
-                report.stored[index] = (counts.messages_in - before.messages_in) as f64 / seconds;
-                report.delivered[index] =
-                    (counts.messages_out - before.messages_out) as f64 / seconds;
+                let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+                report.stored[index] = rate(counts.messages_in, before.messages_in);
+                report.delivered[index] = rate(counts.messages_out, before.messages_out);
+                report.found[index] = rate(counts.found, before.found);
+                report.missed[index] = rate(counts.missed, before.missed);
             }
         }
         report
@@ -129,6 +142,7 @@ mod tests {
             if second < 120 {
                 traffic.stored(100, 0);
                 traffic.delivered(50, 0);
+                traffic.looked(true);
             }
         }
         let report = rates.report(180_000, &traffic);
@@ -142,6 +156,8 @@ mod tests {
             (report.delivered[2] - 6_000.0 / 180.0).abs() < 0.01,
             "{report:?}"
         );
+        assert!((report.found[2] - 120.0 / 180.0).abs() < 0.01, "{report:?}");
+        assert_eq!(report.missed, [0.0; 3]);
         assert!(rates.report(130_000, &traffic).stored[0] < 100.1);
     }
 

@@ -185,7 +185,12 @@ impl Schedule {
             }
             next += 1;
         }
-        delivery::deliver(broker, &records, |_| {})?;
+        let counters = broker.counters(names::SCHEDULE_TOPIC, names::SCHEDULE_GROUP);
+        delivery::deliver(broker, &records, |delivery| {
+            if let Some(counters) = &counters {
+                counters.delayed(queue.id(), delivery.record.len());
+            }
+        })?;
         if next != start {
             let mut progress = self.progress.lock();
             progress.offsets.insert(level, next);

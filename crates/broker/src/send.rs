@@ -24,9 +24,9 @@ use wire::message::body::{Batch, BatchMessage};
 use wire::message::sys_flag::message as message_flag;
 use wire::message::{names, perm, properties, property, tags};
 
-use self::answer::{Stored, answer_when_flushed, into_owned};
+use self::answer::{Stored, Took, answer_when_flushed, into_owned};
 use self::message::{Properties, UniqueId};
-use self::places::{Place, Places};
+use self::places::{Place, Places, RECENT};
 pub(crate) use self::request::{check_started, choose_queue, find_topic, with_full_names};
 use crate::broker::Broker;
 use crate::compaction;
@@ -59,6 +59,7 @@ pub(crate) fn send(
     run: &[Frame],
     out: &mut Outbox,
 ) {
+    let began_millis = broker.now_millis();
     let mut places = Places::new(broker);
     let sync_flush = places.settings.store.flush_disk_type == FlushDiskType::SyncFlush;
     // What waits for the disk takes memory, however slow the disk is.
@@ -91,7 +92,7 @@ pub(crate) fn send(
 
     let mut waiting = Vec::new();
     let mut message_ids = String::new();
-    let mut tallies = vec![Tally::default(); places.counting.len()];
+    let mut tallies: Vec<(usize, Place, Tally)> = Vec::new();
     let mut outcomes = appends
         .iter_mut()
         .filter_map(|append| append.outcome.take());
@@ -105,14 +106,25 @@ pub(crate) fn send(
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
+                broker.statistics.put_failed.fetch_add(1, Ordering::Relaxed);
                 out.refuse(head, &not_stored(broker, error).into());
                 continue;
             }
         };
-        if let Some(tally) = sending.topic.and_then(|topic| tallies.get_mut(topic)) {
-            tally.requests += 1;
-            tally.messages += sending.records.max(sending.inner_messages as usize) as u64;
-            tally.bytes += stored.bytes;
+        if let Some(topic) = sending.topic {
+            let recent = tallies.iter_mut().rev().take(RECENT);
+            let tally = Tally {
+                requests: 1,
+                messages: sending.records.max(sending.inner_messages as usize) as u64,
+                bytes: stored.bytes,
+            };
+            match recent
+                .into_iter()
+                .find(|(_, place, _)| *place == sending.place)
+            {
+                Some((_, _, sum)) => sum.add(tally),
+                None => tallies.push((topic, sending.place, tally)),
+            }
         }
         let (queue, transactions) = (places.get(sending.place), &broker.transactions);
         transactions.stored(broker, queue, &sending.header.topic);
@@ -123,14 +135,21 @@ pub(crate) fn send(
             out.reply(head, Reply::ok(response));
         }
     }
-    for (topic, tally) in places.counting.iter().zip(tallies) {
+    let mut took = Took::since(began_millis);
+    for (topic, place, tally) in tallies {
+        let Some(topic) = places.counting.get(topic) else {
+            continue;
+        };
         broker.statistics.stored(topic, tally);
+        took.add(topic, places.get(place).id(), tally);
     }
-    if !waiting.is_empty() {
+    if waiting.is_empty() {
+        took.count(broker);
+    } else {
         broker
             .unflushed_sends
             .fetch_add(waiting.len(), Ordering::Relaxed);
-        tokio::spawn(answer_when_flushed(Arc::clone(broker), end, waiting));
+        tokio::spawn(answer_when_flushed(Arc::clone(broker), end, waiting, took));
     }
 }
 

@@ -153,7 +153,9 @@ pub(crate) async fn send_back(
                 && delay_level > 0
             {
                 // It counts for the topic that it waits in, not for the broker.
-                topic.statistics.stored(Tally::one(stored.size));
+                let tally = Tally::one(stored.size);
+                topic.statistics.stored(tally);
+                topic.statistics.stored_in(queue.id(), tally);
             }
             let stored_in = record.topic();
             let topic = properties::get(&sent, property::RETRY_TOPIC).unwrap_or(&stored_in);

@@ -4,135 +4,21 @@
 //! The counters of a topic belong to it and are found with it, so that sending and pulling look
 //! nothing up for them.
 
-use std::collections::{HashMap, VecDeque};
+mod counter;
+mod times;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
-use wire::body::stats::{BrokerStatsData, BrokerStatsItem};
+use parking_lot::RwLock;
+use wire::body::stats::BrokerStatsData;
 use wire::message::names;
 
+use self::counter::{ByQueue, Counter, SPANS, Sample, Series};
+pub(crate) use self::times::Times;
 use crate::topics::{Topic, TopicTable};
 use crate::traffic::Traffic;
-
-/// Minute, hour and day: milliseconds from one sample to the next, and how many are kept.
-const SPANS: [(i64, usize); 3] = [(10_000, 7), (600_000, 7), (3_600_000, 25)];
-
-/// A counter as it was at some time.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    /// In milliseconds since 1970.
-    at: i64,
-    value: u64,
-    times: u64,
-}
-
-impl Sample {
-    fn is_zero(self) -> bool {
-        self.value == 0 && self.times == 0
-    }
-
-    /// What a counter was before anything was counted.
-    fn zero_before(self, millis: i64) -> Self {
-        Self {
-            at: self.at - millis,
-            value: 0,
-            times: 0,
-        }
-    }
-
-    fn since(self, first: Self) -> BrokerStatsItem {
-        let sum = self.value.saturating_sub(first.value);
-        let times = self.times.saturating_sub(first.times);
-        let millis = (self.at - first.at).max(1);
-        BrokerStatsItem {
-            sum: sum as i64,
-            tps: sum as f64 * 1000.0 / millis as f64,
-            avgpt: match times {
-                0 => 0.0,
-                times => sum as f64 / times as f64,
-            },
-        }
-    }
-}
-
-/// The last samples of a counter, oldest first, for each of [`SPANS`].
-#[derive(Debug, Default)]
-struct Series(Mutex<[VecDeque<Sample>; 3]>);
-
-impl Series {
-    fn sample(&self, now: Sample) {
-        if now.is_zero() {
-            return;
-        }
-        for (samples, (period, kept)) in self.0.lock().iter_mut().zip(SPANS) {
-            if samples.is_empty() {
-                samples.push_back(now.zero_before(period));
-            }
-            if samples.back().is_none_or(|last| now.at - last.at >= period) {
-                samples.push_back(now);
-            }
-            if samples.len() > kept {
-                samples.pop_front();
-            }
-        }
-    }
-
-    /// What came since the oldest sample of each span; `None` if there never was anything.
-    fn report(&self, now: Sample) -> Option<BrokerStatsData> {
-        if now.is_zero() {
-            return None;
-        }
-        let series = self.0.lock();
-        let since = |span: usize| {
-            let first = series[span].front().copied();
-            now.since(first.unwrap_or(now.zero_before(SPANS[span].0)))
-        };
-        Some(BrokerStatsData {
-            stats_minute: since(0),
-            stats_hour: since(1),
-            stats_day: since(2),
-        })
-    }
-}
-
-/// Counts requests, and what they brought.
-#[derive(Debug, Default)]
-pub(crate) struct Counter {
-    value: AtomicU64,
-    times: AtomicU64,
-    series: Series,
-}
-
-impl Counter {
-    /// Counts `times` requests that brought `value` in all.
-    pub(crate) fn add(&self, value: u64, times: u64) {
-        self.value.fetch_add(value, Ordering::Relaxed);
-        self.times.fetch_add(times, Ordering::Relaxed);
-    }
-
-    fn at(&self, now_millis: i64) -> Sample {
-        Sample {
-            at: now_millis,
-            value: self.value.load(Ordering::Relaxed),
-            times: self.times.load(Ordering::Relaxed),
-        }
-    }
-
-    fn sample(&self, now_millis: i64) {
-        self.series.sample(self.at(now_millis));
-    }
-
-    fn report(&self, now_millis: i64) -> Option<BrokerStatsData> {
-        self.series.report(self.at(now_millis))
-    }
-
-    /// What came in a second, in the last minute.
-    pub(crate) fn rate(&self, now_millis: i64) -> f64 {
-        let report = self.report(now_millis);
-        report.map_or(0.0, |report| report.stats_minute.tps)
-    }
-}
 
 /// What one or more requests stored in one topic.
 #[derive(Debug, Default, Clone, Copy)]
@@ -148,6 +34,10 @@ pub(crate) struct Tally {
 pub(crate) struct TopicStatistics {
     put_nums: Counter,
     put_size: Counter,
+    put_latency: ByQueue,
+    /// Of the queues of delay levels.
+    queue_put_nums: ByQueue,
+    queue_put_size: ByQueue,
     groups: RwLock<HashMap<String, Arc<GroupStatistics>>>,
 }
 
@@ -159,6 +49,10 @@ pub(crate) struct GroupStatistics {
     check_points: Counter,
     acknowledged: Counter,
     sent_back: Counter,
+    get_latency: ByQueue,
+    /// Of the queues of delay levels.
+    queue_get_nums: ByQueue,
+    queue_get_size: ByQueue,
 }
 
 impl Tally {
@@ -170,6 +64,13 @@ impl Tally {
             bytes: bytes as u64,
         }
     }
+
+    /// Adds what others stored.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
 }
 
 impl TopicStatistics {
@@ -178,6 +79,20 @@ impl TopicStatistics {
     pub(crate) fn stored(&self, tally: Tally) {
         self.put_nums.add(tally.messages, tally.requests);
         self.put_size.add(tally.bytes, tally.requests);
+    }
+
+    /// Counts as well what was stored in the queue of a delay level.
+    pub(crate) fn stored_in(&self, queue_id: i32, tally: Tally) {
+        self.queue_put_nums
+            .add(queue_id, tally.messages, tally.requests);
+        self.queue_put_size
+            .add(queue_id, tally.bytes, tally.requests);
+    }
+
+    /// Counts how long requests took that were stored in a queue.
+    pub(crate) fn stored_after(&self, queue_id: i32, millis: i64, requests: u64) {
+        let all = millis.unsigned_abs() * requests;
+        self.put_latency.add(queue_id, all, requests);
     }
 
     /// The counters of a group.
@@ -197,6 +112,13 @@ impl TopicStatistics {
     fn sample(&self, now_millis: i64) {
         self.put_nums.sample(now_millis);
         self.put_size.sample(now_millis);
+        for counters in [
+            &self.put_latency,
+            &self.queue_put_nums,
+            &self.queue_put_size,
+        ] {
+            counters.sample(now_millis);
+        }
         for group in self.groups.read().values() {
             for counter in [
                 &group.get_nums,
@@ -207,11 +129,27 @@ impl TopicStatistics {
             ] {
                 counter.sample(now_millis);
             }
+            for counters in [
+                &group.get_latency,
+                &group.queue_get_nums,
+                &group.queue_get_size,
+            ] {
+                counters.sample(now_millis);
+            }
         }
     }
 }
 
 impl GroupStatistics {
+    /// Counts a message that came to the end of its delay level.
+    pub(crate) fn delayed(&self, queue_id: i32, bytes: usize) {
+        let bytes = bytes as u64;
+        self.get_nums.add(1, 1);
+        self.get_size.add(bytes, 1);
+        self.queue_get_nums.add(queue_id, 1, 1);
+        self.queue_get_size.add(queue_id, bytes, 1);
+    }
+
     /// Counts a message that the group returned.
     pub(crate) fn sent_back(&self) {
         self.sent_back.add(1, 1);
@@ -228,6 +166,19 @@ pub(crate) struct Statistics {
     acknowledged: Counter,
     put_by_users: Counter,
     get_by_users: Counter,
+    /// Milliseconds that heartbeats took to be noted, for each group.
+    pub(crate) consumers_registered: Counter,
+    pub(crate) producers_registered: Counter,
+    /// Connections that were made, were closed, or were closed since nobody used them.
+    pub(crate) connected: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) idle: Counter,
+    /// How long requests took that stored something.
+    pub(crate) put_times: Times,
+    /// Requests whose messages could not be stored.
+    pub(crate) put_failed: AtomicU64,
+    /// How long the longest request for messages took, in milliseconds.
+    pub(crate) longest_get: AtomicI64,
     /// Messages that got into the timer's wheel.
     pub(crate) timer_entered: Counter,
     /// Messages that the timer delivered.
@@ -266,6 +217,12 @@ impl Statistics {
         }
     }
 
+    /// Counts how long a request took that brought messages of a queue; -1 is any queue.
+    pub(crate) fn delivered_after(&self, group: &GroupStatistics, queue_id: i32, millis: i64) {
+        group.get_latency.add(queue_id, millis.unsigned_abs(), 1);
+        self.longest_get.fetch_max(millis, Ordering::Relaxed);
+    }
+
     /// Counts a check point of what a group has received.
     pub(crate) fn check_point(&self, group: &GroupStatistics) {
         group.check_points.add(1, 1);
@@ -287,11 +244,17 @@ impl Statistics {
         self.sampled_at.store(now_millis, Ordering::Relaxed);
         self.put.sample(total(now_millis, self.traffic.total_in()));
         self.get.sample(total(now_millis, self.traffic.total_out()));
+        self.put_times.sample(now_millis);
         for counter in [
             &self.check_points,
             &self.acknowledged,
             &self.put_by_users,
             &self.get_by_users,
+            &self.consumers_registered,
+            &self.producers_registered,
+            &self.connected,
+            &self.closed,
+            &self.idle,
             &self.timer_entered,
             &self.timer_delivered,
         ] {
@@ -300,8 +263,8 @@ impl Statistics {
         topics.for_each(|topic| topic.statistics.sample(now_millis));
     }
 
-    /// What a counter tells: `set` is its name in the reference, `key` the cluster, a topic, or
-    /// `topic@group`. `None` if nothing was counted, or there is no such counter.
+    /// What a counter tells: `set` is its name in the reference, `key` the cluster, a topic,
+    /// `topic@group`, or one of these with a queue in the place that the reference has it in. `None` if nothing was counted, or there is no such counter.
     pub(crate) fn view(
         &self,
         topics: &TopicTable,
@@ -310,13 +273,59 @@ impl Statistics {
         now_millis: i64,
     ) -> Option<BrokerStatsData> {
         let of_topic = || Some(Arc::clone(&topics.get(key)?.statistics));
-        let of_group = || {
-            let (topic, group) = key.split_once('@')?;
+        let group_in = |topic: &str, group: &str| {
             let topic = topics.get(topic)?;
             let groups = topic.statistics.groups.read();
             groups.get(group).cloned()
         };
+        let of_group = || {
+            let (topic, group) = key.split_once('@')?;
+            group_in(topic, group)
+        };
+        // `topic@queue@group`, or `topic@queue`.
+        let of_level = || {
+            let (topic, rest) = key.split_once('@')?;
+            let (queue, group) = rest.split_once('@').unwrap_or((rest, ""));
+            Some((topic, queue.parse().ok()?, group))
+        };
         match set {
+            "TOPIC_PUT_LATENCY" => {
+                let (queue, topic) = key.split_once('@')?;
+                let statistics = &topics.get(topic)?.statistics;
+                let queue = queue.parse().ok()?;
+                statistics.put_latency.report(queue, now_millis)
+            }
+            "GROUP_GET_LATENCY" => {
+                let (queue, topic_and_group) = key.split_once('@')?;
+                let (topic, group) = topic_and_group.split_once('@')?;
+                let queue = queue.parse().ok()?;
+                let group = group_in(topic, group)?;
+                group.get_latency.report(queue, now_millis)
+            }
+            "QUEUE_PUT_NUMS" | "QUEUE_PUT_SIZE" => {
+                let (topic, queue, _) = of_level()?;
+                let statistics = &topics.get(topic)?.statistics;
+                let counters = match set {
+                    "QUEUE_PUT_NUMS" => &statistics.queue_put_nums,
+                    _ => &statistics.queue_put_size,
+                };
+                counters.report(queue, now_millis)
+            }
+            "QUEUE_GET_NUMS" | "QUEUE_GET_SIZE" => {
+                let (topic, queue, group) = of_level()?;
+                let group = group_in(topic, group)?;
+                let counters = match set {
+                    "QUEUE_GET_NUMS" => &group.queue_get_nums,
+                    _ => &group.queue_get_size,
+                };
+                counters.report(queue, now_millis)
+            }
+            "CHANNEL_ACTIVITY" => match key {
+                "CONNECT" => self.connected.report(now_millis),
+                "CLOSE" => self.closed.report(now_millis),
+                "IDLE" => self.idle.report(now_millis),
+                _ => None,
+            },
             "TOPIC_PUT_NUMS" => of_topic()?.put_nums.report(now_millis),
             "TOPIC_PUT_SIZE" => of_topic()?.put_size.report(now_millis),
             "GROUP_GET_NUMS" => of_group()?.get_nums.report(now_millis),
@@ -327,6 +336,8 @@ impl Statistics {
             _ if key != cluster => None,
             "BROKER_PUT_NUMS" => self.put.report(total(now_millis, self.traffic.total_in())),
             "BROKER_GET_NUMS" => self.get.report(total(now_millis, self.traffic.total_out())),
+            "CONSUMER_REGISTER_TIME" => self.consumers_registered.report(now_millis),
+            "PRODUCER_REGISTER_TIME" => self.producers_registered.report(now_millis),
             "BROKER_CK_NUMS" => self.check_points.report(now_millis),
             "BROKER_ACK_NUMS" => self.acknowledged.report(now_millis),
             "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC" => self.put_by_users.report(now_millis),
@@ -342,44 +353,5 @@ fn total(at: i64, (value, _): (u64, u64)) -> Sample {
         at,
         value,
         times: 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_span_tells_what_came_within_it() {
-        let counter = Counter::default();
-        assert_eq!(counter.report(0), None);
-        // Two requests of five messages a second, for two hours; then ten minutes of silence.
-        for second in 1..=7800 {
-            if second <= 7200 {
-                counter.add(10, 2);
-            }
-            counter.sample(second * 1000);
-        }
-        let now = 7800 * 1000;
-        let told = counter.report(now).unwrap();
-        assert_eq!(told.stats_minute.sum, 0);
-        assert_eq!(told.stats_minute.avgpt, 0.0);
-        // The hour begins with the sample that is an hour old.
-        let hour = told.stats_hour;
-        assert!((29_000..=36_000).contains(&hour.sum), "{hour:?}");
-        assert_eq!(hour.avgpt, 5.0);
-        assert!((hour.tps - 8.3).abs() < 0.5, "{hour:?}");
-        assert_eq!(told.stats_day.sum, 72_000);
-    }
-
-    #[test]
-    fn samples_are_bounded() {
-        let counter = Counter::default();
-        for hour in 0..1000 {
-            counter.add(1, 1);
-            counter.sample(hour * 3_600_000);
-        }
-        let kept: Vec<usize> = counter.series.0.lock().iter().map(VecDeque::len).collect();
-        assert_eq!(kept, [7, 7, 25]);
     }
 }

@@ -9,6 +9,8 @@ pub(crate) struct Traffic {
     bytes_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_out: AtomicU64,
+    found: AtomicU64,
+    missed: AtomicU64,
 }
 
 impl Traffic {
@@ -22,6 +24,23 @@ impl Traffic {
     pub(crate) fn delivered(&self, messages: u64, bytes: u64) {
         self.messages_out.fetch_add(messages, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a look into a queue, for messages.
+    pub(crate) fn looked(&self, has_found: bool) {
+        let counter = match has_found {
+            true => &self.found,
+            false => &self.missed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many looks into a queue found messages, and how many did not.
+    pub(crate) fn looks(&self) -> (u64, u64) {
+        (
+            self.found.load(Ordering::Relaxed),
+            self.missed.load(Ordering::Relaxed),
+        )
     }
 
     /// Messages and bytes stored.

@@ -2,6 +2,7 @@
 //! parts of `ConsumerManageProcessor` and `AdminBrokerProcessor`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use transport::Reply;
@@ -40,7 +41,10 @@ pub(crate) async fn heartbeat(
     let fingerprint = heartbeat.heartbeat_fingerprint;
     let without_subscriptions = fingerprint != 0 && heartbeat.without_sub;
     let mut tell_subscriptions = false;
+    let statistics = &broker.statistics;
+    let millis_since = |began: Instant| began.elapsed().as_millis() as u64;
     for data in heartbeat.consumer_data_set {
+        let began = Instant::now();
         // A group that is not known and must not be made does not become online.
         let Some(group) = broker.groups.get_or_create(&data.group_name) else {
             continue;
@@ -76,9 +80,12 @@ pub(crate) async fn heartbeat(
         if changed {
             broker.polling.ask_anew(&name);
         }
+        statistics.consumers_registered.add(millis_since(began), 1);
     }
     for data in heartbeat.producer_data_set {
+        let began = Instant::now();
         broker.clients.producer_heartbeat(&client, &data.group_name);
+        statistics.producers_registered.add(millis_since(began), 1);
     }
     Ok(Reply::ok(HeartbeatResponse {
         is_support_heartbeat_v2: Some(true),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use transport::Reply;
@@ -56,7 +57,22 @@ pub(crate) async fn info(
     let report = broker.rates.report(now, traffic);
     let rates = |[short, middle, long]: [f64; 3]| format!("{short:.1} {middle:.1} {long:.1}");
     put("putTps", rates(report.stored));
+    put("getFoundTps", rates(report.found));
+    put("getMissTps", rates(report.missed));
+    let looks = std::array::from_fn(|span| report.found[span] + report.missed[span]);
+    put("getTotalTps", rates(looks));
     put("getTransferredTps", rates(report.delivered));
+    let statistics = &broker.statistics;
+    let times = &statistics.put_times;
+    put("putMessageEntireTimeMax", times.longest().to_string());
+    put("putMessageDistributeTime", times.distribution());
+    for (name, part) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
+        put(name, format!("{:.2}", times.quantile(part)));
+    }
+    let failed = statistics.put_failed.load(Ordering::Relaxed);
+    put("putMessageFailedTimes", failed.to_string());
+    let longest = statistics.longest_get.load(Ordering::Relaxed);
+    put("getMessageEntireTimeMax", longest.to_string());
     let (today, yesterday) = (report.this_morning, report.yesterday_morning);
     for (name, value) in [
         ("msgPutTotalTodayNow", messages_in),
@@ -107,14 +123,27 @@ pub(crate) async fn info(
     }
     for name in [
         "dispatchBehindBytes",
+        "dispatchMaxBuffer",
         "pageCacheLockTimeMills",
-        "sendThreadPoolQueueSize",
         "sendThreadPoolQueueHeadWaitTimeMills",
         "pullThreadPoolQueueSize",
         "pullThreadPoolQueueHeadWaitTimeMills",
+        "litePullThreadPoolQueueSize",
+        "litePullThreadPoolQueueHeadWaitTimeMills",
+        "queryThreadPoolQueueSize",
+        "queryThreadPoolQueueHeadWaitTimeMills",
+        "ackThreadPoolQueueSize",
+        "ackThreadPoolQueueHeadWaitTimeMills",
+        "EndTransactionQueueSize",
     ] {
         put(name, "0".into());
     }
+    let unflushed = broker.unflushed_sends.load(Ordering::Relaxed);
+    put("sendThreadPoolQueueSize", unflushed.to_string());
+    let capacity = settings.broker.send_thread_pool_queue_capacity;
+    put("sendThreadPoolQueueCapacity", capacity.to_string());
+    // As the reference says it without its pool of buffers.
+    put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
     let timer = broker.timer.backlog(broker)?;
     put("timerReadBehind", timer.seconds.to_string());
     put("timerOffsetBehind", timer.not_entered.to_string());

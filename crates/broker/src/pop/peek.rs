@@ -39,6 +39,7 @@ pub(crate) async fn peek<'a>(
     } else {
         names::pop_retry_topic_v1(topic, group)
     };
+    let began_millis = broker.now_millis();
     let most = header.max_msg_nums.max(0) as usize;
     let mut peeked = Peeked::default();
     for (topic, queue_id) in [(topic, queue_id), (&*retry_topic, -1)] {
@@ -63,6 +64,7 @@ pub(crate) async fn peek<'a>(
             .with_remark("NO_MESSAGE_IN_QUEUE"));
     }
     broker.count_delivered(topic, group, peeked.count, peeked.size);
+    broker.count_delivered_after(topic, group, queue_id, began_millis);
     Ok(answer.with_remark("FOUND").with_body(peeked.slices))
 }
 

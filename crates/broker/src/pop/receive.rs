@@ -212,6 +212,10 @@ impl Pop {
         if let Some(retry) = retry_topic.filter(|_| !retry_first) {
             self.receive_topic(broker, retry, -1, first, &mut received)?;
         }
+        if !received.is_empty() {
+            let began = received.pop_time;
+            broker.count_delivered_after(&self.topic, &self.group, self.queue_id, began);
+        }
         Ok(received)
     }
 
@@ -310,6 +314,8 @@ impl Pop {
             got = read(start)?;
         }
         received.rest += (got.max_offset - got.next_begin_offset).max(0);
+        let has_found = got.status == GetStatus::Found;
+        broker.statistics.traffic.looked(has_found);
         if got.status != GetStatus::Found {
             if got.next_begin_offset > start {
                 commit(got.next_begin_offset);

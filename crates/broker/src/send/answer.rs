@@ -10,8 +10,44 @@ use transport::{Refusal, Reply, Responder};
 use wire::code::ResponseCode;
 use wire::header::send::SendMessageResponse;
 use wire::message::id::OffsetMessageId;
+use wire::message::names;
 
 use crate::broker::Broker;
+use crate::statistics::Tally;
+use crate::topics::Topic;
+
+/// How long the requests of one read take.
+pub(super) struct Took {
+    began_millis: i64,
+    /// How many were stored in which queue.
+    stored: Vec<(Arc<Topic>, i32, u64)>,
+}
+
+impl Took {
+    pub(super) fn since(began_millis: i64) -> Self {
+        Self {
+            began_millis,
+            stored: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, topic: &Arc<Topic>, queue_id: i32, tally: Tally) {
+        if topic.config.topic_name == names::SCHEDULE_TOPIC {
+            topic.statistics.stored_in(queue_id, tally);
+        }
+        let stored = (Arc::clone(topic), queue_id, tally.requests);
+        self.stored.push(stored);
+    }
+
+    /// Counts the time until now.
+    pub(super) fn count(&self, broker: &Broker) {
+        let millis = (broker.now_millis() - self.began_millis).max(0);
+        for (topic, queue_id, requests) in &self.stored {
+            topic.statistics.stored_after(*queue_id, millis, *requests);
+            broker.statistics.put_times.add(millis, *requests);
+        }
+    }
+}
 
 /// Where the messages of one request were stored.
 pub(super) struct Stored {
@@ -71,12 +107,14 @@ pub(super) async fn answer_when_flushed(
     broker: Arc<Broker>,
     end: i64,
     waiting: Vec<(Responder, SendMessageResponse<'static>)>,
+    took: Took,
 ) {
     let limit = Duration::from_millis(u64::from(broker.settings().store.sync_flush_timeout));
     let flushed = tokio::time::timeout(limit, broker.store.flushed(end)).await;
     broker
         .unflushed_sends
         .fetch_sub(waiting.len(), Ordering::Relaxed);
+    took.count(&broker);
     for (responder, response) in waiting {
         match &flushed {
             Ok(Ok(())) => responder.reply(Reply::ok(response)),

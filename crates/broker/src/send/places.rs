@@ -9,10 +9,10 @@ use crate::settings::BrokerSettings;
 use crate::topics::Topic;
 
 /// How many of the queues and topics that were used last are looked at before others are asked.
-const RECENT: usize = 16;
+pub(super) const RECENT: usize = 16;
 
 /// Which of the queues of [`Places`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(usize);
 
 /// The settings, the topics and the queues of one read.
@@ -65,6 +65,11 @@ impl Places {
 
     /// Remembers a queue that was found elsewhere.
     pub(super) fn add(&mut self, queue: Arc<Queue>) -> Place {
+        let first = self.queues.len().saturating_sub(RECENT);
+        let is_it = |known: &Arc<Queue>| Arc::ptr_eq(known, &queue);
+        if let Some(place) = self.queues[first..].iter().position(is_it) {
+            return Place(first + place);
+        }
         self.queues.push(queue);
         Place(self.queues.len() - 1)
     }

@@ -80,12 +80,21 @@ async fn the_broker_tells_how_it_is_doing() {
         info.table["commitLogDirCapacity"].starts_with("Total : "),
         "{info:?}"
     );
-    assert!(
-        info.table["putTps"]
-            .split(' ')
-            .all(|rate| rate.parse::<f64>().is_ok()),
-        "{info:?}"
-    );
+    for rates in ["putTps", "getFoundTps", "getMissTps", "getTotalTps"] {
+        let mut rates = info.table[rates].split(' ');
+        assert!(rates.all(|rate| rate.parse::<f64>().is_ok()), "{info:?}");
+    }
+    let times = &info.table["putMessageDistributeTime"];
+    assert!(times.starts_with("[<=0ms]:0 [0~10ms]:0 "), "{info:?}");
+    for millis in [
+        "putLatency99",
+        "putMessageEntireTimeMax",
+        "getMessageEntireTimeMax",
+    ] {
+        assert!(info.table[millis].parse::<f64>().is_ok(), "{info:?}");
+    }
+    assert_eq!(info.table["putMessageFailedTimes"], "0");
+    assert_eq!(info.table["sendThreadPoolQueueCapacity"], "10000");
     rig.done::<DeleteExpiredCommitLog>(NoHeader, Body::Empty)
         .await;
     rig.done::<CleanExpiredConsumeQueue>(NoHeader, Body::Empty)

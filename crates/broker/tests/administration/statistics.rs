@@ -103,6 +103,83 @@ async fn counters_tell_what_went_through_topics_and_groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn latencies_are_told_by_queue() {
+    let rig = Rig::new().await;
+    rig.create_topic("orders", 2).await;
+    rig.send("orders", 1, "one").await;
+    let pull = PullMessageRequest {
+        consumer_group: "g".into(),
+        topic: "orders".into(),
+        queue_id: 1,
+        max_msg_nums: 2,
+        sys_flag: pull_flag::SUBSCRIPTION,
+        subscription: Some("*".into()),
+        ..Default::default()
+    };
+    rig.done::<PullMessage>(pull, Body::Empty).await;
+    for group in ["g", "h"] {
+        let pop = PopMessageRequest {
+            consumer_group: group.into(),
+            topic: "orders".into(),
+            queue_id: -1,
+            max_msg_nums: 1,
+            invisible_time: 60_000,
+            ..Default::default()
+        };
+        rig.done::<PopMessage>(pop, Body::Empty).await;
+    }
+    for (set, key, is_told) in [
+        ("TOPIC_PUT_LATENCY", "1@orders", true),
+        ("TOPIC_PUT_LATENCY", "0@orders", false),
+        ("GROUP_GET_LATENCY", "1@orders@g", true),
+        ("GROUP_GET_LATENCY", "-1@orders@g", true),
+        ("GROUP_GET_LATENCY", "1@orders@h", false),
+        ("GROUP_GET_LATENCY", "-1@orders@h", true),
+    ] {
+        let code = view(&rig, set, key).await.head.code;
+        assert_eq!(code == 0, is_told, "{set} {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_tell_of_connections_and_heartbeats() {
+    let rig = Rig::new().await;
+    rig.heartbeat(&rig.client, "c").await;
+    let connected = told(&rig, "CHANNEL_ACTIVITY", "CONNECT").await;
+    assert_eq!((connected.sum, connected.avgpt), (1, 1.0));
+    for set in ["CONSUMER_REGISTER_TIME", "PRODUCER_REGISTER_TIME"] {
+        let told = view(&rig, set, "DefaultCluster").await;
+        assert_eq!(told.head.code, 0, "{set}");
+    }
+    let never = view(&rig, "CHANNEL_ACTIVITY", "IDLE").await;
+    refused(&never, ResponseCode::SystemError, "not exist");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_tell_what_waited_for_a_delay_level() {
+    let rig = Rig::new().await;
+    rig.create_topic("orders", 1).await;
+    let header = message("orders", &[(property::DELAY_TIME_LEVEL, "1")]);
+    rig.done::<SendMessageV2>(header, Body::One("x".into()))
+        .await;
+    let stored = [
+        ("TOPIC_PUT_NUMS", "SCHEDULE_TOPIC_XXXX"),
+        ("QUEUE_PUT_NUMS", "SCHEDULE_TOPIC_XXXX@0"),
+        ("QUEUE_PUT_NUMS", "SCHEDULE_TOPIC_XXXX@1"),
+    ];
+    assert_eq!(sums(&rig, stored).await, [1, 1, 0]);
+    let delivered = [
+        ("TOPIC_PUT_NUMS", "orders"),
+        ("GROUP_GET_NUMS", "SCHEDULE_TOPIC_XXXX@SCHEDULE_CONSUMER"),
+        ("QUEUE_GET_NUMS", "SCHEDULE_TOPIC_XXXX@0@SCHEDULE_CONSUMER"),
+    ];
+    wait_for(&rig, delivered, [1, 1, 1]).await;
+    let size = told(&rig, "QUEUE_PUT_SIZE", "SCHEDULE_TOPIC_XXXX@0").await;
+    let key = "SCHEDULE_TOPIC_XXXX@0@SCHEDULE_CONSUMER";
+    assert_eq!(told(&rig, "QUEUE_GET_SIZE", key).await.sum, size.sum);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counters_tell_what_was_popped_acknowledged_and_delivered_again() {
     let rig = Rig::new().await;
     rig.create_topic("orders", 1).await;

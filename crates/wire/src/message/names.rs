@@ -71,6 +71,8 @@ pub const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 pub const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 /// Revive queue id that marks an orderly POP, which has no revive queue.
 pub const POP_ORDER_REVIVE_QUEUE: i32 = 999;
+/// Consumer group of messages that wait for a delay level.
+pub const SCHEDULE_GROUP: &str = "SCHEDULE_CONSUMER";
 /// Consumer group of half messages.
 pub const TRANS_GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// Consumer group of the admin tools.
@@ -122,7 +124,7 @@ const PREDEFINED_GROUPS: [&str; 14] = [
     DEFAULT_CONSUMER_GROUP,
     DEFAULT_PRODUCER_GROUP,
     TOOLS_CONSUMER_GROUP,
-    "SCHEDULE_CONSUMER",
+    SCHEDULE_GROUP,
     "FILTERSRV_CONSUMER",
     "__MONITOR_CONSUMER",
     CLIENT_INNER_PRODUCER_GROUP,

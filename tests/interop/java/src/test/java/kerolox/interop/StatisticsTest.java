@@ -11,6 +11,7 @@ import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.SharedServer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -19,6 +20,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(SharedServer.class)
 class StatisticsTest {
     private static final int SYSTEM_ERROR = 1;
+    private static final int GET_BROKER_RUNTIME_INFO = 28;
     private static final int UPDATE_AND_CREATE_SUBSCRIPTIONGROUP = 200;
     private static final int VIEW_BROKER_STATS_DATA = 315;
     private static final int UPDATE_COLD_DATA_FLOW_CTR_CONFIG = 2001;
@@ -37,9 +39,48 @@ class StatisticsTest {
         // The reference tells what there was at the last of its samples, one every 10 s.
         Await.until("10 messages are counted in " + topic, () -> counted(clients, "TOPIC_PUT_NUMS", topic, 10, 1));
         Await.until("4 messages are counted for " + group, () -> counted(clients, "GROUP_GET_NUMS", topic + "@" + group, 4, 4));
-        RemotingCommand unknown = clients.ask(VIEW_BROKER_STATS_DATA, Map.of("statsName", "TOPIC_PUT_NUMS", "statsKey", "nowhere"), "");
+        RemotingCommand unknown = told(clients, "TOPIC_PUT_NUMS", "nowhere");
         assertEquals(SYSTEM_ERROR, unknown.getCode());
         assertEquals("The stats <TOPIC_PUT_NUMS> <nowhere> not exist", unknown.getRemark());
+    }
+
+    /** How long requests took is told by queue; what the broker reads itself counts for groups of its own. */
+    @Test
+    @SuppressWarnings("deprecation")
+    void latenciesAndOwnGroupsAreTold(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        String group = clients.newGroup();
+        Message delayed = Clients.message(topic, "delayed");
+        delayed.setDelayTimeLevel(1);
+        clients.producer().send(delayed);
+        clients.readAtLeast(topic, 1);
+        Clients.send(clients.producer(), topic, 1);
+        DefaultMQPullConsumer consumer = clients.pullConsumer(group);
+        assertEquals(PullStatus.FOUND, consumer.pull(clients.queues(topic).get(0), "*", 0, 4).getPullStatus());
+        for (String[] counter : new String[][] {
+            {"TOPIC_PUT_LATENCY", "0@" + topic},
+            {"GROUP_GET_LATENCY", "0@" + topic + "@" + group},
+            {"QUEUE_PUT_NUMS", "SCHEDULE_TOPIC_XXXX@0"},
+            {"QUEUE_GET_NUMS", "SCHEDULE_TOPIC_XXXX@0@SCHEDULE_CONSUMER"},
+            {"GROUP_GET_SIZE", "SCHEDULE_TOPIC_XXXX@SCHEDULE_CONSUMER"},
+            {"CHANNEL_ACTIVITY", "CONNECT"},
+            {"CONSUMER_REGISTER_TIME", "DefaultCluster"},
+        }) {
+            String what = String.join(" ", counter);
+            Await.until(what + " is told", () -> told(clients, counter[0], counter[1]).getCode() == 0);
+        }
+        assertEquals(SYSTEM_ERROR, told(clients, "TOPIC_PUT_LATENCY", "1@" + topic).getCode());
+    }
+
+    /** What tools show of how the broker is doing, beside the counters. */
+    @Test
+    void runtimeInformationHasTimes(Clients clients) throws Exception {
+        String info = body(clients.ask(GET_BROKER_RUNTIME_INFO, Map.of(), ""));
+        for (String name : new String[] {"putMessageEntireTimeMax", "putMessageDistributeTime", "putLatency99", "putLatency999",
+            "putMessageFailedTimes", "getMessageEntireTimeMax", "getFoundTps", "getMissTps", "getTotalTps", "dispatchMaxBuffer",
+            "sendThreadPoolQueueCapacity", "ackThreadPoolQueueSize", "EndTransactionQueueSize", "remainTransientStoreBufferNumbs"}) {
+            assertTrue(info.contains("\"" + name + "\":"), name + " in " + info);
+        }
     }
 
     /** Thresholds for reading cold data are kept. */
@@ -58,12 +99,16 @@ class StatisticsTest {
     }
 
     private static boolean counted(Clients clients, String set, String key, int sum, int mean) throws Exception {
-        RemotingCommand answer = clients.ask(VIEW_BROKER_STATS_DATA, Map.of("statsName", set, "statsKey", key), "");
+        RemotingCommand answer = told(clients, set, key);
         if (answer.getCode() != 0) {
             return false;
         }
         String minute = body(answer).replaceAll(".*\"statsMinute\":\\{([^}]*)}.*", "$1");
         return minute.contains("\"sum\":" + sum) && minute.contains("\"avgpt\":" + mean + ".0");
+    }
+
+    private static RemotingCommand told(Clients clients, String set, String key) throws Exception {
+        return clients.ask(VIEW_BROKER_STATS_DATA, Map.of("statsName", set, "statsKey", key), "");
     }
 
     private static String body(RemotingCommand answer) {
