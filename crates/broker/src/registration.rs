@@ -23,16 +23,6 @@ use crate::broker::Broker;
 /// How long a name server may take to hear that the broker goes.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The addresses in a `namesrvAddr` setting.
-pub(crate) fn addresses(setting: Option<&String>) -> Vec<String> {
-    let addresses = setting.map(String::as_str).unwrap_or_default().split(';');
-    addresses
-        .map(str::trim)
-        .filter(|address| !address.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
 /// Registers again and again: when topics change, and every `registerNameServerPeriod`.
 pub(crate) async fn run(broker: Arc<Broker>, client: RemotingClient) {
     loop {
@@ -50,7 +40,8 @@ pub(crate) async fn register(broker: &Arc<Broker>, client: &RemotingClient) {
     let settings = broker.settings();
     let body = body(broker, settings.broker.broker_permission);
     let mut registrations = JoinSet::new();
-    for address in addresses(settings.broker.namesrv_addr.as_ref()) {
+    for address in settings.broker.name_servers().iter() {
+        let address = address.to_owned();
         let (broker, client, body) = (Arc::clone(broker), client.clone(), body.clone());
         registrations.spawn(async move { register_with(&broker, &client, &address, body).await });
     }
@@ -133,9 +124,9 @@ pub(crate) async fn unregister(broker: &Broker, client: &RemotingClient) {
         broker_id: settings.broker.broker_id,
     };
     let head = Head::request(UnregisterBroker::CODE as i32, SerializeType::Json);
-    for address in addresses(settings.broker.namesrv_addr.as_ref()) {
+    for address in settings.broker.name_servers().iter() {
         let sent = client
-            .request(&address, head, &header, Body::Empty, UNREGISTER_TIMEOUT)
+            .request(address, head, &header, Body::Empty, UNREGISTER_TIMEOUT)
             .await;
         match sent {
             Ok(_) => info!("left the name server {address}"),

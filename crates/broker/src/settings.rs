@@ -1,6 +1,6 @@
 //! The broker's own configuration keys, and all groups of keys that make up a broker.
 
-use transport::RemotingServerConfig;
+use transport::{Addresses, RemotingServerConfig};
 
 config::settings! {
     /// Who the broker is, what it allows, and how often it reports.
@@ -13,8 +13,8 @@ config::settings! {
         "brokerId" broker_id: i64 = 0, range(0..), important;
         /// Address that clients are told to connect to.
         "brokerIP1" broker_ip: String = config::machine::local_address(), shown("${local address}"), important;
-        /// Name servers to register with, `host:port` joined by semicolons. Without one the broker
-        /// can be reached by its address only.
+        /// Name servers to register with, `host:port`, or with a protocol as in `tls://host:port`,
+        /// joined by semicolons. Without one the broker can be reached by its address only.
         "namesrvAddr" namesrv_addr: Option<String> = None, important;
         /// What clients may do here: 4 read, 2 write, 6 both.
         "brokerPermission" broker_permission: i32 = 6, range(0..=7), reloadable;
@@ -137,6 +137,13 @@ config::settings! {
         "waitTimeMillsInHeartbeatQueue" wait_time_mills_in_heartbeat_queue: u64 = 31_000, range(1..=86_400_000), reloadable;
         /// The same for an administration command.
         "waitTimeMillsInAdminBrokerQueue" wait_time_mills_in_admin_broker_queue: u64 = 5000, range(1..=86_400_000), reloadable;
+    }
+}
+
+impl BrokerConfig {
+    /// The name servers to register with.
+    pub(crate) fn name_servers(&self) -> Addresses {
+        Addresses::parse(self.namesrv_addr.as_deref().unwrap_or_default())
     }
 }
 

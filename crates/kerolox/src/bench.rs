@@ -221,8 +221,8 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         return Ok(());
     }
     let target = match &args.broker {
-        Some(address) => Target::at(address),
-        None => Target::find(&args.cluster.name_server).await?,
+        Some(address) => Target::at(address, &args.cluster)?,
+        None => Target::find(&args.cluster).await?,
     };
     if args.mode == Mode::Connections {
         let server = args.server_pid.map(ServerProcess::new).transpose()?;

@@ -4,15 +4,16 @@
 
 pub(crate) mod queue;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::Settings;
 use transport::{
-    Body, Connection, HandlerTable, RemotingClient, RemotingClientConfig, TransportError,
+    Addresses, Body, Connection, HandlerTable, RemotingClient, RemotingClientConfig, TransportError,
 };
 use wire::body::BodyError;
 use wire::body::json;
@@ -23,6 +24,9 @@ use wire::frame::{Frame, Head, SerializeType};
 use wire::header::HeaderError;
 use wire::header::nameserver::GetRouteInfoRequest;
 use wire::message::MessageError;
+
+use crate::error::CliError;
+use crate::start;
 
 /// How long a server may take for an answer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +43,31 @@ pub(crate) struct ClusterArgs {
         default_value = "127.0.0.1:9876",
         env = "NAMESRV_ADDR"
     )]
-    pub(crate) name_server: String,
+    name_server: String,
+    /// Setting of the connections, such as tls.enable=true or kerolox.clientProtocol=auto; may be given
+    /// several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    settings: Vec<(String, String)>,
+    /// File of such settings: Java properties, or TOML if its name ends in .toml
+    #[arg(long, value_name = "FILE", env = "KEROLOX_CLIENT_CONFIG")]
+    client_config: Option<PathBuf>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl ClusterArgs {
+    /// How to connect: what the options say over what the file says.
+    fn settings(&self) -> Result<RemotingClientConfig, CliError> {
+        let path = self.client_config.as_deref();
+        let mut settings = start::read(path, RemotingClientConfig::default())?.settings;
+        for (key, value) in &self.settings {
+            settings.set(key, value)?;
+        }
+        Ok(settings)
+    }
 }
 
 /// How the result of a command is written.
@@ -124,28 +152,17 @@ fn name_of(code: i32) -> String {
 #[derive(Clone)]
 pub(crate) struct Client {
     remoting: RemotingClient,
-    /// Addresses of the name servers; the first that answers is used.
-    name_servers: Vec<String>,
-    /// What the addresses that name servers tell begin with: `ws://`, or nothing.
-    scheme: String,
+    /// The first that answers is used.
+    name_servers: Addresses,
 }
 
 impl Client {
-    /// A client that asks these name servers, joined by semicolons; `handlers` serve what brokers
-    /// ask.
-    pub(crate) fn new(name_servers: &str, handlers: HandlerTable) -> Self {
-        let name_servers = name_servers
-            .split(';')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let name_servers: Vec<_> = name_servers.map(str::to_owned).collect();
-        let first = name_servers.first();
-        let scheme = first.and_then(|it| Some(it.split_once("://")?.0));
-        Self {
-            remoting: RemotingClient::new(RemotingClientConfig::default(), handlers),
-            scheme: scheme.map(|it| format!("{it}://")).unwrap_or_default(),
-            name_servers,
-        }
+    /// A client of the cluster that the options name; `handlers` serve what brokers ask.
+    pub(crate) fn new(cluster: &ClusterArgs, handlers: HandlerTable) -> Result<Self, CliError> {
+        Ok(Self {
+            remoting: RemotingClient::new(cluster.settings()?, handlers),
+            name_servers: Addresses::parse(&cluster.name_server),
+        })
     }
 
     /// Asks and takes any answer, refusals included.
@@ -157,19 +174,11 @@ impl Client {
         timeout: Duration,
     ) -> Result<Frame, ClientError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json);
-        let address = self.spoken(address);
+        let address = self.name_servers.told(address);
         Ok(self
             .remoting
             .request(&address, head, request, body.into(), timeout)
             .await?)
-    }
-
-    /// An address that a name server told, with the protocol that name servers are spoken to by.
-    fn spoken<'a>(&self, address: &'a str) -> Cow<'a, str> {
-        if self.scheme.is_empty() || address.contains("://") {
-            return Cow::Borrowed(address);
-        }
-        Cow::Owned(format!("{}{address}", self.scheme))
     }
 
     /// Asks and wants success.
@@ -192,12 +201,12 @@ impl Client {
         request: &C::Request<'_>,
     ) -> Result<(&str, Frame), ClientError> {
         let mut failure = ClientError::Argument("--name-server names no address".to_owned());
-        for address in &self.name_servers {
+        for address in self.name_servers.iter() {
             match self.ask::<C>(address, request, Body::Empty, TIMEOUT).await {
                 Ok(answer) => return Ok((address, answer)),
                 Err(error) => {
                     failure = ClientError::NameServer {
-                        address: address.clone(),
+                        address: address.to_owned(),
                         reason: match error {
                             ClientError::Transport(TransportError::Connect { reason, .. }) => {
                                 reason
@@ -260,7 +269,10 @@ impl Client {
 
     /// The connection to a broker, made now if there is none.
     pub(crate) async fn connection(&self, address: &str) -> Result<Arc<Connection>, ClientError> {
-        Ok(self.remoting.connection(&self.spoken(address)).await?)
+        Ok(self
+            .remoting
+            .connection(&self.name_servers.told(address))
+            .await?)
     }
 
     /// Closes all connections.

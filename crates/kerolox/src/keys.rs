@@ -6,6 +6,7 @@ use broker::BrokerSettings;
 use config::{Settings, page, reference};
 use nameserver::NameServerSettings;
 use proxy::ProxySettings;
+use transport::RemotingClientConfig;
 
 const HEAD: &str = "# Configuration
 
@@ -15,7 +16,9 @@ const HEAD: &str = "# Configuration
 properties, the format of the reference's `namesrv.conf` and `broker.conf`; JSON, that of its
 `rmq-proxy.json`, if the file's name ends in `.json`; TOML if it ends in `.toml`. The keys are the
 reference's; those that begin with `kerolox.` are Kerolox's own. Options of the command
-line outweigh the file.
+line outweigh the file. `kerolox send`, `consume` and `bench` read such a file by `--client-config FILE` or
+`KEROLOX_CLIENT_CONFIG`, and single keys by `--set KEY=VALUE`; under `kerolox start`, what the broker's
+file says about connecting counts for all roles.
 
 - A key that none of them knows is an error that names the line and the nearest key.
 - A key of the reference that has no meaning here is accepted, and said so once; the last section
@@ -35,6 +38,10 @@ pub(crate) fn page() -> String {
     out.push_str(&page::section::<BrokerSettings>("Broker"));
     out.push('\n');
     out.push_str(&page::section::<ProxySettings>("Proxy"));
+    out.push('\n');
+    out.push_str(&page::section::<RemotingClientConfig>(
+        "Commands that connect: send, consume, bench",
+    ));
     out.push_str("\n## Accepted without effect\n");
     let mut class = "";
     for (owner, key) in reference::keys() {

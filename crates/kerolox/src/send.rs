@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     if body == Some("") {
         return Err(wrong("the BODY is empty, which no broker takes".to_owned()).into());
     }
-    let client = Client::new(&args.cluster.name_server, HandlerTable::new());
+    let client = Client::new(&args.cluster, HandlerTable::new())?;
     let queues = queues(&client, &args.topic).await?;
     let bodies = match body {
         Some(body) => repeated(Bytes::copy_from_slice(body.as_bytes()), args.count),

@@ -34,6 +34,7 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
     name_server.set("kvConfigPath", &data.file("namesrv/kvConfig.json"))?;
     name_server.set("configStorePath", &data.file("namesrv/namesrv.properties"))?;
     name_server.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
+    name_server.client = broker.settings.client.clone();
 
     let settings = &mut broker.settings;
     settings.set("bindAddress", &args.host.to_string())?;
@@ -89,6 +90,7 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
         proxy.set("namesrvAddr", &reachable(name_server_at).to_string())?;
         proxy.set("rocketMQClusterName", &get("brokerClusterName"))?;
         proxy.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
+        proxy.client = now.client.clone();
         let proxy = match Proxy::start(proxy).await {
             Ok(proxy) => proxy,
             Err(error) => {
@@ -238,7 +240,7 @@ pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<()
 
 /// Reads a configuration file, if one is given, over `defaults`. What has no
 /// effect in it is told to the user.
-fn read<S: Settings>(path: Option<&Path>, defaults: S) -> Result<Loaded<S>, CliError> {
+pub(crate) fn read<S: Settings>(path: Option<&Path>, defaults: S) -> Result<Loaded<S>, CliError> {
     let Some(path) = path else {
         return Ok(Loaded {
             settings: defaults,
@@ -300,12 +302,16 @@ fn follow_log_level<S: Settings>(live: &Live<S>, logging: &Logging) {
     });
 }
 
-/// Runs a command that is a client of some cluster. It logs only what is asked for.
+/// What a command logs that is a client of some cluster: only that it could not connect by the
+/// protocol that was wanted.
+const CLIENT_LOG_LEVEL: &str = "off,kerolox_transport::choice=warn";
+
+/// Runs a command that is a client of some cluster.
 pub(crate) fn client(
     work: impl Future<Output = Result<(), CliError>>,
     log: &LogArgs,
 ) -> Result<(), CliError> {
-    let _logging = Logging::start(log, log.log_level.as_deref().unwrap_or("off"))?;
+    let _logging = Logging::start(log, log.log_level.as_deref().unwrap_or(CLIENT_LOG_LEVEL))?;
     in_runtime(work)
 }
 

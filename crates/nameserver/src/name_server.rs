@@ -8,10 +8,7 @@ use std::time::Duration;
 use config::Live;
 use parking_lot::RwLock;
 use tokio::task::JoinSet;
-use transport::{
-    Connection, ConnectionListener, HandlerTable, RemotingClient, RemotingClientConfig,
-    RemotingServer,
-};
+use transport::{Connection, ConnectionListener, HandlerTable, RemotingClient, RemotingServer};
 
 use crate::error::NameServerError;
 use crate::kv_config::KvConfig;
@@ -51,7 +48,7 @@ impl NameServer {
             notices,
             started: state::now(),
         });
-        let client = RemotingClient::new(RemotingClientConfig::default(), HandlerTable::new());
+        let client = RemotingClient::new(now.client.clone(), HandlerTable::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&state).keep_house());
         tasks.spawn(notices::tell(changes, client.clone()));

@@ -1,6 +1,6 @@
 //! The configuration keys of a name server.
 
-use transport::RemotingServerConfig;
+use transport::{RemotingClientConfig, RemotingServerConfig};
 
 config::settings! {
     /// What the name server keeps, tells and forbids.
@@ -45,6 +45,8 @@ config::groups! {
         pub namesrv: NamesrvConfig,
         /// Where it listens.
         pub server: RemotingServerConfig = RemotingServerConfig { listen_port: 9876, ..Default::default() },
+        /// How it connects to brokers, to tell them of changes.
+        pub client: RemotingClientConfig,
         /// What is logged.
         pub log: config::LogConfig,
     }

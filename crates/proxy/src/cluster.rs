@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use transport::{Body, RemotingClient};
+use transport::{Addresses, Body, RemotingClient};
 use wire::body::group::SubscriptionGroupConfig;
 use wire::body::json;
 use wire::body::route::{BrokerData, ClusterInfo, TopicRouteData};
@@ -170,8 +170,7 @@ impl TopicType {
 /// One cluster, as its name servers know it.
 pub(crate) struct Cluster {
     remoting: RemotingClient,
-    /// `host:port` of each.
-    name_servers: Vec<String>,
+    name_servers: Addresses,
     name: String,
     routes: Cache<Route>,
     topics: Cache<TopicConfig>,
@@ -181,7 +180,6 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(config: &ProxyConfig, remoting: RemotingClient) -> Self {
-        let name_servers = config.namesrv_addr.iter().flat_map(|all| all.split(';'));
         let routes = || {
             Cache::new(
                 config.topic_route_service_cache_refresh_seconds,
@@ -191,11 +189,7 @@ impl Cluster {
         };
         Self {
             remoting,
-            name_servers: name_servers
-                .map(str::trim)
-                .filter(|address| !address.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            name_servers: config.name_servers(),
             name: config.rocketmq_cluster_name.clone(),
             routes: routes(),
             topics: Cache::new(
@@ -226,9 +220,10 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<Frame, ProxyError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json);
+        let address = self.name_servers.told(address);
         let answer = self
             .remoting
-            .request(address, head, request, body.into(), timeout);
+            .request(&address, head, request, body.into(), timeout);
         Ok(answer.await?)
     }
 
@@ -255,7 +250,8 @@ impl Cluster {
         body: impl Into<Body>,
     ) -> Result<(), ProxyError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json).oneway();
-        let told = self.remoting.oneway(address, head, request, body.into());
+        let address = self.name_servers.told(address);
+        let told = self.remoting.oneway(&address, head, request, body.into());
         Ok(told.await?)
     }
 
@@ -268,7 +264,7 @@ impl Cluster {
             Code::InternalServerError,
             "the proxy knows no name server: set namesrvAddr",
         );
-        for address in &self.name_servers {
+        for address in self.name_servers.iter() {
             match self.ask::<C>(address, request, Body::Empty, TIMEOUT).await {
                 Ok(answer) => return Ok((address, answer)),
                 Err(error) => failure = error,

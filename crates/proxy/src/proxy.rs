@@ -56,10 +56,9 @@ impl State {
 }
 
 impl State {
-    fn new(config: ProxyConfig) -> Arc<Self> {
+    fn new(config: ProxyConfig, client: RemotingClientConfig) -> Arc<Self> {
         Arc::new_cyclic(|state| {
-            let client_config = RemotingClientConfig::default();
-            let remoting = RemotingClient::new(client_config, handlers(state.clone()));
+            let remoting = RemotingClient::new(client, handlers(state.clone()));
             let transaction_expiry = Duration::from_millis(config.transaction_data_expire_millis);
             Self {
                 cluster: Cluster::new(&config, remoting),
@@ -119,7 +118,7 @@ impl Proxy {
         let server = settings.server();
         let shutdown_limit = Duration::from_secs(server.shutdown_wait_time_seconds.into());
         let port = RemotingServer::bind(server.clone()).await?;
-        let state = State::new(settings.proxy);
+        let state = State::new(settings.proxy, settings.client);
         let server = port
             .protocol(Arc::new(Http2::only(service(&state))))
             .only(&PROTOCOLS)

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use transport::RemotingServerConfig;
+use transport::{Addresses, RemotingClientConfig, RemotingServerConfig};
 
 config::settings! {
     /// What the proxy asks, allows and promises.
     pub struct ProxyConfig from "ProxyConfig" {
-        /// Addresses of the name servers, `host:port`, joined by semicolons.
+        /// Addresses of the name servers, `host:port`, or with a protocol as in `tls://host:port`, which
+        /// brokers are then spoken to by as well; joined by semicolons.
         "namesrvAddr" namesrv_addr: Option<String> = None, important;
         /// Name of the cluster whose brokers know the groups.
         "rocketMQClusterName" rocketmq_cluster_name: String = "DefaultCluster".into(), important;
@@ -112,6 +113,11 @@ config::settings! {
 }
 
 impl ProxyConfig {
+    /// The name servers of the cluster.
+    pub(crate) fn name_servers(&self) -> Addresses {
+        Addresses::parse(self.namesrv_addr.as_deref().unwrap_or_default())
+    }
+
     /// Time without a heartbeat after which a client is forgotten.
     pub(crate) fn client_expiry(&self) -> Duration {
         Duration::from_millis(self.channel_expired_timeout)
@@ -125,6 +131,8 @@ config::groups! {
         pub proxy: ProxyConfig,
         /// Where it listens, its port excepted.
         pub server: RemotingServerConfig,
+        /// How it connects to name servers and brokers.
+        pub client: RemotingClientConfig,
         /// What is logged.
         pub log: config::LogConfig,
     }

@@ -57,6 +57,7 @@
 //! # }
 //! ```
 
+mod addresses;
 mod choice;
 mod client;
 mod connection;
@@ -86,6 +87,7 @@ mod stack;
 mod tls;
 mod websocket;
 
+pub use addresses::Addresses;
 pub use choice::offer::SERVED;
 pub use client::RemotingClient;
 pub use connection::Connection;

@@ -30,7 +30,6 @@ use wire::message::{names, perm};
 use crate::admin::read_body;
 use crate::broker::Broker;
 use crate::error::BrokerError;
-use crate::registration;
 use crate::routes::Call;
 use crate::table_file::TableFile;
 
@@ -155,20 +154,20 @@ async fn queues_of(broker: &Broker, topic: &str) -> Option<BTreeSet<MessageQueue
     if names::is_lmq(topic) {
         return Some(queues(&broker.pop.broker_name, 1).into_iter().collect());
     }
-    let servers = registration::addresses(settings.broker.namesrv_addr.as_ref());
+    let servers = settings.broker.name_servers();
     let Some(client) = broker.client.get().filter(|_| !servers.is_empty()) else {
         let known = broker.topics.get(topic)?;
         let count = known.config.read_queue_nums;
         return Some(queues(&broker.pop.broker_name, count).into_iter().collect());
     };
-    for server in servers {
+    for server in servers.iter() {
         let head = Head::request(GetRouteInfoByTopic::CODE as i32, SerializeType::Json);
         let header = GetRouteInfoRequest {
             topic: topic.into(),
             accept_standard_json_only: Some(true),
             ..GetRouteInfoRequest::default()
         };
-        let answer = client.request(&server, head, &header, Body::Empty, ROUTE_TIMEOUT);
+        let answer = client.request(server, head, &header, Body::Empty, ROUTE_TIMEOUT);
         let answer = match answer.await {
             Ok(answer) => answer,
             Err(error) => {

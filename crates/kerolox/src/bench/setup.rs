@@ -10,7 +10,8 @@ use wire::message::perm;
 
 use super::queues::Queues;
 use crate::client::queue::Queue;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, ClusterArgs};
+use crate::error::CliError;
 
 /// Topics created with one request.
 const TOPICS_AT_ONCE: usize = 100;
@@ -43,15 +44,15 @@ pub(super) struct Found {
 
 impl Target {
     /// The broker at an address.
-    pub(super) fn at(address: &str) -> Self {
-        let client = Client::new("", HandlerTable::new());
+    pub(super) fn at(address: &str, cluster: &ClusterArgs) -> Result<Self, CliError> {
+        let client = Client::new(cluster, HandlerTable::new())?;
         let address = address.to_owned();
-        Self { client, address }
+        Ok(Self { client, address })
     }
 
     /// The first master broker that a name server knows.
-    pub(super) async fn find(name_servers: &str) -> Result<Self, ClientError> {
-        let client = Client::new(name_servers, HandlerTable::new());
+    pub(super) async fn find(cluster: &ClusterArgs) -> Result<Self, CliError> {
+        let client = Client::new(cluster, HandlerTable::new())?;
         let masters = client.masters().await?;
         let address = masters.into_values().next().unwrap_or_default();
         Ok(Self { client, address })

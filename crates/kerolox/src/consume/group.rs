@@ -47,7 +47,7 @@ pub(super) async fn run(args: &Args, group: &str) -> Result<(), CliError> {
         notified.notify_one();
         Ok(Reply::empty())
     });
-    let client = Client::new(&args.cluster.name_server, handlers);
+    let client = Client::new(&args.cluster, handlers)?;
     let member = Member::join(client.clone(), group, &args.topic, &args.tag).await?;
     let (events, received) = mpsc::channel(WAITING);
     let mut consumer = Consumer {

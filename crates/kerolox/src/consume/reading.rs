@@ -22,7 +22,7 @@ const WAITING: usize = 16;
 /// Reads and prints until the end, the count or a signal.
 pub(super) async fn run(args: &Args) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
-    let client = Client::new(&args.cluster.name_server, HandlerTable::new());
+    let client = Client::new(&args.cluster, HandlerTable::new())?;
     let done = tokio::select! {
         done = read(&client, args) => done,
         _ = signals.next() => Ok(()),

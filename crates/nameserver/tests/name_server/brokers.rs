@@ -6,7 +6,7 @@ use crate::world::{
 use config::Live;
 use kerolox_nameserver::NameServer;
 use tokio::sync::mpsc;
-use transport::{Body, HandlerTable, RemotingServer, RemotingServerConfig, Reply};
+use transport::{Body, HandlerTable, RemotingServer, RemotingServerConfig, Reply, TlsMode};
 use wire::body::json;
 use wire::body::register::RegisterBrokerBody;
 use wire::body::route::{ClusterInfo, GetBrokerMemberGroupResponseBody};
@@ -303,6 +303,7 @@ async fn brokers_are_told_when_the_smallest_id_changes() {
     });
     let replica = RemotingServerConfig {
         bind_address: "127.0.0.1".into(),
+        tls_server_mode: TlsMode::Enforcing,
         ..Default::default()
     };
     let replica = RemotingServer::bind(replica)
@@ -312,7 +313,11 @@ async fn brokers_are_told_when_the_smallest_id_changes() {
         .start();
     let replica_address = replica.local_addr().to_string();
 
-    let world = World::with(|settings| settings.namesrv.notify_min_broker_id_changed = true).await;
+    let world = World::with(|settings| {
+        settings.namesrv.notify_min_broker_id_changed = true;
+        settings.client.tls_enable = true;
+    })
+    .await;
     let (master, replica_client) = (client(), client());
     world
         .register(
