@@ -3,15 +3,18 @@
 //! `cargo xtask bench kinds` does the same with other workloads: every kind of message.
 //!
 //! Below it stand the measurements of scale, each a command of its own: how long a start takes
-//! on a large store, what a long history costs in memory, and what many queues cost.
+//! on a large store, what a long history costs in memory, what many queues cost, and how fast the
+//! analyser reads traffic.
 
 mod flush;
 mod history;
+mod inspect;
 mod memory;
 mod queues;
 mod recovery;
 mod server;
 mod table;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -77,6 +80,8 @@ enum Other {
     Memory(memory::Memory),
     /// Measure sending, pulling and starting with many queues
     Queues(queues::Queues),
+    /// Measure how fast the analyser reads captured traffic, beside tshark
+    Inspect(inspect::Inspect),
 }
 
 /// A list of workloads, each with a table in docs/benchmarks.md.
@@ -233,6 +238,7 @@ impl Bench {
             Some(Other::Recovery(recovery)) => recovery.run(),
             Some(Other::Memory(memory)) => memory.run(),
             Some(Other::Queues(queues)) => queues.run(),
+            Some(Other::Inspect(inspect)) => inspect.run(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::usage::status;
 use crate::interop;
 use crate::network::{answers, free_ports};
 use crate::process::{self, Result};
@@ -322,14 +323,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// A size in `/proc/PID/status`, in bytes.
-fn status(process: u32, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 impl Drop for Server {
