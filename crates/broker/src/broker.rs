@@ -32,6 +32,7 @@ use crate::lite::{self, Lite};
 use crate::locks::QueueLocks;
 use crate::long_polling::LongPolling;
 use crate::offsets::OffsetTable;
+use crate::other_brokers::OtherBrokers;
 use crate::pop::Pop;
 use crate::rates::Rates;
 use crate::schedule::Schedule;
@@ -41,7 +42,7 @@ use crate::statistics::{GroupStatistics, Statistics, Tally};
 use crate::timer::Timer;
 use crate::topics::TopicTable;
 use crate::transaction::Transactions;
-use crate::{compaction, registration, routes, transaction};
+use crate::{compaction, registration, routes, static_topics, transaction};
 
 /// Time between two looks at what is over: held pulls, silent clients.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -98,8 +99,9 @@ pub(crate) struct Broker {
     pub(crate) transactions: Transactions,
     pub(crate) lite: Lite,
     pub(crate) pop: Pop,
-    /// Asks name servers; set when the broker runs.
+    /// Asks name servers and other brokers; set when the broker runs.
     pub(crate) client: OnceLock<RemotingClient>,
+    pub(crate) others: OtherBrokers,
     pub(crate) timer: Timer,
     pub(crate) rates: Rates,
     pub(crate) statistics: Statistics,
@@ -221,6 +223,7 @@ impl Broker {
         let broker = Self {
             pop: Pop::open(&disk, &settings, clock.now_millis())?,
             client: OnceLock::new(),
+            others: OtherBrokers::default(),
             topics,
             static_topics: StaticTopics::open(Arc::clone(&disk), Arc::clone(&clock), &live)?,
             groups: GroupTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?,
@@ -455,6 +458,9 @@ impl RunningBroker {
         }));
         let broker = Arc::clone(&self.broker);
         self.tasks.push(tokio::spawn(compaction::run(broker)));
+        let broker = Arc::clone(&self.broker);
+        self.tasks
+            .push(tokio::spawn(static_topics::cleaning::run(broker)));
         let broker = Arc::clone(&self.broker);
         let period = Duration::from_millis(settings.broker.flush_consumer_offset_interval);
         self.tasks.push(tokio::spawn(async move {

@@ -8,7 +8,8 @@
 //! Locks are short, never held across an await, and never taken while another one is held, but
 //! for those that a table's own file writing needs, that of `transaction`, which is held over an
 //! append, the one of a group's pops of a topic, and for a group's order in a lite topic, which is
-//! locked while its messages are read and its offset is committed.
+//! locked while its messages are read and its offset is committed. The one of `other_brokers` is
+//! held while the name servers are asked.
 
 mod admin;
 mod attributes;
@@ -26,6 +27,7 @@ mod locks;
 mod long_polling;
 mod metrics;
 mod offsets;
+mod other_brokers;
 mod pop;
 mod pull;
 mod rates;

@@ -16,7 +16,8 @@ use crate::broadcast_offsets::Member;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::{self, Filter};
-use crate::static_topics::LogicalPull;
+use crate::routes::answer_soon;
+use crate::static_topics::{LogicalPull, requests};
 use crate::statistics::GroupStatistics;
 
 /// Serves one pull: answers it now, or holds it.
@@ -28,7 +29,13 @@ pub(crate) fn pull(
 ) {
     let head = &frame.head;
     let (pull, hold_millis) = match accept(broker, connection, frame) {
-        Ok(accepted) => accepted,
+        Ok(Accepted::Here(pull, hold_millis)) => (pull, hold_millis),
+        Ok(Accepted::Elsewhere(logical)) => {
+            let (broker, kept) = (Arc::clone(broker), frame.detached());
+            return answer_soon(connection, head, out, async move {
+                requests::pull(&broker, &logical, &kept).await
+            });
+        }
         Err(error) => return out.refuse(head, &error.into()),
     };
     let got = pull.read(broker).inspect(|got| pull.note(broker, got));
@@ -54,13 +61,20 @@ pub(crate) fn pull(
     }
 }
 
-/// Checks a request, and commits the offset that came with it. Also tells how long the pull may
-/// wait, in milliseconds.
+/// A pull that was found to be in order.
+enum Accepted {
+    /// Of a queue of this broker, and how long it may wait, in milliseconds.
+    Here(Pull, i64),
+    /// Of a part of a logical queue that another broker has.
+    Elsewhere(LogicalPull),
+}
+
+/// Checks a request, and commits the offset that came with it.
 fn accept(
     broker: &Arc<Broker>,
     connection: &Connection,
     frame: &Frame,
-) -> Result<(Pull, i64), BrokerError> {
+) -> Result<Accepted, BrokerError> {
     let mut header: PullMessageRequest<'_> = frame.header()?;
     let settings = broker.settings();
     let ip = &settings.broker.broker_ip;
@@ -101,6 +115,10 @@ fn accept(
         .find(&header.topic, header.queue_id, &header.rpc)?
         .map(|queue| LogicalPull::new(queue, header.queue_offset))
         .transpose()?;
+    let logical = match logical {
+        Some(logical) if !logical.is_here() => return Ok(Accepted::Elsewhere(logical)),
+        logical => logical,
+    };
     if let Some(logical) = &logical {
         header.queue_id = logical.queue_id();
         header.queue_offset = logical.asked;
@@ -122,13 +140,16 @@ fn accept(
         None => broker.queue(&header.topic, header.queue_id)?,
     };
     if pull_flag::has_commit_offset(header.sys_flag) {
-        let (queue_id, offset) = match &logical {
-            Some(logical) => logical.queue.place(header.commit_offset)?,
-            None => (header.queue_id, header.commit_offset),
+        let place = match &logical {
+            // One in a part elsewhere has its own command.
+            Some(logical) => logical.place_here(header.commit_offset),
+            None => Some((header.queue_id, header.commit_offset)),
         };
-        broker
-            .offsets
-            .commit(&header.consumer_group, &header.topic, queue_id, offset);
+        if let Some((queue_id, offset)) = place {
+            broker
+                .offsets
+                .commit(&header.consumer_group, &header.topic, queue_id, offset);
+        }
     }
     let reset_to = settings
         .broker
@@ -166,7 +187,7 @@ fn accept(
         (true, broker) if broker.long_polling_enable => header.suspend_timeout_millis,
         (true, broker) => broker.short_polling_time_mills,
     };
-    Ok((pull, hold_millis))
+    Ok(Accepted::Here(pull, hold_millis))
 }
 
 /// What of the queue the consumer wants: as the request says, or as the group's heartbeat said.
@@ -221,7 +242,7 @@ fn filter(
     Ok(filter.in_topic(broker, group, &header.topic))
 }
 
-/// A pull that was found to be in order.
+/// A pull of a queue of this broker.
 struct Pull {
     queue: Arc<Queue>,
     offset: i64,

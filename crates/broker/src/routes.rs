@@ -3,20 +3,24 @@
 //! This table is the one place that knows: dispatch, the list of served commands and the tests of
 //! coverage derive from it.
 //!
-//! Hot commands run on the connection's task and must not wait. The others run on a bounded
-//! executor of their class, so that none of them can keep messages from flowing.
+//! Hot commands run on the connection's task and must not wait. So do those about a queue, but
+//! about a logical queue of a static topic they may wait for another broker. The others run on a
+//! bounded executor of their class, so that none of them can keep messages from flowing.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use config::Live;
-use transport::{Connection, Executor, HandlerTable, Refusal};
+use transport::{Connection, Executor, HandlerTable, Outbox, Refusal, Reply};
 use wire::command::{self, Command, RequestCode};
 use wire::frame::{Frame, Head};
-use wire::header::HeaderError;
+use wire::header::{EncodeHeader, HeaderError};
 
 use crate::broker::Broker;
+use crate::error::BrokerError;
 use crate::settings::{BrokerConfig, BrokerSettings};
+use crate::static_topics::requests;
 use crate::{admin, cold_data, lite, pop, pull, reply, send, send_back, timer, transaction};
 
 /// What a handler may want to know besides the header and the body.
@@ -102,9 +106,28 @@ fn read_header<C: Command>(frame: &Frame) -> Result<C::Request<'_>, HeaderError>
     frame.header()
 }
 
+/// Answers at once if there is nothing to wait for, or else as soon as there is an answer.
+pub(crate) fn answer_soon<H: EncodeHeader + Send + 'static>(
+    connection: &Arc<Connection>,
+    head: &Head,
+    out: &mut Outbox,
+    answer: impl Future<Output = Result<Reply<H>, BrokerError>> + Send + 'static,
+) {
+    let mut answer = Box::pin(answer);
+    let mut context = Context::from_waker(Waker::noop());
+    match answer.as_mut().poll(&mut context) {
+        Poll::Ready(answer) => out.answer(head, answer.map_err(Refusal::from)),
+        Poll::Pending => {
+            let responder = connection.responder(head);
+            tokio::spawn(async move { responder.answer(answer.await.map_err(Refusal::from)) });
+        }
+    }
+}
+
 macro_rules! routes {
     (
         hot { $($hot:ident => $hot_handler:path;)* }
+        queue { $($queue:ident => $queue_handler:path, $logical_handler:path;)* }
         client { $($client:ident => $client_handler:path;)* }
         reply { $($reply:ident => $reply_handler:path;)* }
         admin { $($admin:ident => $admin_handler:path;)* }
@@ -122,6 +145,7 @@ macro_rules! routes {
             RequestCode::AckMessage,
             RequestCode::Notification,
             $(RequestCode::$hot,)*
+            $(RequestCode::$queue,)*
             $(RequestCode::$client,)*
             $(RequestCode::$reply,)*
             $(RequestCode::$admin,)*
@@ -134,6 +158,31 @@ macro_rules! routes {
                     let call = Call { connection: Arc::clone(connection), head: frame.head };
                     let header = frame.header::<<command::$hot as Command>::Request<'_>>()?;
                     $hot_handler(&broker, &call, header, &frame.body).map_err(Refusal::from)
+                });
+            })*
+            $({
+                let broker = Arc::clone(broker);
+                table.inline_held(&[RequestCode::$queue], move |connection, frame, out| {
+                    let call = Call { connection: Arc::clone(connection), head: frame.head };
+                    let read = || -> Result<_, BrokerError> {
+                        let header = frame.header::<<command::$queue as Command>::Request<'_>>()?;
+                        let (topic, id) = (&header.topic, header.queue_id);
+                        let logical = broker.static_topics.find(topic, id, &header.rpc)?;
+                        Ok((header, logical))
+                    };
+                    match read() {
+                        Ok((header, None)) => {
+                            let answer = $queue_handler(&broker, &call, header, &frame.body);
+                            out.answer(&frame.head, answer.map_err(Refusal::from));
+                        }
+                        Ok((_, Some(logical))) => {
+                            let (broker, kept) = (Arc::clone(&broker), frame.detached());
+                            answer_soon(connection, &frame.head, out, async move {
+                                $logical_handler(&broker, &call, logical, kept.header()?).await
+                            });
+                        }
+                        Err(error) => out.refuse(&frame.head, &error.into()),
+                    }
                 });
             })*
             $(routes!(@spawned broker table executors.client, $client, $client_handler);)*
@@ -162,11 +211,13 @@ macro_rules! routes {
 
 routes! {
     hot {
-        QueryConsumerOffset => admin::offset::query;
-        UpdateConsumerOffset => admin::offset::update;
-        GetMaxOffset => admin::offset::max;
-        GetMinOffset => admin::offset::min;
         ChangeMessageInvisibleTime => pop::change_invisible_time;
+    }
+    queue {
+        QueryConsumerOffset => admin::offset::query, requests::query;
+        UpdateConsumerOffset => admin::offset::update, requests::update;
+        GetMaxOffset => admin::offset::max, requests::max;
+        GetMinOffset => admin::offset::min, requests::min;
     }
     client {
         ConsumerSendMsgBack => send_back::send_back;

@@ -112,6 +112,8 @@ config::settings! {
         "registerNameServerPeriod" register_name_server_period: u64 = 30_000, range(1000..=60_000), reloadable;
         /// Time that a name server has to answer a registration, in milliseconds.
         "registerBrokerTimeoutMills" register_broker_timeout_mills: u64 = 24_000, range(1..), reloadable;
+        /// Time that another broker has to answer what is passed on to it, in milliseconds.
+        "forwardTimeout" forward_timeout: u64 = 3000, range(1..=86_400_000), reloadable;
         /// File that the settings were read from, which changes at run time are written to.
         "brokerConfigPath" broker_config_path: Option<String> = None;
         /// Keys that nobody may change from afar, joined by semicolons.

@@ -3,10 +3,13 @@
 //!
 //! A logical queue is a list of parts, oldest first. Each part is a queue of some broker from its
 //! start to its end, and begins at an offset of the logical queue. The last part takes the
-//! messages: its broker leads the logical queue, and it alone answers for it. The mappings are
+//! messages: its broker leads the logical queue, and it alone answers for it, with the help of the
+//! brokers that have the other parts. The mappings are
 //! kept in `config/topicQueueMapping.json`, a `TopicQueueMappingSerializeWrapper`.
 
+pub(crate) mod cleaning;
 mod logical_queue;
+pub(crate) mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use wire::body::static_topic::{
 use wire::body::version::DataVersion;
 use wire::header::TopicRpcFields;
 
-pub(crate) use self::logical_queue::{LogicalPull, LogicalQueue, to_logical};
+pub(crate) use self::logical_queue::{LogicalPull, LogicalQueue};
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::table_file::TableFile;
@@ -165,6 +168,22 @@ impl StaticTopics {
         self.advance(&mut state);
         drop(state);
         self.persist()
+    }
+
+    /// All mappings.
+    pub(crate) fn all(&self) -> Vec<Arc<TopicQueueMappingDetail>> {
+        self.state.read().mappings.values().cloned().collect()
+    }
+
+    /// Puts a mapping in the place of one that is still in force.
+    fn replace(&self, known: &Arc<TopicQueueMappingDetail>, new: TopicQueueMappingDetail) {
+        let mut state = self.state.write();
+        if let Some(current) = state.mappings.get_mut(&new.topic)
+            && Arc::ptr_eq(current, known)
+        {
+            *current = Arc::new(new);
+            self.advance(&mut state);
+        }
     }
 
     /// All mappings, as they stand in the file.

@@ -26,7 +26,8 @@ impl Clock for TestClock {
         self.0.load(Ordering::SeqCst)
     }
 
+    /// The hour at Greenwich; at the start it is 22.
     fn local_hour(&self) -> u32 {
-        0
+        (self.now_millis() / 3_600_000 % 24) as u32
     }
 }

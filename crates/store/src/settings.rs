@@ -204,7 +204,7 @@ impl StoreConfig {
     }
 
     /// Whether files are removed at this local hour.
-    pub(crate) fn deletes_at(&self, hour: u32) -> bool {
+    pub fn deletes_at(&self, hour: u32) -> bool {
         hours(&self.delete_when).is_some_and(|hours| hours.contains(&hour))
     }
 

@@ -12,7 +12,6 @@ use wire::body::queue::{MessageQueue, MessageQueueForC};
 use wire::command::{Command, ResetConsumerClientOffset};
 use wire::frame::{Head, Language, SerializeType};
 use wire::header::NoHeader;
-use wire::header::TopicRpcFields;
 use wire::header::offset::{
     BoundaryType, CloneGroupOffsetRequest, GetEarliestMsgStoretimeRequest,
     GetEarliestMsgStoretimeResponse, GetMaxOffsetRequest, GetMaxOffsetResponse,
@@ -26,7 +25,7 @@ use wire::message::names;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
-use crate::static_topics::{LogicalQueue, to_logical};
+use crate::static_topics::requests;
 
 /// QUERY_CONSUMER_OFFSET: where a group goes on in a queue.
 ///
@@ -39,30 +38,9 @@ pub(crate) fn query(
     _: &Bytes,
 ) -> Result<Reply<QueryConsumerOffsetResponse>, BrokerError> {
     let (group, topic) = (&header.consumer_group, &header.topic);
-    let mut queue_id = header.queue_id;
-    let committed = |queue_id| {
-        let offset = broker.offsets.query(group, topic, queue_id);
-        offset.filter(|&offset| offset >= 0)
-    };
-    if let Some(logical) = broker.static_topics.find(topic, queue_id, &header.rpc)? {
-        for part in logical.parts().rev() {
-            logical.check_here(part)?;
-            if let Some(offset) = committed(part.queue_id) {
-                let offset = to_logical(part, offset);
-                return Ok(Reply::ok(QueryConsumerOffsetResponse { offset }));
-            }
-        }
-        // Offsets of its only part are those of the whole; with more of them, only the consumer
-        // knows where to begin.
-        if logical.parts().count() != 1 || logical.leader.logic_offset != 0 {
-            return Err(BrokerError::NotFound(
-                "Not found, maybe this group consumer boot first".into(),
-            ));
-        }
-        queue_id = logical.leader.queue_id;
-    }
-    let known = committed(queue_id);
-    if let Some(offset) = known {
+    let queue_id = header.queue_id;
+    let known = broker.offsets.query(group, topic, queue_id);
+    if let Some(offset) = known.filter(|&offset| offset >= 0) {
         return Ok(Reply::ok(QueryConsumerOffsetResponse { offset }));
     }
     if header.set_zero_if_not_found == Some(false) {
@@ -90,13 +68,6 @@ pub(crate) fn update(
     _: &Bytes,
 ) -> Result<Reply<UpdateConsumerOffsetResponse>, BrokerError> {
     let (group, topic) = (&header.consumer_group, &header.topic);
-    let logical = broker
-        .static_topics
-        .find(topic, header.queue_id, &header.rpc)?;
-    let (queue_id, offset) = match logical {
-        Some(logical) => logical.place(header.commit_offset)?,
-        None => (header.queue_id, header.commit_offset),
-    };
     if broker.groups.get(group).is_none() {
         return Err(BrokerError::GroupNotExist(group.to_string()));
     }
@@ -106,11 +77,13 @@ pub(crate) fn update(
     let reply = Reply::ok(UpdateConsumerOffsetResponse {});
     // Its consumers have not heard of a reset yet, and would undo it.
     if broker.settings().broker.use_server_side_reset_offset
-        && broker.offsets.has_reset(group, topic, queue_id)
+        && broker.offsets.has_reset(group, topic, header.queue_id)
     {
         return Ok(reply.with_remark("Offset has been previously reset"));
     }
-    broker.offsets.commit(group, topic, queue_id, offset);
+    broker
+        .offsets
+        .commit(group, topic, header.queue_id, header.commit_offset);
     Ok(reply)
 }
 
@@ -121,12 +94,7 @@ pub(crate) fn max(
     header: GetMaxOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<GetMaxOffsetResponse>, BrokerError> {
-    let offset = at_part(
-        broker,
-        (&header.topic, header.queue_id, &header.rpc),
-        i64::MAX,
-        |queue_id| Ok(range(broker, &header.topic, queue_id).1),
-    )?;
+    let (_, offset) = range(broker, &header.topic, header.queue_id);
     Ok(Reply::ok(GetMaxOffsetResponse { offset }))
 }
 
@@ -137,31 +105,8 @@ pub(crate) fn min(
     header: GetMinOffsetRequest<'_>,
     _: &Bytes,
 ) -> Result<Reply<GetMinOffsetResponse>, BrokerError> {
-    let offset = at_part(
-        broker,
-        (&header.topic, header.queue_id, &header.rpc),
-        0,
-        |queue_id| Ok(range(broker, &header.topic, queue_id).0),
-    )?;
+    let (offset, _) = range(broker, &header.topic, header.queue_id);
     Ok(Reply::ok(GetMinOffsetResponse { offset }))
-}
-
-/// An offset that `find` finds in a queue; in a static topic in the part of the logical queue
-/// that holds `place`, told as an offset of the whole.
-fn at_part(
-    broker: &Broker,
-    (topic, queue_id, fields): (&str, i32, &TopicRpcFields<'_>),
-    place: i64,
-    find: impl Fn(i32) -> Result<i64, BrokerError>,
-) -> Result<i64, BrokerError> {
-    match broker.static_topics.find(topic, queue_id, fields)? {
-        None => find(queue_id),
-        Some(logical) => {
-            let part = logical.part_at(place)?;
-            logical.check_here(part)?;
-            Ok(to_logical(part, find(part.queue_id)?))
-        }
-    }
 }
 
 /// First offset and offset behind the last of a queue; that of a queue without messages is 0.
@@ -177,6 +122,18 @@ pub(crate) async fn search(
     header: SearchOffsetRequest<'_>,
     _: Bytes,
 ) -> Result<Reply<SearchOffsetResponse>, BrokerError> {
+    let (topic, queue_id) = (&header.topic, header.queue_id);
+    match broker.static_topics.find(topic, queue_id, &header.rpc)? {
+        Some(logical) => requests::search(broker, &logical, header).await,
+        None => search_here(broker, &header),
+    }
+}
+
+/// The same in a queue of this broker.
+pub(crate) fn search_here(
+    broker: &Broker,
+    header: &SearchOffsetRequest<'_>,
+) -> Result<Reply<SearchOffsetResponse>, BrokerError> {
     let boundary = match header.boundary_type.unwrap_or_default() {
         BoundaryType::Lower => Boundary::Lower,
         BoundaryType::Upper => Boundary::Upper,
@@ -184,31 +141,8 @@ pub(crate) async fn search(
     let lite = header.lite_topic.as_deref();
     let lite = lite.and_then(|lite| names::lite_lmq_name(&header.topic, lite));
     let topic = lite.as_deref().unwrap_or(&header.topic);
-    let (queue_id, time) = (header.queue_id, header.timestamp);
-    let offset = match broker.static_topics.find(topic, queue_id, &header.rpc)? {
-        None => by_time(broker, topic, queue_id, time, boundary)?,
-        Some(logical) => by_time_in_parts(broker, topic, &logical, time, boundary)?,
-    };
+    let offset = by_time(broker, topic, header.queue_id, header.timestamp, boundary)?;
     Ok(Reply::ok(SearchOffsetResponse { offset }))
-}
-
-/// The same for a logical queue: the first part that has messages from that time on tells.
-fn by_time_in_parts(
-    broker: &Broker,
-    topic: &str,
-    logical: &LogicalQueue,
-    timestamp: i64,
-    boundary: Boundary,
-) -> Result<i64, BrokerError> {
-    for part in logical.parts() {
-        logical.check_here(part)?;
-        let offset = by_time(broker, topic, part.queue_id, timestamp, boundary)?;
-        let is_over = part.end_offset > part.start_offset && offset >= part.end_offset;
-        if offset > 0 && !is_over {
-            return Ok(to_logical(part, offset));
-        }
-    }
-    Ok(0)
 }
 
 fn by_time(
@@ -231,11 +165,19 @@ pub(crate) async fn earliest_time(
     header: GetEarliestMsgStoretimeRequest<'_>,
     _: Bytes,
 ) -> Result<Reply<GetEarliestMsgStoretimeResponse>, BrokerError> {
-    let (topic, mut queue_id) = (&header.topic, header.queue_id);
-    if let Some(logical) = broker.static_topics.find(topic, queue_id, &header.rpc)? {
-        (queue_id, _) = logical.place(0)?;
+    let (topic, queue_id) = (&header.topic, header.queue_id);
+    match broker.static_topics.find(topic, queue_id, &header.rpc)? {
+        Some(logical) => requests::earliest_time(broker, &logical, &header).await,
+        None => earliest_here(broker, &header),
     }
-    let timestamp = match broker.store.find_queue(topic, queue_id) {
+}
+
+/// The same for a queue of this broker.
+pub(crate) fn earliest_here(
+    broker: &Broker,
+    header: &GetEarliestMsgStoretimeRequest<'_>,
+) -> Result<Reply<GetEarliestMsgStoretimeResponse>, BrokerError> {
+    let timestamp = match broker.store.find_queue(&header.topic, header.queue_id) {
         Some(queue) => broker.store.earliest_message_time(&queue)?,
         None => -1,
     };

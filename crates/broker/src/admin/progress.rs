@@ -43,7 +43,11 @@ pub(crate) async fn topic_stats(
     header: GetTopicStatsInfoRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
-    let name = &*header.topic;
+    Ok(Reply::empty().with_body(json::write(&stats(broker, &header.topic)?)))
+}
+
+/// How far the broker's own queues of a topic go.
+pub(crate) fn stats(broker: &Broker, name: &str) -> Result<TopicStatsTable, BrokerError> {
     let config = &find_topic(broker, name)?.config;
     let mut stats = TopicStatsTable::default();
     for queue_id in 0..config.write_queue_nums.max(config.read_queue_nums) {
@@ -58,7 +62,7 @@ pub(crate) async fn topic_stats(
             .offset_table
             .insert(queue_of(broker, name, queue_id), offsets);
     }
-    Ok(Reply::empty().with_body(json::write(&stats)))
+    Ok(stats)
 }
 
 /// GET_CONSUME_STATS: how far behind a group is, in the topics that are asked for or in all.
@@ -85,28 +89,34 @@ pub(crate) async fn group_stats(
             continue;
         };
         let queues = known.config.read_queue_nums;
-        add_group_stats(broker, group, &topic, queues, &mut stats)?;
+        // Of a logical queue's parts only some have an offset; tools look for those.
+        let unset = match broker.static_topics.get(&topic) {
+            Some(_) => -1,
+            None => 0,
+        };
+        add_group_stats(broker, group, &topic, (queues, unset), &mut stats)?;
     }
     Ok(Reply::empty().with_body(json::write(&stats)))
 }
 
+/// How far a group is in the first `queues` queues of a topic; `unset` where it has no offset.
 fn add_group_stats(
     broker: &Broker,
     group: &str,
     topic: &str,
-    queues: i32,
+    (queues, unset): (i32, i64),
     stats: &mut ConsumeStats,
 ) -> Result<(), BrokerError> {
     for queue_id in 0..queues {
         let consumer_offset = broker
             .offsets
             .query(group, topic, queue_id)
-            .unwrap_or(0)
-            .max(0);
+            .unwrap_or(unset)
+            .max(unset);
         let pulled = broker
             .offsets
             .query_pulled(group, topic, queue_id)
-            .unwrap_or(0);
+            .unwrap_or(unset);
         let queue = broker.store.find_queue(topic, queue_id);
         let progress = OffsetWrapper {
             broker_offset: range(broker, topic, queue_id).1.max(0),
@@ -146,7 +156,7 @@ pub(crate) async fn broker_stats(
                 broker,
                 &group,
                 &topic,
-                known.config.write_queue_nums,
+                (known.config.write_queue_nums, 0),
                 &mut stats,
             )?;
             for progress in stats.offset_table.values() {

@@ -10,8 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use store::Disk;
-use tracing::warn;
-use transport::{Body, Reply};
+use transport::Reply;
 use wire::body::assignment::{
     MessageQueueAssignment, MessageRequestMode, MessageRequestModeSerializeWrapper,
     QueryAssignmentRequestBody, QueryAssignmentResponseBody, SetMessageRequestModeRequestBody,
@@ -21,8 +20,7 @@ use wire::body::json;
 use wire::body::queue::MessageQueue;
 use wire::body::route::TopicRouteData;
 use wire::code::ResponseCode;
-use wire::command::{Command, GetRouteInfoByTopic};
-use wire::frame::{Head, SerializeType};
+use wire::command::GetRouteInfoByTopic;
 use wire::header::NoHeader;
 use wire::header::nameserver::GetRouteInfoRequest;
 use wire::message::{names, perm};
@@ -154,39 +152,28 @@ async fn queues_of(broker: &Broker, topic: &str) -> Option<BTreeSet<MessageQueue
     if names::is_lmq(topic) {
         return Some(queues(&broker.pop.broker_name, 1).into_iter().collect());
     }
-    let servers = settings.broker.name_servers();
-    let Some(client) = broker.client.get().filter(|_| !servers.is_empty()) else {
+    if settings.broker.name_servers().is_empty() {
         let known = broker.topics.get(topic)?;
         let count = known.config.read_queue_nums;
         return Some(queues(&broker.pop.broker_name, count).into_iter().collect());
-    };
-    for server in servers.iter() {
-        let head = Head::request(GetRouteInfoByTopic::CODE as i32, SerializeType::Json);
-        let header = GetRouteInfoRequest {
-            topic: topic.into(),
-            accept_standard_json_only: Some(true),
-            ..GetRouteInfoRequest::default()
-        };
-        let answer = client.request(server, head, &header, Body::Empty, ROUTE_TIMEOUT);
-        let answer = match answer.await {
-            Ok(answer) => answer,
-            Err(error) => {
-                warn!("name server {server} does not tell the route of {topic}: {error}");
-                continue;
-            }
-        };
-        if answer.head.code != ResponseCode::Success as i32 {
-            return None;
-        }
-        let route: TopicRouteData = json::read(&answer.body).ok()?;
-        let readable = route
-            .queue_datas
-            .iter()
-            .filter(|data| perm::is_readable(data.perm));
-        let all = readable.flat_map(|data| queues(&data.broker_name, data.read_queue_nums));
-        return Some(all.collect());
     }
-    None
+    let header = GetRouteInfoRequest {
+        topic: topic.into(),
+        accept_standard_json_only: Some(true),
+        ..GetRouteInfoRequest::default()
+    };
+    let answer = broker.ask_name_servers::<GetRouteInfoByTopic>(&header, ROUTE_TIMEOUT);
+    let answer = answer.await.ok()?;
+    if answer.head.code != ResponseCode::Success as i32 {
+        return None;
+    }
+    let route: TopicRouteData = json::read(&answer.body).ok()?;
+    let readable = route
+        .queue_datas
+        .iter()
+        .filter(|data| perm::is_readable(data.perm));
+    let all = readable.flat_map(|data| queues(&data.broker_name, data.read_queue_nums));
+    Some(all.collect())
 }
 
 /// The client's share; `None` if it can't be told, and the client shall keep what it has.

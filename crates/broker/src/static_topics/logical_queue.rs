@@ -31,8 +31,9 @@ pub(crate) fn to_logical(part: &LogicQueueMappingItem, offset: i64) -> i64 {
         .saturating_add(offset.saturating_sub(part.start_offset).max(0))
 }
 
-/// The same where the part may not know yet where it begins, which makes it -1.
-fn to_logical_loosely(part: &LogicQueueMappingItem, offset: i64) -> i64 {
+/// The same where the part may not know yet where it begins, which makes it -1, and within what
+/// is known of its end.
+pub(super) fn to_logical_loosely(part: &LogicQueueMappingItem, offset: i64) -> i64 {
     if part.logic_offset < 0 {
         return -1;
     }
@@ -48,7 +49,7 @@ fn to_logical_loosely(part: &LogicQueueMappingItem, offset: i64) -> i64 {
 }
 
 /// The part's offset for one of the logical queue.
-fn to_physical(part: &LogicQueueMappingItem, offset: i64) -> i64 {
+pub(super) fn to_physical(part: &LogicQueueMappingItem, offset: i64) -> i64 {
     offset
         .saturating_sub(part.logic_offset)
         .saturating_add(part.start_offset)
@@ -97,27 +98,14 @@ impl LogicalQueue {
         })
     }
 
-    /// The same, if that part is a queue of this broker.
-    fn part_here(&self, offset: i64) -> Result<&LogicQueueMappingItem, BrokerError> {
-        self.part_at(offset)
-            .and_then(|part| self.check_here(part).map(|()| part))
+    /// Whether a part is a queue of this broker.
+    pub(super) fn is_here(&self, part: &LogicQueueMappingItem) -> bool {
+        part.bname == self.mapping.bname
     }
 
-    /// This broker's queue that holds an offset, and the offset in that queue.
-    pub(crate) fn place(&self, offset: i64) -> Result<(i32, i64), BrokerError> {
-        let part = self.part_here(offset)?;
-        Ok((part.queue_id, to_physical(part, offset)))
-    }
-
-    /// Refuses a part that is a queue of another broker.
-    pub(crate) fn check_here(&self, part: &LogicQueueMappingItem) -> Result<(), BrokerError> {
-        if part.bname == self.mapping.bname {
-            return Ok(());
-        }
-        Err(BrokerError::System(format!(
-            "queue {} of {} is at broker {} from offset {} on; ask that broker for its queue {}",
-            self.id, self.mapping.topic, part.bname, part.logic_offset, part.queue_id
-        )))
+    /// Whether it has always been one queue, whose offsets are its own.
+    pub(super) fn is_one_queue(&self) -> bool {
+        self.leader.logic_offset == 0 && self.parts().count() == 1
     }
 
     /// The number of a message in the logical queue, by that in the leader's queue; -1 if it is
@@ -144,7 +132,7 @@ pub(crate) struct LogicalPull {
 impl LogicalPull {
     /// A pull from an offset of the logical queue.
     pub(crate) fn new(queue: LogicalQueue, offset: i64) -> Result<Self, BrokerError> {
-        let part = queue.part_here(offset)?.clone();
+        let part = queue.part_at(offset)?.clone();
         Ok(Self {
             asked: to_physical(&part, offset),
             queue,
@@ -152,9 +140,26 @@ impl LogicalPull {
         })
     }
 
-    /// The broker's queue to read.
+    /// The queue to read.
     pub(crate) fn queue_id(&self) -> i32 {
         self.part.queue_id
+    }
+
+    /// Name of the broker that has it.
+    pub(super) fn broker_name(&self) -> &str {
+        &self.part.bname
+    }
+
+    /// Whether that is this broker.
+    pub(crate) fn is_here(&self) -> bool {
+        self.queue.is_here(&self.part)
+    }
+
+    /// This broker's queue that holds an offset of the logical queue, and the offset there.
+    pub(crate) fn place_here(&self, offset: i64) -> Option<(i32, i64)> {
+        let part = self.queue.part_at(offset).ok()?;
+        let place = (part.queue_id, to_physical(part, offset));
+        self.queue.is_here(part).then_some(place)
     }
 
     /// At most as many messages as the part has.

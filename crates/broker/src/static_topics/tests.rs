@@ -1,3 +1,6 @@
+mod cluster;
+mod several_brokers;
+
 use super::*;
 use store::{MemoryDisk, SystemClock};
 use wire::code::ResponseCode;
