@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use transport::Body;
+use wire::body::json;
+use wire::body::offset::ConsumeStats;
 use wire::body::static_topic::TopicQueueMappingDetail;
 use wire::code::ResponseCode;
 use wire::command::{
-    GetEarliestMsgStoreTime, GetMaxOffset, GetMinOffset, QueryConsumerOffset,
+    GetConsumeStats, GetEarliestMsgStoreTime, GetMaxOffset, GetMinOffset, QueryConsumerOffset,
     SearchOffsetByTimestamp, UpdateConsumerOffset,
 };
 use wire::frame::Frame;
+use wire::header::group::GetConsumeStatsRequest;
 use wire::header::offset::{
     BoundaryType, GetEarliestMsgStoretimeRequest, GetEarliestMsgStoretimeResponse,
     GetMaxOffsetRequest, GetMaxOffsetResponse, GetMinOffsetRequest, GetMinOffsetResponse,
@@ -129,6 +132,21 @@ impl Cluster {
             .await;
     }
 
+    /// The group's offsets in a broker's own queues, as tools are told.
+    async fn progress(&self, name: &str) -> Vec<i64> {
+        let header = GetConsumeStatsRequest {
+            consumer_group: "g".into(),
+            topic: Some(TOPIC.into()),
+            ..GetConsumeStatsRequest::default()
+        };
+        let answer = self
+            .done::<GetConsumeStats>(name, &header, Body::Empty)
+            .await;
+        let stats: ConsumeStats = json::read(&answer.body).unwrap();
+        let queues = stats.offset_table.into_values();
+        queues.map(|queue| queue.consumer_offset).collect()
+    }
+
     /// Whose queues lead which logical queues, as the route says.
     async fn led(&self) -> BTreeMap<String, Vec<i32>> {
         let route = self.route().await;
@@ -229,6 +247,9 @@ async fn a_queue_that_moves_to_another_broker_stays_one_queue() {
     assert_eq!(cluster.committed("b", queue).await, 3);
     cluster.commit("b", queue, 10_001).await;
     assert_eq!(cluster.committed("b", queue).await, 10_001);
+    // Tools take the last part with an offset for the group's place.
+    assert_eq!(cluster.progress("a").await, [3]);
+    assert_eq!(cluster.progress("b").await, [-1, 1]);
     // The broker that has led it answers for it no more.
     for answer in [
         cluster
