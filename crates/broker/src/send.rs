@@ -260,7 +260,10 @@ impl<'a> Sending<'a> {
         let unique_id = UniqueId::of(sent, read.unique_id);
         // Clients that can unwrap inner batches give the batch an id.
         let is_batch_queue = places.get(place).kind() == QueueKind::Batch;
-        let is_inner = is_batch_queue && read.unique_id.is_some();
+        // Where the last message of each key is kept, each has a record of its own.
+        let is_inner = is_batch_queue
+            && read.unique_id.is_some()
+            && !broker.topics.is_compacted(&header.topic);
         if is_inner {
             let inner_messages = i16::try_from(messages).map_err(|_| {
                 BrokerError::MessageIllegal(format!(

@@ -456,21 +456,42 @@ fn batch(count: usize) -> Bytes {
     batch.freeze()
 }
 
-/// Batches of a topic with batch queues are one record each, and messages to everybody.
-#[tokio::test]
-async fn a_batch_kept_as_one_record_is_shown_message_by_message() {
-    let cluster = Cluster::start();
-    let client = Client::connect(&cluster.server.broker).await;
-    let topic = CreateTopicRequest {
+/// A topic named `batches` with these attributes.
+fn batches(attributes: &str) -> CreateTopicRequest<'_> {
+    CreateTopicRequest {
         topic: Cow::Borrowed("batches"),
         default_topic: Cow::Borrowed("TBW102"),
         read_queue_nums: 1,
         write_queue_nums: 1,
         perm: 6,
         topic_filter_type: Cow::Borrowed("SINGLE_TAG"),
-        attributes: Some(Cow::Borrowed("+queue.type=BatchCQ")),
+        attributes: Some(Cow::Borrowed(attributes)),
         ..CreateTopicRequest::default()
-    };
+    }
+}
+
+/// Where the last message of each key is kept, each message of a batch has a record of its own.
+#[tokio::test]
+async fn a_batch_for_a_compacted_topic_is_taken_apart() {
+    let cluster = Cluster::start();
+    let client = Client::connect(&cluster.server.broker).await;
+    let topic = batches("+queue.type=BatchCQ,+cleanup.policy=COMPACTION");
+    let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
+    expect(&created, ResponseCode::Success);
+    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
+    let answer = client.ask::<SendBatchMessage>(&with_id, batch(3)).await;
+    expect(&answer, ResponseCode::Success);
+    let stored: SendMessageResponse<'_> = answer.header().expect("a header");
+    assert_eq!((stored.queue_offset, &stored.batch_uniq_id), (0, &None));
+    assert_eq!(stored.msg_id.split(',').count(), 3);
+}
+
+/// Batches of a topic with batch queues are one record each, and messages to everybody.
+#[tokio::test]
+async fn a_batch_kept_as_one_record_is_shown_message_by_message() {
+    let cluster = Cluster::start();
+    let client = Client::connect(&cluster.server.broker).await;
+    let topic = batches("+queue.type=BatchCQ");
     let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
     expect(&created, ResponseCode::Success);
 

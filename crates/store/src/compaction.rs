@@ -8,6 +8,9 @@
 //! consumer that keeps up sees every message; or until their file of the commit log is to be
 //! removed. Consumers read the copy first, then the queue ([`Store::get_messages`]).
 //!
+//! A record of a batch queue that holds several messages stays: each has a key of its own, and none
+//! has the record. The broker stores such messages one by one where a topic is compacted.
+//!
 //! A pass knows the last number of each key that is new to it. If that is more than
 //! `maxOffsetMapSize` allows, it ends there and another one goes on.
 
@@ -23,7 +26,7 @@ use wire::message::record::RecordRef;
 use wire::message::{properties, property};
 
 use self::copy::{Compacted, CopyWriter};
-use crate::consume_queue::{BATCH_ENTRY_SIZE, Queue, QueueKind, QueueUnit};
+use crate::consume_queue::{BATCH_ENTRY_SIZE, Queue, QueueUnit};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -84,8 +87,11 @@ impl LastOffsets {
         has_room
     }
 
-    /// Whether a message stays (`CompactionLog.shouldRetainMsg`).
-    fn retain(&self, record: &RecordRef<'_>) -> bool {
+    /// Whether a record with so many messages stays (`CompactionLog.shouldRetainMsg`).
+    fn retain(&self, record: &RecordRef<'_>, count: i16) -> bool {
+        if count > 1 {
+            return true;
+        }
         let text = record.properties();
         let Some(key) = key(&text) else {
             return false;
@@ -147,7 +153,7 @@ impl Store {
         }
         let mut result = Ok(0);
         for queue in self.queues.all() {
-            if queue.kind() == QueueKind::Simple && is_compacted(queue.topic()) {
+            if is_compacted(queue.topic()) {
                 let compacted = self.compact_queue(&queue, position);
                 result = result.and_then(|count| Ok(count + usize::from(compacted?)));
             }
@@ -246,10 +252,10 @@ impl Store {
         let mut writer = CopyWriter::create(Arc::clone(&self.disk), dir.to_path_buf(), end)?;
         let before = queue.compacted();
         if let Some(before) = &before {
-            before.each(&*self.disk, |tags_code, record| {
+            before.each(&*self.disk, |unit, record| {
                 self.check_open()?;
-                if last.retain(&record) {
-                    writer.put(tags_code, &record)?;
+                if last.retain(&record, unit.count) {
+                    writer.put(unit.entry.tags_code, &record, unit.count)?;
                 }
                 Ok(())
             })?;
@@ -257,10 +263,11 @@ impl Store {
         self.each_unit(queue, from, end, |unit| {
             let record = self.record(&unit)?;
             if let Some(Ok(record)) = record.as_deref().map(RecordRef::parse)
-                && last.retain(&record)
+                && last.retain(&record, unit.count)
             {
                 let tags_code = queue.tags_code(&unit.entry)?;
-                writer.put(tags_code.unwrap_or(unit.entry.tags_code), &record)?;
+                let tags_code = tags_code.unwrap_or(unit.entry.tags_code);
+                writer.put(tags_code, &record, unit.count)?;
             }
             Ok(true)
         })?;
@@ -282,7 +289,7 @@ impl Store {
         self.log.read(entry.physical_offset, entry.size as usize)
     }
 
-    /// Shows the entries of a simple queue, until one is answered with `false`.
+    /// Shows the entries of messages, until one is answered with `false`.
     fn each_unit(
         &self,
         queue: &Queue,
@@ -291,20 +298,23 @@ impl Store {
         mut show: impl FnMut(QueueUnit) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         const ENTRIES: i64 = 512;
-        let mut next = from;
+        // An entry has a message at least.
+        let (begin, most) = (queue.slot_of(from)?, until - from);
         let mut bytes = Vec::new();
-        while next < until {
+        let mut seen = 0;
+        while seen < most {
             self.check_open()?;
             bytes.clear();
-            queue.read(next, (until - next).min(ENTRIES) as usize, &mut bytes)?;
+            let slot = begin + seen;
+            queue.read(slot, (most - seen).min(ENTRIES) as usize, &mut bytes)?;
             if bytes.is_empty() {
                 break;
             }
-            for unit in queue.units(next, &bytes) {
-                next += 1;
+            for unit in queue.units(slot, &bytes) {
+                seen += 1;
                 // Damage can leave a place without an entry.
                 if let Some(unit) = unit
-                    && !show(unit)?
+                    && (unit.queue_offset >= until || !show(unit)?)
                 {
                     return Ok(());
                 }

@@ -12,8 +12,8 @@
 //! | 8 | 4 | bytes of the record |
 //! | 12 | 8 | hash of the tag |
 //! | 20 | 8 | when the message was stored, milliseconds since 1970 |
-//! | 28 | 8 | number of the message in its queue |
-//! | 36 | 2 | messages: 1 |
+//! | 28 | 8 | number of the record's first message in its queue |
+//! | 36 | 2 | messages: 1, or those of an inner batch |
 //! | 38 | 4 | -1 |
 //! | 42 | 4 | 0 |
 //!
@@ -206,11 +206,11 @@ impl Compacted {
         }))
     }
 
-    /// Shows all records with the hashes of their tags.
+    /// Shows all records with their entries.
     pub(super) fn each(
         &self,
         disk: &dyn Disk,
-        mut show: impl FnMut(i64, RecordRef<'_>) -> Result<(), StoreError>,
+        mut show: impl FnMut(QueueUnit, RecordRef<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Some(reader) = self.reader(disk)? else {
             return Ok(());
@@ -225,7 +225,7 @@ impl Compacted {
             for unit in units {
                 let record = reader.record(&unit)?;
                 if let Some(Ok(record)) = record.as_deref().map(RecordRef::parse) {
-                    show(unit.entry.tags_code, record)?;
+                    show(unit, record)?;
                 }
             }
         }
@@ -253,7 +253,7 @@ impl CopyReader {
     pub(crate) fn slot_from(&self, offset: i64) -> Result<i64, StoreError> {
         partition_point(0, self.units, |slot| {
             let units = self.units(slot, 1)?;
-            Ok(units.first().is_some_and(|unit| unit.queue_offset < offset))
+            Ok(units.first().is_some_and(|unit| unit.end() <= offset))
         })
     }
 
@@ -323,11 +323,16 @@ impl CopyWriter {
         })
     }
 
-    /// Adds a record, with the hash of its tag.
-    pub(super) fn put(&mut self, tags_code: i64, record: &RecordRef<'_>) -> Result<(), StoreError> {
+    /// Adds a record with so many messages, and the hash of its tag.
+    pub(super) fn put(
+        &mut self,
+        tags_code: i64,
+        record: &RecordRef<'_>,
+        count: i16,
+    ) -> Result<(), StoreError> {
         let unit = QueueUnit {
             queue_offset: record.queue_offset(),
-            count: 1,
+            count,
             entry: QueueEntry {
                 physical_offset: self.log.len(),
                 size: record.total_size() as i32,

@@ -50,6 +50,7 @@ fn body_of(bytes: &[u8]) -> Body {
 struct World {
     disk: MemoryDisk,
     clock: StandingClock,
+    kind: QueueKind,
     store: Arc<Store>,
     queue: Arc<Queue>,
     /// All that the queue was given since it was made, by number.
@@ -61,13 +62,18 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::of(QueueKind::Simple)
+    }
+
+    fn of(kind: QueueKind) -> World {
         let disk = MemoryDisk::new();
         let clock = StandingClock(Arc::new(AtomicI64::new(1_700_000_000_000)));
         disk.set_now_millis(clock.now_millis());
-        let (store, queue) = open(&disk, &clock).unwrap();
+        let (store, queue) = open(&disk, &clock, kind).unwrap();
         World {
             disk,
             clock,
+            kind,
             store,
             queue,
             sent: Vec::new(),
@@ -115,7 +121,7 @@ impl World {
             }
         }
         self.disk.clear_faults();
-        (self.store, self.queue) = open(&self.disk, &self.clock).unwrap();
+        (self.store, self.queue) = open(&self.disk, &self.clock, self.kind).unwrap();
         let copied = self.queue.compacted().map_or(0, |copy| copy.end()) as usize;
         let kept = self.queue.max_offset() as usize;
         assert!(kept >= copied.max(self.flushed));
@@ -196,6 +202,7 @@ fn settings() -> StoreConfig {
         store_path_root_dir: "/store".to_owned(),
         mapped_file_size_commit_log: 4096,
         mapped_file_size_consume_queue: 200,
+        mapper_file_size_batch_consume_queue: 10 * BATCH_ENTRY_SIZE,
         max_hash_slot_num: 7,
         max_index_num: 100,
         delete_commit_log_files_interval: 0,
@@ -209,7 +216,11 @@ fn settings() -> StoreConfig {
     }
 }
 
-fn open(disk: &MemoryDisk, clock: &StandingClock) -> Result<(Arc<Store>, Arc<Queue>), StoreError> {
+fn open(
+    disk: &MemoryDisk,
+    clock: &StandingClock,
+    kind: QueueKind,
+) -> Result<(Arc<Store>, Arc<Queue>), StoreError> {
     let store = Store::open(StoreOptions {
         settings: settings(),
         disk: Arc::new(disk.clone()),
@@ -217,7 +228,7 @@ fn open(disk: &MemoryDisk, clock: &StandingClock) -> Result<(Arc<Store>, Arc<Que
         threads: false,
     })?;
     store.set_compacted(|topic| topic == TOPIC);
-    let queue = store.queue(TOPIC, 0)?;
+    let queue = store.queue_of_kind(TOPIC, 0, kind)?;
     Ok((store, queue))
 }
 
@@ -257,16 +268,18 @@ proptest! {
 
     #[test]
     fn the_last_message_of_each_key_survives_whatever_happens(
-        steps in prop::collection::vec(step(), 1..160)
+        steps in prop::collection::vec(step(), 1..160),
+        kind in prop::sample::select(vec![QueueKind::Simple, QueueKind::Batch]),
     ) {
-        let mut world = World::new();
+        let mut world = World::of(kind);
         for step in steps {
             match step {
                 Step::Send { key, size } => world.send(key, size),
                 Step::Compact => {
                     world.store.compact().unwrap();
                     let end = world.queue.compacted().map_or(0, |copy| copy.end());
-                    let young = world.queue.max_offset() - end.max(world.queue.min_offset());
+                    let begin = end.max(world.queue.min_offset()) as usize;
+                    let young = world.sent[begin..].iter().filter(|sent| !sent.lost).count();
                     prop_assert!(young <= 5, "{young} messages are not compacted");
                 }
                 Step::Age => world.age(),
@@ -331,6 +344,41 @@ fn what_the_log_has_lost_is_in_the_copy() {
         let found = world.store.message_at(&world.queue, offset).unwrap();
         let is_left = read.iter().any(|(left, _)| *left == offset);
         assert_eq!(found.is_some(), is_left, "{offset}");
+    }
+}
+
+#[test]
+fn a_record_with_several_messages_stays() {
+    let mut world = World::of(QueueKind::Batch);
+    world.send(Some(1), 30);
+    let host = ([127, 0, 0, 1], 10911).into();
+    let mut batch = [Append::new(&world.queue, b"three in one", b"", host, host)];
+    batch[0].inner_messages = 3;
+    world.store.append(&mut batch);
+    for _ in 0..12 {
+        let mut single = [Append::new(
+            &world.queue,
+            b"one",
+            b"KEYS\x011\x02",
+            host,
+            host,
+        )];
+        world.store.append(&mut single);
+    }
+    world.store.compact().unwrap();
+    assert!(world.queue.compacted().is_some_and(|copy| copy.end() > 4));
+    world.disk.kill();
+    (world.store, world.queue) = open(&world.disk, &world.clock, world.kind).unwrap();
+    for offset in 1..=3 {
+        let got = world
+            .store
+            .get_messages(&world.queue, offset, 1, 1 << 20, &AllMessages)
+            .unwrap();
+        assert_eq!((got.status, got.message_count), (GetStatus::Found, 3));
+        assert_eq!(got.next_begin_offset, 4);
+        let record = world.store.message_at(&world.queue, offset).unwrap();
+        let record = record.unwrap();
+        assert_eq!(RecordRef::parse(&record).unwrap().body(), b"three in one");
     }
 }
 

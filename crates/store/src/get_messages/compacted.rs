@@ -34,7 +34,7 @@ impl Store {
             return Ok(None);
         };
         let units = reader.units(reader.slot_from(offset)?, 1)?;
-        let unit = units.first().filter(|unit| unit.queue_offset == offset);
+        let unit = units.first().filter(|unit| unit.queue_offset <= offset);
         let record = unit.map(|unit| reader.record(unit)).transpose()?.flatten();
         Ok(record.map(Bytes::from))
     }
@@ -129,7 +129,7 @@ fn gather(
             }
             got.status = GetStatus::Found;
             got.size += record.len();
-            got.message_count += 1;
+            got.message_count += unit.count as usize;
             pieces.add(Bytes::from(record));
         }
     }

@@ -63,6 +63,24 @@ class CompactionTest {
         inbox.awaitBodies(List.of("behind"));
     }
 
+    /** A topic of a batch queue is compacted as well. */
+    @Test
+    void batchQueueIsCompacted(Clients clients) throws Exception {
+        String topic = clients.topicWith("+cleanup.policy=COMPACTION,+queue.type=BatchCQ", 1);
+        DefaultMQProducer producer = clients.producer();
+        for (int i = 0; i < 23; i++) {
+            assertEquals(i, producer.send(keyed(topic, "key" + i % 3, Integer.toString(i))).getQueueOffset());
+        }
+        MessageQueue queue = clients.queues(topic).get(0);
+        DefaultMQPullConsumer consumer = clients.pullConsumer(clients.newGroup());
+        List<String> left = IntStream.range(17, 23).mapToObj(Integer::toString).toList();
+        Await.until("older messages are compacted", () -> Clients.pullAll(consumer, queue, 4).size() == left.size());
+        assertEquals(left, Clients.bodies(Clients.pullAll(consumer, queue, 4)));
+        List<Message> batch = IntStream.range(0, 4).mapToObj(i -> keyed(topic, "key" + i, "of-batch" + i)).toList();
+        assertEquals(23, producer.send(batch).getQueueOffset());
+        assertEquals(27, producer.send(keyed(topic, "key0", "behind")).getQueueOffset());
+    }
+
     /** A message without keys is refused. */
     @Test
     void messageWithoutKeysIsRefused(Clients clients) throws Exception {
