@@ -34,9 +34,9 @@ pub(crate) struct Limits {
     pub(crate) max_pending: usize,
     /// Without a frame for so long the connection is closed; `None`: never.
     pub(crate) idle: Option<Duration>,
-    /// Whether reading stops above `high_water`. Only the side that answers does so: if the
-    /// asking side did too, both could wait for the other to read.
-    pub(crate) pause_reading: bool,
+    /// Whether this side answers. It stops reading above `high_water`, which the asking side must
+    /// not: both could wait for the other to read. And it takes turns.
+    pub(crate) serves: bool,
 }
 
 /// How far a connection is on its way to the end. The order counts.

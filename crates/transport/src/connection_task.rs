@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use wire::frame::{Frame, Head};
 
 use crate::connection::{Connection, Stage, clock};
@@ -32,8 +33,11 @@ const SMALL_READS: u8 = 16;
 /// requests does not keep a large read buffer each.
 const DETACHED: usize = 16 * 1024;
 
-/// The most frames that a handler gets in one call.
-const MAX_RUN: usize = 1024;
+/// So many bytes are taken from a connection without waiting for a turn.
+const FREE: usize = 8 * 1024;
+
+/// So many frames, or [`MAX_READ`] bytes, are taken in a turn.
+const MAX_RUN: usize = 256;
 
 /// The state of the task.
 pub(crate) struct ConnectionTask<S> {
@@ -51,6 +55,10 @@ pub(crate) struct ConnectionTask<S> {
     run: Vec<Frame>,
     run_handler: u16,
     outbox: Outbox,
+    share: Share,
+    /// Bytes read, and frames handled, of the share.
+    taken: usize,
+    handled: usize,
     /// Bytes were written that the stream may still hold back.
     unflushed: bool,
     /// Too much is unsent, so nothing is read.
@@ -65,11 +73,21 @@ pub(crate) struct ConnectionTask<S> {
     failure: Option<TransportError>,
 }
 
+/// How much is taken from the peer before the task lets others go on.
+enum Share {
+    /// A little.
+    Small,
+    /// Nothing until the turn comes.
+    Awaited(BoxFuture<'static, Option<OwnedSemaphorePermit>>),
+    /// What a turn allows.
+    Large { _turn: Option<OwnedSemaphorePermit> },
+}
+
 /// What a round of decoding came to.
 enum Inbox {
     /// No whole frame is left.
     Decoded,
-    /// Frames are left because too much is unsent.
+    /// Frames are left because too much is unsent, or has been taken.
     Paused,
 }
 
@@ -91,6 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             run: Vec::new(),
             run_handler: 0,
             outbox: Outbox::default(),
+            share: Share::Small,
+            taken: 0,
+            handled: 0,
             unflushed: false,
             paused: false,
             ended: false,
@@ -107,6 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         self.now = None;
+        if matches!(self.share, Share::Small) {
+            self.taken = self.inbox.len();
+        }
         loop {
             let (stage, trim) = self.connection.exchange(&mut self.outbox);
             if trim {
@@ -116,8 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 return Poll::Ready(self.failure.take().map_or(Ok(()), Err));
             }
             self.update_paused();
+            let has_share = self.has_share(cx);
             let inbox = match stage {
-                Stage::Open | Stage::Draining if !self.paused => self.handle(stage),
+                Stage::Open | Stage::Draining if !self.paused && has_share => self.handle(stage),
                 _ => Inbox::Paused,
             };
             if let Err(error) = self.poll_write(cx) {
@@ -132,12 +157,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     Poll::Pending => {}
                 }
             } else if stage == Stage::Draining
+                && matches!(inbox, Inbox::Decoded)
                 && self.outbox.is_empty()
                 && self.connection.unanswered() == 0
             {
                 self.connection.advance(Stage::Closing);
                 continue;
-            } else if stage <= Stage::Draining && !self.paused {
+            } else if stage <= Stage::Draining && !self.paused && has_share {
                 if matches!(inbox, Inbox::Paused) {
                     continue;
                 }
@@ -155,9 +181,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
             }
             if self.connection.sleep(cx.waker(), self.outbox.len(), stage) {
+                if let Share::Large { .. } = self.share {
+                    self.share = Share::Small;
+                }
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether more may be taken from the peer now. Otherwise the task is woken when it may.
+    fn has_share(&mut self, cx: &mut Context<'_>) -> bool {
+        let over = match self.share {
+            Share::Small => self.taken > FREE && self.connection.limits().serves,
+            Share::Awaited(_) => false,
+            Share::Large { .. } => self.handled >= MAX_RUN || self.taken >= MAX_READ,
+        };
+        if over {
+            // Others go on before this one comes back.
+            self.share = Share::Small;
+            self.share = Share::Awaited(Box::pin(self.connection.stack().turn()));
+        }
+        if let Share::Awaited(turn) = &mut self.share {
+            match turn.as_mut().poll(cx) {
+                Poll::Ready(_turn) => self.share = Share::Large { _turn },
+                Poll::Pending => return false,
+            }
+            (self.taken, self.handled) = (0, 0);
+        }
+        true
     }
 
     /// Stops reading above the high water mark, and goes on below the low one.
@@ -168,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         } else {
             limits.high_water
         };
-        self.paused = limits.pause_reading && self.outbox.len() > mark;
+        self.paused = limits.serves && self.outbox.len() > mark;
     }
 
     /// Decodes and handles all whole frames that have been read, until too much is unsent.
@@ -180,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Ok(None) => break Inbox::Decoded,
                 Ok(Some(frame)) => {
                     handled = true;
+                    self.handled += 1;
                     if frame.head.is_response() {
                         self.resolve(frame);
                     } else if stage == Stage::Open {
@@ -189,7 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                             .refuse(&frame.head, &going_away(frame.head.version));
                     }
                     self.update_paused();
-                    if self.paused {
+                    let over = self.handled >= MAX_RUN && matches!(self.share, Share::Large { .. });
+                    if self.paused || over {
                         break Inbox::Paused;
                     }
                 }
@@ -337,6 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
         };
         self.lean = false;
+        self.taken += read;
         let now = self.now();
         self.connection.received(now);
         // A layer such as TLS or WebSocket fills less than all of the room.

@@ -170,7 +170,7 @@ impl RemotingServerConfig {
             max_unsent: self.max_unsent_bytes.max(high_water),
             max_pending: self.server_async_semaphore_value,
             idle: seconds(self.server_channel_max_idle_time_seconds),
-            pause_reading: true,
+            serves: true,
         }
     }
 
@@ -199,7 +199,7 @@ impl RemotingClientConfig {
             max_unsent: self.max_unsent_bytes.max(high_water),
             max_pending: self.client_async_semaphore_value,
             idle: seconds(self.client_channel_max_idle_time_seconds),
-            pause_reading: false,
+            serves: false,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The protocols that a connection speaks, one inside the other.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The protocols that a connection speaks, outermost first, such as `tls/remoting`. Connections
 /// that speak the same share one.
@@ -16,6 +17,8 @@ pub struct Stack {
     retired: AtomicBool,
     /// Told when `retired` is set.
     told: Notify,
+    /// One for each thread.
+    turns: OnceLock<Arc<Semaphore>>,
 }
 
 impl Stack {
@@ -72,6 +75,20 @@ impl Stack {
 
     pub(crate) fn closed(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits for a turn among the connections of this stack that have much to be taken, one after
+    /// the other, as many at a time as there are threads. So a flood, by however many connections,
+    /// keeps those of other stacks waiting for one turn only: before each the runtime looks at what
+    /// else has become ready. Dropping what is given ends the turn.
+    pub(crate) fn turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let threads = || Arc::new(Semaphore::new(Handle::current().metrics().num_workers()));
+        let turns = Arc::clone(self.turns.get_or_init(threads));
+        async move {
+            let turn = turns.acquire_owned().await;
+            tokio::task::yield_now().await;
+            turn.ok()
+        }
     }
 
     /// Whether one of its protocols was switched off or replaced.

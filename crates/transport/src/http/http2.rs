@@ -53,6 +53,9 @@ const MAX_RESETS: i64 = 100;
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_ERRORS: usize = 100;
 
+/// With more exchanges at a time than this, each waits for a turn before it is served.
+const FREE_EXCHANGES: usize = 16;
+
 /// Serves the exchanges of a connection to its end.
 pub(super) async fn serve(site: Arc<Site>, link: Link) {
     let deadline = site.endpoint.deadline(&link);
@@ -132,6 +135,7 @@ async fn accept(
         }
         let exchange = Exchange {
             respond,
+            takes_turn: Arc::strong_count(&allowance) > FREE_EXCHANGES,
             allowance: Arc::clone(&allowance),
             finished: false,
         };
@@ -142,6 +146,7 @@ async fn accept(
 /// One request and its answer.
 struct Exchange {
     respond: SendResponse<Bytes>,
+    takes_turn: bool,
     /// How many resets more the connection is allowed.
     allowance: Arc<AtomicI64>,
     finished: bool,
@@ -161,6 +166,12 @@ impl Exchange {
         site: &Arc<Site>,
         request: Request<RecvStream>,
     ) -> Result<(), h2::Error> {
+        if self.takes_turn {
+            tokio::select! {
+                turn = site.stack.turn() => drop(turn),
+                reset = poll_fn(|cx| self.respond.poll_reset(cx)) => return Err(reset?.into()),
+            }
+        }
         let asks_for_frames =
             request.method() == Method::POST && request.uri().path() == FRAMES_PATH;
         if asks_for_frames && site.http.commands {

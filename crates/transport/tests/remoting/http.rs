@@ -68,9 +68,9 @@ async fn serve_with(config: RemotingServerConfig) -> RemotingServer {
         .start()
 }
 
-type Client = h2::client::SendRequest<Bytes>;
+pub(crate) type Client = h2::client::SendRequest<Bytes>;
 
-async fn connect(server: &RemotingServer) -> Client {
+pub(crate) async fn connect(server: &RemotingServer) -> Client {
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -103,7 +103,7 @@ async fn try_ask(
     Ok((head.status, whole.freeze(), trailers))
 }
 
-fn post(path: &str, content_type: &str) -> Request<()> {
+pub(crate) fn post(path: &str, content_type: &str) -> Request<()> {
     Request::post(format!("http://broker{path}"))
         .header("content-type", content_type)
         .body(())

@@ -4,6 +4,7 @@
 mod bad_frames;
 mod choice;
 mod closing;
+mod floods;
 mod http;
 mod limits;
 mod listeners;

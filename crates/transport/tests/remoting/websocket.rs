@@ -36,7 +36,7 @@ async fn ask(server: &RemotingServer, path: &str, fields: &str) -> (TcpStream, S
 
 const FIELDS: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-async fn open(server: &RemotingServer) -> TcpStream {
+pub(crate) async fn open(server: &RemotingServer) -> TcpStream {
     let (stream, answer) = ask(server, "/v1/frames", FIELDS).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     // The example of RFC 6455, section 1.3.
@@ -45,7 +45,7 @@ async fn open(server: &RemotingServer) -> TcpStream {
 }
 
 /// A masked frame.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         length @ 0..126 => bytes.push(0x80 | length as u8),
