@@ -29,7 +29,6 @@ use self::events::{Abandoned, Events};
 use self::order::{OrderKey, Orders};
 use self::pop::Pop;
 use self::subscriptions::{Subscribers, Subscriptions};
-use crate::attributes::Attributes;
 use crate::broker::Broker;
 use crate::topics::Topic;
 
@@ -54,20 +53,20 @@ struct State {
 }
 
 /// What the attributes of a group say about lite topics (`SubscriptionGroupConfig`).
-pub(crate) struct Rules<'a>(&'a Attributes);
+pub(crate) struct Rules<'a>(&'a SubscriptionGroupConfig);
 
 impl<'a> Rules<'a> {
     pub(crate) fn of(group: &'a SubscriptionGroupConfig) -> Self {
-        Self(&group.attributes)
+        Self(group)
     }
 
     /// The parent topic of the lite topics that the group consumes.
     pub(crate) fn parent(&self) -> Option<&'a str> {
-        self.0.get("lite.bind.topic").map(String::as_str)
+        self.0.lite_bind_topic()
     }
 
     fn is(&self, name: &str, value: &str) -> bool {
-        let found = self.0.get(name);
+        let found = self.0.attributes.get(name);
         found.is_some_and(|found| found.eq_ignore_ascii_case(value))
     }
 
@@ -88,12 +87,12 @@ impl<'a> Rules<'a> {
 
     /// Whether its clients get all lite topics of the parent topic.
     pub(crate) fn is_wildcard(&self) -> bool {
-        self.0.contains_key("lite.sub.wildcard")
+        self.0.attributes.contains_key("lite.sub.wildcard")
     }
 
     /// Most lite topics that wait for one client.
     fn max_events(&self, broker: &Broker) -> usize {
-        let own = self.0.get("lite.sub.client.max.event.cnt");
+        let own = self.0.attributes.get("lite.sub.client.max.event.cnt");
         let own = own.and_then(|count| count.parse().ok());
         own.filter(|count| *count > 0)
             .unwrap_or(broker.settings().broker.max_client_event_count)

@@ -86,6 +86,7 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
         let get = |key| now.get(key).unwrap_or_default();
         let mut proxy = ProxySettings::default();
         proxy.set("bindAddress", &args.host.to_string())?;
+        proxy.set("proxyMode", "LOCAL")?;
         proxy.set("grpcServerPort", &args.grpc_port.to_string())?;
         proxy.set("namesrvAddr", &reachable(name_server_at).to_string())?;
         proxy.set("rocketMQClusterName", &get("brokerClusterName"))?;

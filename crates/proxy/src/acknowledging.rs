@@ -22,6 +22,17 @@ use crate::validate;
 /// Delay level of a message that goes to the dead letter queue at once.
 const TO_DEAD_LETTERS: i32 = -1;
 
+/// A message that a client of a group has received.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivered<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) topic: &'a str,
+    /// Its lite topic, if it came as one of that.
+    pub(crate) lite_topic: Option<&'a str>,
+    /// What it is acknowledged with.
+    pub(crate) handle: &'a str,
+}
+
 /// Messages were consumed.
 pub(crate) async fn acknowledge(
     call: Call,
@@ -36,10 +47,15 @@ pub(crate) async fn acknowledge(
         lite_topic,
     } in &request.entries
     {
-        let handle = current(&call, group, message_id, receipt_handle).await;
-        let lite_topic = lite_topic.as_deref();
-        let cluster = &call.state.cluster;
-        let status = match acknowledge_one(cluster, group, topic, &handle, lite_topic).await {
+        let said = lite_topic.as_deref();
+        let (handle, lite_topic) = current(&call, group, message_id, receipt_handle, said).await;
+        let delivered = Delivered {
+            group,
+            topic,
+            lite_topic: lite_topic.as_deref(),
+            handle: &handle,
+        };
+        let status = match acknowledge_one(&call.state.cluster, delivered).await {
             Ok(()) => named(Code::Ok),
             Err(error) => error.status(),
         };
@@ -69,9 +85,19 @@ pub(crate) async fn change_invisible_duration(
     let group = validate::group(request.group.as_ref())?;
     let millis = validate::invisible_millis(request.invisible_duration, 0, &call.state.config)?;
     ExtraInfo::decode_receipt_handle(&request.receipt_handle)?;
-    let handle = current(&call, group, &request.message_id, &request.receipt_handle).await;
-    let cluster = &call.state.cluster;
-    let receipt_handle = change_invisible_time(cluster, group, topic, &handle, millis).await?;
+    let (id, said) = (&request.message_id, request.lite_topic.as_deref());
+    let (handle, lite_topic) = current(&call, group, id, &request.receipt_handle, said).await;
+    let delivered = Delivered {
+        group,
+        topic,
+        lite_topic: lite_topic.as_deref(),
+        handle: &handle,
+    };
+    let hidden = Hidden {
+        millis,
+        suspend: request.suspend(),
+    };
+    let receipt_handle = change_invisible_time(&call.state.cluster, delivered, hidden).await?;
     Ok(ChangeInvisibleDurationResponse {
         status: ok(),
         receipt_handle,
@@ -85,9 +111,15 @@ pub(crate) async fn forward_to_dead_letters(
 ) -> Result<ForwardMessageToDeadLetterQueueResponse, ProxyError> {
     let topic = validate::topic(request.topic.as_ref())?;
     let group = validate::group(request.group.as_ref())?;
-    let id = &request.message_id;
-    let handle = current(&call, group, id, &request.receipt_handle).await;
-    let answer = forward_one(&call.state.cluster, group, topic, &handle, id).await?;
+    let (id, said) = (&request.message_id, request.lite_topic.as_deref());
+    let (handle, lite_topic) = current(&call, group, id, &request.receipt_handle, said).await;
+    let delivered = Delivered {
+        group,
+        topic,
+        lite_topic: lite_topic.as_deref(),
+        handle: &handle,
+    };
+    let answer = forward_one(&call.state.cluster, delivered, id).await?;
     let code = answer.head.code;
     let message = answer.remark.unwrap_or_else(|| code.to_string());
     Ok(ForwardMessageToDeadLetterQueueResponse {
@@ -96,11 +128,21 @@ pub(crate) async fn forward_to_dead_letters(
 }
 
 /// The handle that holds now for what a client received with another, if the message was hidden
-/// further since. It is hidden no further from now on.
-async fn current(call: &Call, group: &str, message_id: &str, handle: &str) -> String {
+/// further since, and the message's lite topic, which clients don't always say. The message is
+/// hidden no further from now on.
+async fn current(
+    call: &Call,
+    group: &str,
+    message_id: &str,
+    handle: &str,
+    lite_topic: Option<&str>,
+) -> (String, Option<String>) {
     let renewals = &call.state.renewals;
-    let renewed = renewals.release(&call.client_id, group, message_id, handle);
-    renewed.await.unwrap_or_else(|| handle.to_owned())
+    let held = renewals.release(&call.client_id, group, message_id, handle);
+    match held.await {
+        Some(held) => (held.handle, held.lite_topic),
+        None => (handle.to_owned(), lite_topic.map(str::to_owned)),
+    }
 }
 
 /// Reads a handle that still holds.
@@ -116,10 +158,12 @@ fn valid(handle: &str) -> Result<ExtraInfo<'_>, ProxyError> {
 /// A message was consumed.
 pub(crate) async fn acknowledge_one(
     cluster: &Cluster,
-    group: &str,
-    topic: &str,
-    handle: &str,
-    lite_topic: Option<&str>,
+    Delivered {
+        group,
+        topic,
+        lite_topic,
+        handle,
+    }: Delivered<'_>,
 ) -> Result<(), ProxyError> {
     let info = valid(handle)?;
     let broker = cluster.broker(info.broker_name).await?;
@@ -136,13 +180,26 @@ pub(crate) async fn acknowledge_one(
     answer.await.map(drop)
 }
 
-/// Hides a message for so many milliseconds from now on; returns its handle for that.
+/// For how long a message is hidden.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hidden {
+    /// Milliseconds from now on.
+    pub(crate) millis: i64,
+    /// Whether its delivery is as if it had not been; with a lite topic, for all that came at a
+    /// time.
+    pub(crate) suspend: bool,
+}
+
+/// Hides a message further; returns its handle for that.
 pub(crate) async fn change_invisible_time(
     cluster: &Cluster,
-    group: &str,
-    topic: &str,
-    handle: &str,
-    millis: i64,
+    Delivered {
+        group,
+        topic,
+        lite_topic,
+        handle,
+    }: Delivered<'_>,
+    hidden: Hidden,
 ) -> Result<String, ProxyError> {
     let info = valid(handle)?;
     let broker = cluster.broker(info.broker_name).await?;
@@ -153,7 +210,9 @@ pub(crate) async fn change_invisible_time(
         queue_id: info.queue_id,
         extra_info: handle.into(),
         offset,
-        invisible_time: millis,
+        invisible_time: hidden.millis,
+        lite_topic: lite_topic.map(Into::into),
+        suspend: hidden.suspend,
         ..headers::ChangeInvisibleTimeRequest::default()
     };
     let answer = cluster
@@ -173,12 +232,11 @@ pub(crate) async fn change_invisible_time(
 /// Moves a message to the group's dead letter queue. Returns the broker's answer.
 pub(crate) async fn forward_one(
     cluster: &Cluster,
-    group: &str,
-    topic: &str,
-    handle: &str,
+    delivered: Delivered<'_>,
     message_id: &str,
 ) -> Result<Frame, ProxyError> {
-    let info = ExtraInfo::decode_receipt_handle(handle)?;
+    let Delivered { group, topic, .. } = delivered;
+    let info = ExtraInfo::decode_receipt_handle(delivered.handle)?;
     let Some(offset) = info.commit_log_offset.filter(|offset| *offset >= 0) else {
         let missing = "commit log offset is empty";
         return Err(ProxyError::new(Code::InvalidReceiptHandle, missing));
@@ -198,7 +256,7 @@ pub(crate) async fn forward_one(
         .await?;
     if code_of(answer.head.code) == Code::Ok {
         // Should this fail the message comes once more, which at-least-once allows.
-        let _ = acknowledge_one(cluster, group, topic, handle, None).await;
+        let _ = acknowledge_one(cluster, delivered).await;
     }
     Ok(answer)
 }

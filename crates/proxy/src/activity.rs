@@ -7,7 +7,7 @@ use wire::grpc::{
 
 use crate::call::Call;
 use crate::error::{ProxyError, ok};
-use crate::validate;
+use crate::{lite, validate};
 
 /// A client is still there.
 pub(crate) async fn heartbeat(
@@ -15,7 +15,7 @@ pub(crate) async fn heartbeat(
     request: HeartbeatRequest,
 ) -> Result<HeartbeatResponse, ProxyError> {
     let settings = call.state.clients.heard(&call.client_id);
-    if is_consumer(settings)? {
+    if is_consumer(settings.as_ref())? {
         validate::group(request.group.as_ref())?;
     }
     Ok(HeartbeatResponse { status: ok() })
@@ -27,14 +27,18 @@ pub(crate) async fn terminate(
     request: NotifyClientTerminationRequest,
 ) -> Result<NotifyClientTerminationResponse, ProxyError> {
     let settings = call.state.clients.leave(&call.client_id);
-    if is_consumer(settings)? {
+    call.state.heartbeat_due.notify_one();
+    if is_consumer(settings.as_ref())? {
         validate::group(request.group.as_ref())?;
+    }
+    if let Some(settings) = settings {
+        lite::leave(&call.state, &call.client_id, &settings).await;
     }
     Ok(NotifyClientTerminationResponse { status: ok() })
 }
 
 /// Whether a client consumes; one that is not known, or does neither, is refused.
-fn is_consumer(settings: Option<Settings>) -> Result<bool, ProxyError> {
+fn is_consumer(settings: Option<&Settings>) -> Result<bool, ProxyError> {
     let refused = |message| Err(ProxyError::new(Code::UnrecognizedClientType, message));
     let Some(settings) = settings else {
         return refused("cannot find client settings for this client");

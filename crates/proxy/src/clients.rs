@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use wire::grpc::{PubSub, Settings, TelemetryCommand};
+use wire::grpc::{ClientType, PubSub, Settings, TelemetryCommand};
 
 use crate::grpc::Answers;
+use crate::message::now_millis;
 
 /// All clients by their ids.
 pub(crate) struct Clients {
@@ -23,6 +24,8 @@ struct Client {
     settings: Settings,
     /// Its telemetry stream, while there is one.
     telemetry: Option<Answers<TelemetryCommand>>,
+    /// When it told them, in milliseconds since 1970.
+    told: i64,
     /// When it was last heard of.
     heard: Instant,
 }
@@ -40,6 +43,7 @@ impl Clients {
         let client = Client {
             settings,
             telemetry: Some(telemetry),
+            told: now_millis(),
             heard: Instant::now(),
         };
         self.table.lock().insert(id.to_owned(), client);
@@ -59,16 +63,36 @@ impl Clients {
         Some(client.settings)
     }
 
-    /// A telemetry stream ends.
-    pub(crate) fn detach(&self, id: &str, telemetry: &Answers<TelemetryCommand>) {
-        if let Some(client) = self.table.lock().get_mut(id) {
-            client.telemetry.take_if(|own| own.is_same(telemetry));
-        }
+    /// A telemetry stream ends. Returns what its client told of itself, unless it has another one
+    /// already.
+    pub(crate) fn detach(
+        &self,
+        id: &str,
+        telemetry: &Answers<TelemetryCommand>,
+    ) -> Option<Settings> {
+        let mut table = self.table.lock();
+        let client = table.get_mut(id)?;
+        client.telemetry.take_if(|own| own.is_same(telemetry))?;
+        Some(client.settings.clone())
     }
 
     /// Whether a client is known.
     pub(crate) fn is_known(&self, id: &str) -> bool {
         self.table.lock().contains_key(id)
+    }
+
+    /// Whether a client receives lite topics.
+    pub(crate) fn is_lite(&self, id: &str) -> bool {
+        let table = self.table.lock();
+        table
+            .get(id)
+            .is_some_and(|client| is_lite(&client.settings))
+    }
+
+    /// The way to a client, while it has a telemetry stream.
+    pub(crate) fn telemetry(&self, id: &str) -> Option<Answers<TelemetryCommand>> {
+        let table = self.table.lock();
+        table.get(id).and_then(|client| client.telemetry.clone())
     }
 
     /// Looks up something of a client's settings.
@@ -102,6 +126,17 @@ impl Clients {
         topics.map(str::to_owned).collect()
     }
 
+    /// All consumers by their ids: what each told of itself, and when, in milliseconds since 1970.
+    pub(crate) fn consumers(&self) -> HashMap<String, (Settings, i64)> {
+        let table = self.table.lock();
+        let consumers = table
+            .iter()
+            .filter(|(_, client)| matches!(client.settings.pub_sub, Some(PubSub::Subscription(_))));
+        consumers
+            .map(|(id, client)| (id.clone(), (client.settings.clone(), client.told)))
+            .collect()
+    }
+
     /// Forgets those that have been silent for too long.
     pub(crate) fn expire(&self) {
         self.table.lock().retain(|id, client| {
@@ -112,6 +147,14 @@ impl Clients {
             stays
         });
     }
+}
+
+/// Whether a client with these settings receives lite topics.
+pub(crate) fn is_lite(settings: &Settings) -> bool {
+    matches!(
+        settings.client_type(),
+        ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer
+    )
 }
 
 /// The topics that a client sends to.

@@ -11,10 +11,12 @@ use wire::body::route::{BrokerData, ClusterInfo, TopicRouteData};
 use wire::body::topic::TopicConfig;
 use wire::code::ResponseCode;
 use wire::command::{
-    Command, GetBrokerClusterInfo, GetRouteInfoByTopic, GetSubscriptionGroupConfig, GetTopicConfig,
+    Command, GetBrokerClusterInfo, GetBrokerConfig, GetRouteInfoByTopic,
+    GetSubscriptionGroupConfig, GetTopicConfig,
 };
 use wire::frame::{Frame, Head, SerializeType};
 use wire::grpc::{Code, MessageType};
+use wire::header::NoHeader;
 use wire::header::group::GetSubscriptionGroupConfigRequest;
 use wire::header::nameserver::GetRouteInfoRequest;
 use wire::header::topic::GetTopicConfigRequest;
@@ -351,6 +353,42 @@ impl Cluster {
             tracing::debug!(group, %error, "the group's settings are not known");
             None
         })
+    }
+
+    /// The settings of a group: those that it has, or will have once it is made.
+    ///
+    /// # Errors
+    /// There is no such group, and brokers make none (`autoCreateSubscriptionGroup`).
+    pub(crate) async fn known_group(
+        &self,
+        group: &str,
+    ) -> Result<Arc<SubscriptionGroupConfig>, ProxyError> {
+        match self.groups.get(group, || self.load_group(group)).await {
+            Ok(Some(known)) => Ok(known),
+            Ok(None) if !self.makes_groups().await => {
+                let unknown = format!("group not found: {group}");
+                Err(ProxyError::new(Code::IllegalConsumerGroup, unknown))
+            }
+            Ok(None) | Err(_) => Ok(Arc::default()),
+        }
+    }
+
+    /// Whether brokers make groups that are consumed by; so it is taken to be where none says.
+    async fn makes_groups(&self) -> bool {
+        let makes = async {
+            let brokers = self.masters().await.ok()?;
+            let (_, address) = brokers.first()?;
+            let answer = self
+                .call::<GetBrokerConfig>(address, &NoHeader, Body::Empty)
+                .await
+                .ok()?;
+            let text = std::str::from_utf8(&answer.body).ok()?;
+            let setting = text
+                .lines()
+                .find_map(|line| line.strip_prefix("autoCreateSubscriptionGroup="))?;
+            Some(setting.trim() != "false")
+        };
+        makes.await.unwrap_or(true)
     }
 
     async fn load_group(&self, group: &str) -> Result<Option<SubscriptionGroupConfig>, ProxyError> {

@@ -10,9 +10,10 @@
 //! | `routes` | which handler serves which call, one line each |
 //! | `call`, `grpc` | what is known of a call; messages in and out of HTTP bodies |
 //! | `cluster`, `cache` | name servers and brokers: asking, finding, remembering |
-//! | `route`, `sending`, `receiving`, `acknowledging`, `transactions`, `telemetry`, `activity` | the calls by area |
+//! | `route`, `sending`, `receiving`, `acknowledging`, `transactions`, `lite`, `telemetry`, `activity` | the calls by area |
 //! | `clients`, `renewal` | who is connected; what is hidden for them |
-//! | `message` | messages to properties and records, and back |
+//! | `questions`, `presence` | what brokers ask clients; consumers as brokers see them |
+//! | `message`, `handles` | messages to properties and records, and back; what they are acknowledged with |
 //! | `validate`, `error`, `settings` | what is refused, how that is told, the configuration keys |
 
 mod acknowledging;
@@ -23,8 +24,12 @@ mod clients;
 mod cluster;
 mod error;
 mod grpc;
+mod handles;
+mod lite;
 mod message;
+mod presence;
 mod proxy;
+mod questions;
 mod receiving;
 mod renewal;
 mod route;

@@ -145,7 +145,10 @@ fn check_properties(
         return Err(ProxyError::new(Code::IllegalDeliveryTime, late));
     }
     validate::message_group(system.message_group(), config)?;
-    validate::lite_topic(system.lite_topic(), config)
+    match system.lite_topic() {
+        "" => Ok(()),
+        name => validate::lite_topic(name, config),
+    }
 }
 
 /// Milliseconds since 1970.
@@ -208,6 +211,8 @@ pub(crate) struct Delivery {
     pub(crate) receipt_handle: Option<String>,
     /// How often it was delivered before, if that is not the record's number.
     pub(crate) reconsume_times: Option<i32>,
+    /// Its number in the queue that it came from, if that is not the record's.
+    pub(crate) queue_offset: Option<i64>,
 }
 
 /// The message that a record is, as one of `topic`; `bytes` holds the record.
@@ -287,7 +292,7 @@ fn system_properties(record: &RecordRef<'_>, text: &str, delivery: &Delivery) ->
         delivery_timestamp: delivery_time.map(Timestamp::from_millis),
         receipt_handle: delivery.receipt_handle.clone(),
         queue_id: record.queue_id(),
-        queue_offset: Some(record.queue_offset()),
+        queue_offset: delivery.queue_offset.or(Some(record.queue_offset())),
         delivery_attempt: Some(attempts.saturating_add(1)),
         message_group: owned(property::SHARDING_KEY),
         trace_context: owned(property::TRACE_CONTEXT),

@@ -1,28 +1,24 @@
 //! Starting and stopping a proxy.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Live;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use transport::{
-    Executor, HandlerTable, Http2, HttpService, RemotingClient, RemotingClientConfig,
-    RemotingServer, TransportError,
+    Http2, HttpService, RemotingClient, RemotingClientConfig, RemotingServer, TransportError,
 };
-use wire::command::RequestCode;
 
 use crate::clients::Clients;
 use crate::cluster::Cluster;
+use crate::presence::Presences;
+use crate::questions::{self, Questions};
 use crate::renewal::{self, Renewals};
 use crate::routes::MessagingService;
 use crate::settings::{ProxyConfig, ProxySettings};
 use crate::transactions::{self, Transactions};
-
-/// Questions of brokers that are passed on at a time, and that may wait.
-const CONCURRENT_CHECKS: usize = 64;
-const WAITING_CHECKS: usize = 10_000;
 
 /// What is spoken on the proxy's port: gRPC on HTTP/2, as it is or in TLS, behind proxies or not.
 const PROTOCOLS: [&str; 3] = ["proxy", "tls", "http2"];
@@ -37,7 +33,9 @@ pub(crate) struct State {
     pub(crate) clients: Clients,
     pub(crate) transactions: Transactions,
     pub(crate) renewals: Renewals,
-    /// Told when brokers shall hear of producers before the period is over.
+    pub(crate) questions: Questions,
+    pub(crate) presences: Presences,
+    /// Told when brokers shall hear of clients before the period is over.
     pub(crate) heartbeat_due: Notify,
     /// Becomes true when the proxy stops: what waits for something else then ends.
     pub(crate) stopping: watch::Sender<bool>,
@@ -58,7 +56,10 @@ impl State {
 impl State {
     fn new(config: ProxyConfig, client: RemotingClientConfig) -> Arc<Self> {
         Arc::new_cyclic(|state| {
-            let remoting = RemotingClient::new(client, handlers(state.clone()));
+            let patience = config.grpc_proxy_relay_request_timeout_in_seconds;
+            let questions = Questions::new(Duration::from_secs(patience));
+            let handlers = questions::handlers(state, questions.executor());
+            let remoting = RemotingClient::new(client, handlers);
             let transaction_expiry = Duration::from_millis(config.transaction_data_expire_millis);
             Self {
                 cluster: Cluster::new(&config, remoting),
@@ -68,30 +69,14 @@ impl State {
                     config.transaction_data_max_num,
                 ),
                 renewals: Renewals::default(),
+                questions,
+                presences: Presences::default(),
                 heartbeat_due: Notify::new(),
                 stopping: watch::Sender::new(false),
                 config,
             }
         })
     }
-}
-
-/// What brokers ask the proxy as a client of theirs.
-fn handlers(state: Weak<State>) -> HandlerTable {
-    let mut table = HandlerTable::new();
-    let executor = Executor::new("transaction checks", CONCURRENT_CHECKS, WAITING_CHECKS);
-    let asked = [RequestCode::CheckTransactionState];
-    table.spawned_held(&asked, &executor, move |responder, frame| {
-        let state = state.upgrade();
-        async move {
-            if let Some(state) = state {
-                transactions::check(&state, responder.connection(), &frame).await;
-            }
-            // A question without an answer: the producer ends the transaction when it knows.
-            responder.dismiss();
-        }
-    });
-    table
 }
 
 fn service(state: &Arc<State>) -> Arc<dyn HttpService> {
@@ -161,6 +146,7 @@ impl Proxy {
         }
         self.state.stopping.send_replace(true);
         self.server.shutdown(self.shutdown_limit).await;
+        self.state.presences.shutdown().await;
         self.state.cluster.shutdown().await;
     }
 }

@@ -1,32 +1,30 @@
 //! Receiving messages (`ReceiveMessageActivity`, `ConsumerProcessor.popMessage`).
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use transport::Body;
 use wire::code::ResponseCode;
-use wire::command::PopMessage;
+use wire::command::{Command, PopLiteMessage, PopMessage};
 use wire::frame::Frame;
 use wire::grpc::{
     Code, FilterType, Message, ReceiveMessageRequest, ReceiveMessageResponse, Received, Timestamp,
 };
-use wire::header::pop::{PopMessageRequest, PopMessageResponse};
+use wire::header::lite::PopLiteMessageRequest;
+use wire::header::pop::PopMessageRequest;
 use wire::message::body::Records;
-use wire::message::pop::{
-    ExtraInfo, TopicKind, parse_msg_offset_info, parse_order_count_info, parse_start_offset_info,
-    queue_key, queue_offset_key,
-};
 use wire::message::record::RecordRef;
 use wire::message::tags::TagExpression;
 use wire::message::{properties, property};
 
-use crate::acknowledging::{acknowledge_one, change_invisible_time, forward_one};
+use crate::acknowledging::{
+    Delivered, Hidden, acknowledge_one, change_invisible_time, forward_one,
+};
 use crate::call::Call;
 use crate::cluster::{Queue, TIMEOUT, refused};
 use crate::error::{ProxyError, named, status};
 use crate::grpc::{Answers, GivenUp};
+use crate::handles::Handles;
 use crate::message::{self, Delivery};
 use crate::renewal::Held;
 use crate::telemetry::max_attempts;
@@ -118,7 +116,7 @@ async fn give_back(call: &Call, request: &ReceiveMessageRequest, message: &Messa
     let group = request.group.as_ref().map_or("", |group| &group.name);
     let topic = message::name_of(message);
     let state = &call.state;
-    let handle = state
+    let held = state
         .renewals
         .release(
             &call.client_id,
@@ -127,9 +125,19 @@ async fn give_back(call: &Call, request: &ReceiveMessageRequest, message: &Messa
             system.receipt_handle(),
         )
         .await;
-    let handle = handle.as_deref().unwrap_or_else(|| system.receipt_handle());
-    let changed =
-        change_invisible_time(&state.cluster, group, topic, handle, RETURNED_MILLIS).await;
+    let delivered = Delivered {
+        group,
+        topic,
+        lite_topic: system.lite_topic.as_deref(),
+        handle: held
+            .as_ref()
+            .map_or_else(|| system.receipt_handle(), |held| &held.handle),
+    };
+    let hidden = Hidden {
+        millis: RETURNED_MILLIS,
+        suspend: true,
+    };
+    let changed = change_invisible_time(&state.cluster, delivered, hidden).await;
     if let Err(error) = changed {
         tracing::debug!(topic, group, %error, "a message comes back only when its time is up");
     }
@@ -141,9 +149,19 @@ struct Receiving<'a> {
     topic: &'a str,
     group: &'a str,
     queue: Queue,
-    request: PopMessageRequest<'a>,
+    max_messages: i32,
+    invisible_time: i64,
+    poll_time: i64,
+    attempt_id: Option<&'a str>,
+    expression: &'a str,
+    /// Whether the expression is one of SQL92.
+    sql: bool,
     /// Filter by tag, if there is one.
     tags: TagExpression<'a>,
+    /// Whether the group receives in order.
+    order: bool,
+    /// Whether the client receives its lite topics.
+    lite: bool,
     max_attempts: i32,
     auto_renew: bool,
 }
@@ -172,6 +190,10 @@ impl<'a> Receiving<'a> {
                 ProxyError::new(Code::IllegalFilterExpression, error.to_string())
             })?
         };
+        let lite = call.state.clients.is_lite(&call.client_id);
+        if lite {
+            check_held(call, group)?;
+        }
 
         let cluster = &call.state.cluster;
         let route = cluster.route(topic).await?;
@@ -189,29 +211,19 @@ impl<'a> Receiving<'a> {
             topic,
             group,
             queue: queue.clone(),
-            request: PopMessageRequest {
-                consumer_group: group.into(),
-                topic: topic.into(),
-                queue_id: queue.queue_id,
-                max_msg_nums: request.batch_size.min(MAX_MESSAGES),
-                invisible_time,
-                poll_time,
-                born_time: message::now_millis(),
-                init_mode: FROM_THE_END,
-                expression_type: Some(if sql { "SQL92" } else { "TAG" }.into()),
-                expression: Some(
-                    if expression.is_empty() {
-                        "*"
-                    } else {
-                        expression
-                    }
-                    .into(),
-                ),
-                order: Some(settings.consume_message_orderly),
-                attempt_id: request.attempt_id.as_deref().map(Into::into),
-                ..PopMessageRequest::default()
+            max_messages: request.batch_size.min(MAX_MESSAGES),
+            invisible_time,
+            poll_time,
+            attempt_id: request.attempt_id.as_deref(),
+            expression: if expression.is_empty() {
+                "*"
+            } else {
+                expression
             },
+            sql,
             tags,
+            order: settings.consume_message_orderly,
+            lite,
             max_attempts: max_attempts(&settings),
             auto_renew,
         })
@@ -219,16 +231,11 @@ impl<'a> Receiving<'a> {
 
     /// Asks the broker, and keeps of its answer what the client is to have.
     async fn take(self) -> Result<Vec<Message>, ProxyError> {
-        let polled = Duration::from_millis(self.request.poll_time.unsigned_abs());
-        let cluster = &self.call.state.cluster;
-        let answer = cluster
-            .ask::<PopMessage>(
-                &self.queue.address,
-                &self.request,
-                Body::Empty,
-                polled + TIMEOUT,
-            )
-            .await?;
+        let answer = if self.lite {
+            self.ask_for_lite_topics().await?
+        } else {
+            self.ask().await?
+        };
         match ResponseCode::try_from(answer.head.code) {
             Ok(ResponseCode::Success) => {}
             Ok(ResponseCode::PollingFull) => {
@@ -239,11 +246,17 @@ impl<'a> Receiving<'a> {
             }
             _ => return Err(refused(answer)),
         }
-        let handles = Handles::new(&answer, &self.request, &self.queue)?;
+        let broker_name = &self.queue.broker_name;
+        let handles = if self.lite {
+            Handles::of_lite_topics(&answer, broker_name)?
+        } else {
+            Handles::of_queues(&answer, broker_name, self.order)?
+        };
         let mut messages = Vec::new();
-        for record in Records::new(&answer.body) {
+        for (index, record) in Records::new(&answer.body).enumerate() {
             let record = record?;
-            if let Some(message) = self.keep(&record, &answer.body, &handles).await? {
+            let delivery = handles.delivery(index, &record)?;
+            if let Some(message) = self.keep(&record, &answer.body, &delivery).await? {
                 messages.push(message);
             }
         }
@@ -253,23 +266,70 @@ impl<'a> Receiving<'a> {
         Ok(messages)
     }
 
+    async fn ask(&self) -> Result<Frame, ProxyError> {
+        let request = PopMessageRequest {
+            consumer_group: self.group.into(),
+            topic: self.topic.into(),
+            queue_id: self.queue.queue_id,
+            max_msg_nums: self.max_messages,
+            invisible_time: self.invisible_time,
+            poll_time: self.poll_time,
+            born_time: message::now_millis(),
+            init_mode: FROM_THE_END,
+            expression_type: Some(if self.sql { "SQL92" } else { "TAG" }.into()),
+            expression: Some(self.expression.into()),
+            order: Some(self.order),
+            attempt_id: self.attempt_id.map(Into::into),
+            ..PopMessageRequest::default()
+        };
+        self.ask_by::<PopMessage>(&request).await
+    }
+
+    async fn ask_for_lite_topics(&self) -> Result<Frame, ProxyError> {
+        let request = PopLiteMessageRequest {
+            client_id: self.call.client_id.as_str().into(),
+            consumer_group: self.group.into(),
+            topic: self.topic.into(),
+            max_msg_num: self.max_messages,
+            invisible_time: self.invisible_time,
+            poll_time: self.poll_time,
+            born_time: message::now_millis(),
+            attempt_id: self.attempt_id.map(Into::into),
+            ..PopLiteMessageRequest::default()
+        };
+        self.ask_by::<PopLiteMessage>(&request).await
+    }
+
+    async fn ask_by<C: Command>(&self, request: &C::Request<'_>) -> Result<Frame, ProxyError> {
+        let timeout = Duration::from_millis(self.poll_time.unsigned_abs()) + TIMEOUT;
+        let (cluster, address) = (&self.call.state.cluster, &self.queue.address);
+        cluster
+            .ask::<C>(address, request, Body::Empty, timeout)
+            .await
+    }
+
     /// What the client gets of a record: nothing if its tag is not wanted, or if it was delivered
     /// too often.
     async fn keep(
         &self,
         record: &RecordRef<'_>,
         bytes: &Bytes,
-        handles: &Handles<'_>,
+        delivery: &Delivery,
     ) -> Result<Option<Message>, ProxyError> {
-        let delivery = handles.delivery(record)?;
-        let handle = delivery.receipt_handle.as_deref().unwrap_or_default();
         let text = record.properties();
+        let [tag, lite_topic] = properties::get_each(&text, [property::TAGS, property::LITE_TOPIC]);
+        let delivered = Delivered {
+            group: self.group,
+            topic: self.topic,
+            lite_topic,
+            handle: delivery.receipt_handle.as_deref().unwrap_or_default(),
+        };
         let cluster = &self.call.state.cluster;
-        if !self.tags.matches(properties::get(&text, property::TAGS)) {
-            let passed = acknowledge_one(cluster, self.group, self.topic, handle, None).await;
+        if !self.tags.matches(tag) {
+            let passed = acknowledge_one(cluster, delivered).await;
             return passed.map(|()| None);
         }
-        let message = message::of_record(record, bytes, self.topic, &delivery)?;
+        let message = message::of_record(record, bytes, self.topic, delivery)?;
         let attempts = message.system_properties.as_ref();
         let attempts = attempts.map_or(0, |system| system.delivery_attempt());
         if attempts > self.max_attempts {
@@ -277,7 +337,7 @@ impl<'a> Receiving<'a> {
                 .system_properties
                 .as_ref()
                 .map_or("", |system| &system.message_id);
-            let dead = forward_one(cluster, self.group, self.topic, handle, id).await;
+            let dead = forward_one(cluster, delivered, id).await;
             return dead.map(|_| None);
         }
         Ok(Some(message))
@@ -290,17 +350,32 @@ impl<'a> Receiving<'a> {
         let client = &self.call.client_id;
         for message in messages {
             if let Some(system) = &message.system_properties {
-                let held = Held::new(
-                    self.topic,
-                    system.receipt_handle(),
-                    system.delivery_attempt(),
-                );
+                let delivered = Delivered {
+                    group: self.group,
+                    topic: self.topic,
+                    lite_topic: system.lite_topic.as_deref(),
+                    handle: system.receipt_handle(),
+                };
+                let held = Held::new(delivered, system.delivery_attempt());
                 state
                     .renewals
                     .hold(client, self.group, &system.message_id, held);
             }
         }
     }
+}
+
+/// Refuses a client of lite topics that has not acknowledged what it has received before.
+fn check_held(call: &Call, group: &str) -> Result<(), ProxyError> {
+    let client = &call.client_id;
+    let held = call.state.renewals.count(client, group);
+    if held <= call.state.config.max_lite_renew_num_per_channel {
+        return Ok(());
+    }
+    Err(ProxyError::new(
+        Code::Forbidden,
+        format!("The client [{client}] has too many unacked messages. Unacked count: {held}"),
+    ))
 }
 
 /// How long the broker may hold the request, in milliseconds.
@@ -337,87 +412,4 @@ fn poll_millis(call: &Call, request: &ReceiveMessageRequest) -> Result<i64, Prox
         code,
         "The deadline time remaining is not enough for polling, please check network condition",
     ))
-}
-
-/// What makes the receipt handles of an answer's messages (`MQClientAPIImpl.processPopResponse`).
-struct Handles<'a> {
-    request: &'a PopMessageRequest<'a>,
-    broker_name: &'a str,
-    pop_time: i64,
-    invisible_time: i64,
-    revive_queue_id: i32,
-    /// By queue.
-    start_offsets: BTreeMap<String, i64>,
-    /// By queue.
-    offsets: BTreeMap<String, Vec<i64>>,
-    /// By queue, or by message.
-    order_counts: BTreeMap<String, i32>,
-}
-
-impl<'a> Handles<'a> {
-    fn new(
-        answer: &Frame,
-        request: &'a PopMessageRequest<'a>,
-        queue: &'a Queue,
-    ) -> Result<Self, ProxyError> {
-        let header: PopMessageResponse<'_> = answer.header()?;
-        let text = |field: &Option<Cow<'_, str>>| field.as_deref().unwrap_or_default().to_owned();
-        Ok(Self {
-            request,
-            broker_name: &queue.broker_name,
-            pop_time: header.pop_time,
-            invisible_time: header.invisible_time,
-            revive_queue_id: header.revive_qid,
-            start_offsets: parse_start_offset_info(&text(&header.start_offset_info))?,
-            offsets: parse_msg_offset_info(&text(&header.msg_offset_info))?,
-            order_counts: parse_order_count_info(&text(&header.order_count_info))?,
-        })
-    }
-
-    /// A record's handle, and how often it was delivered before. Retries bring their handle with
-    /// them; the others' is made of the header.
-    fn delivery(&self, record: &RecordRef<'_>) -> Result<Delivery, ProxyError> {
-        let text = record.properties();
-        if let Some(handle) = properties::get(&text, property::POP_CK) {
-            return Ok(Delivery {
-                receipt_handle: Some(format!("{handle} {}", record.physical_offset())),
-                reconsume_times: None,
-            });
-        }
-        let topic = record.topic();
-        let (queue_id, offset) = (record.queue_id(), record.queue_offset());
-        let key = queue_key(&topic, queue_id);
-        let known = self
-            .offsets
-            .get(&key)
-            .is_some_and(|all| all.contains(&offset));
-        let start = self.start_offsets.get(&key).filter(|_| known);
-        let start = *start.ok_or_else(|| {
-            ProxyError::answer(
-                self.broker_name,
-                format!("it gives no handle for the message {offset} of queue {queue_id}"),
-            )
-        })?;
-        let handle = ExtraInfo {
-            start_offset: start,
-            pop_time: self.pop_time,
-            invisible_time: self.invisible_time,
-            revive_queue_id: self.revive_queue_id,
-            topic_kind: TopicKind::of_topic(&topic),
-            broker_name: self.broker_name,
-            queue_id,
-            queue_offset: Some(offset),
-            commit_log_offset: Some(record.physical_offset()),
-        };
-        let count = self.request.order.unwrap_or_default().then(|| {
-            let of_message = self
-                .order_counts
-                .get(&queue_offset_key(&topic, queue_id, offset));
-            of_message.or_else(|| self.order_counts.get(&key)).copied()
-        });
-        Ok(Delivery {
-            receipt_handle: Some(handle.to_string()),
-            reconsume_times: count.flatten().filter(|count| *count > 0),
-        })
-    }
 }

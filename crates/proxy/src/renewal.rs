@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use wire::body::group::{GroupRetryPolicy, GroupRetryPolicyType};
 use wire::message::pop::ExtraInfo;
 
-use crate::acknowledging::change_invisible_time;
+use crate::acknowledging::{Delivered, Hidden, change_invisible_time};
 use crate::error::ProxyError;
 use crate::message::now_millis;
 use crate::proxy::State;
@@ -47,11 +47,13 @@ impl Place {
 }
 
 /// A message that is held hidden.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Held {
     topic: String,
+    /// Its lite topic, if it came as one of that.
+    pub(crate) lite_topic: Option<String>,
     /// The handle that holds now.
-    handle: String,
+    pub(crate) handle: String,
     /// When it was received, in milliseconds since 1970.
     received: i64,
     /// The delivery's number.
@@ -63,10 +65,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn new(topic: &str, handle: &str, attempt: i32) -> Self {
+    pub(crate) fn new(delivered: Delivered<'_>, attempt: i32) -> Self {
         Self {
-            topic: topic.to_owned(),
-            handle: handle.to_owned(),
+            topic: delivered.topic.to_owned(),
+            lite_topic: delivered.lite_topic.map(str::to_owned),
+            handle: delivered.handle.to_owned(),
             received: now_millis(),
             attempt,
             renewed: 0,
@@ -102,14 +105,14 @@ impl Renewals {
         table.entry(owner).or_default().insert(place, held);
     }
 
-    /// Holds a message no longer. Returns the handle that holds now, if it was held.
+    /// Holds a message no longer. Returns it, with the handle that holds now, if it was held.
     pub(crate) async fn release(
         &self,
         client: &str,
         group: &str,
         message_id: &str,
         handle: &str,
-    ) -> Option<String> {
+    ) -> Option<Held> {
         let place = Place::of(message_id, handle)?;
         let held = {
             let mut table = self.table.lock();
@@ -122,7 +125,13 @@ impl Renewals {
             held
         };
         let held = held.lock().await;
-        Some(held.handle.clone())
+        Some(held.clone())
+    }
+
+    /// How many messages are held for a client in a group.
+    pub(crate) fn count(&self, client: &str, group: &str) -> usize {
+        let owner = (client.to_owned(), group.to_owned());
+        self.table.lock().get(&owner).map_or(0, HashMap::len)
     }
 
     /// Holds a message no longer.
@@ -264,7 +273,17 @@ async fn change(
     held: &Held,
     millis: i64,
 ) -> Result<String, ProxyError> {
-    change_invisible_time(&state.cluster, group, &held.topic, &held.handle, millis).await
+    let delivered = Delivered {
+        group,
+        topic: &held.topic,
+        lite_topic: held.lite_topic.as_deref(),
+        handle: &held.handle,
+    };
+    let hidden = Hidden {
+        millis,
+        suspend: false,
+    };
+    change_invisible_time(&state.cluster, delivered, hidden).await
 }
 
 #[cfg(test)]
@@ -276,16 +295,27 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_found_by_the_handle_that_the_client_has_and_gives_the_one_that_holds() {
         let renewals = Renewals::default();
-        renewals.hold("c", "g", "m", Held::new("t", HANDLE, 1));
+        let delivered = Delivered {
+            group: "g",
+            topic: "t",
+            lite_topic: None,
+            handle: HANDLE,
+        };
+        renewals.hold("c", "g", "m", Held::new(delivered, 1));
+        assert_eq!((renewals.count("c", "g"), renewals.count("c", "h")), (1, 0));
         let [(_, _, held)] = &renewals.all()[..] else {
             panic!("one message is held")
         };
         held.lock().await.handle = "0 9 60000 2 0 broker-a 3 4 5".into();
-        assert_eq!(renewals.release("c", "other", "m", HANDLE).await, None);
-        assert_eq!(renewals.release("c", "g", "m", "no handle").await, None);
-        let renewed = renewals.release("c", "g", "m", HANDLE).await;
+        let release = async |group, handle| {
+            let held = renewals.release("c", group, "m", handle).await;
+            held.map(|held| held.handle)
+        };
+        assert_eq!(release("other", HANDLE).await, None);
+        assert_eq!(release("g", "no handle").await, None);
+        let renewed = release("g", HANDLE).await;
         assert_eq!(renewed.as_deref(), Some("0 9 60000 2 0 broker-a 3 4 5"));
-        assert_eq!(renewals.release("c", "g", "m", HANDLE).await, None);
+        assert_eq!(release("g", HANDLE).await, None);
         assert!(renewals.all().is_empty());
     }
 

@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::error::ProxyError;
 use crate::grpc::{self, Answers, GrpcCode, GrpcError, Requests};
 use crate::proxy::State;
-use crate::{acknowledging, activity, receiving, route, sending, telemetry, transactions};
+use crate::{acknowledging, activity, lite, receiving, route, sending, telemetry, transactions};
 
 macro_rules! routes {
     ($($shape:ident $rpc:ident => $handler:path;)*) => {
@@ -46,6 +46,7 @@ routes! {
     stream ReceiveMessage => receiving::receive;
     unary AckMessage => acknowledging::acknowledge;
     unary ChangeInvisibleDuration => acknowledging::change_invisible_duration;
+    unary SyncLiteSubscription => lite::subscribe;
 }
 
 /// The service as a server's port sees it.

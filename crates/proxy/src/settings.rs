@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use transport::{Addresses, RemotingClientConfig, RemotingServerConfig};
 
+config::choices! {
+    /// Whom a proxy belongs to.
+    pub enum ProxyMode {
+        /// Nobody: brokers don't know its consumers.
+        Cluster = "CLUSTER",
+        /// A broker: its tools see the proxy's consumers, and may ask them.
+        Local = "LOCAL",
+    }
+}
+
 config::settings! {
     /// What the proxy asks, allows and promises.
     pub struct ProxyConfig from "ProxyConfig" {
@@ -12,6 +22,8 @@ config::settings! {
         "namesrvAddr" namesrv_addr: Option<String> = None, important;
         /// Name of the cluster whose brokers know the groups.
         "rocketMQClusterName" rocketmq_cluster_name: String = "DefaultCluster".into(), important;
+        /// Whether brokers are told of consumers by gRPC, so that tools see and ask them (`LOCAL`), or not (`CLUSTER`).
+        "proxyMode" proxy_mode: ProxyMode = ProxyMode::Cluster, important;
         /// Port of the gRPC API; 0 lets the system choose one.
         "grpcServerPort" grpc_server_port: u16 = 8081, important;
         /// Bytes of the largest request.
@@ -37,8 +49,10 @@ config::settings! {
         "userPropertyMaxNum" user_property_max_num: usize = 128;
         /// Bytes that a message group must stay below; 0 for no limit.
         "maxMessageGroupSize" max_message_group_size: usize = 64;
-        /// Bytes that a lite topic's name must stay below; 0 for no limit.
+        /// Bytes of the longest name of a lite topic.
         "maxLiteTopicSize" max_lite_topic_size: usize = 64;
+        /// Messages that a client of lite topics may have received and not acknowledged when it asks for more.
+        "maxLiteRenewNumPerChannel" max_lite_renew_num_per_channel: usize = 100;
         /// Milliseconds that a delayed message may wait; 0 for no limit.
         "maxDelayTimeMills" max_delay_time_mills: i64 = 86_400_000, range(0..);
         /// Seconds that a transaction may stay undecided before its producer is asked; 0 for no limit.

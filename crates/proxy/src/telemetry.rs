@@ -5,6 +5,7 @@ use wire::body::group::{GroupRetryPolicyType, SubscriptionGroupConfig};
 use wire::grpc::{
     BackoffStrategy, ClientType, Code, Command, CustomizedBackoff, Duration, ExponentialBackoff,
     FilterType, Metric, PubSub, RetryPolicy, Settings, Subscription, TelemetryCommand,
+    ThreadStackTrace, VerifyMessageResult,
 };
 use wire::message::sql92::Expression;
 use wire::message::tags::TagExpression;
@@ -13,7 +14,7 @@ use crate::call::Call;
 use crate::error::{ProxyError, ok};
 use crate::grpc::{Answers, GrpcCode, GrpcError, Requests};
 use crate::settings::ProxyConfig;
-use crate::validate;
+use crate::{lite, validate};
 
 /// Serves a client's telemetry stream to its end.
 pub(crate) async fn telemetry(
@@ -28,19 +29,32 @@ pub(crate) async fn telemetry(
             () = call.state.stopped() => break,
         };
         // A broken stream is ended as well; the client makes another.
-        let Ok(Some(TelemetryCommand { command, .. })) = next else {
+        let Ok(Some(told)) = next else {
             break;
         };
-        let Some(Command::Settings(settings)) = command else {
-            continue;
-        };
-        if let Err(error) = accept(&call, *settings, &answers).await {
-            call.state.clients.detach(&call.client_id, &answers);
-            answers.fail(grpc_error(&error)).await;
-            return;
+        match &told.command {
+            Some(Command::Settings(settings)) => {
+                let settings = Settings::clone(settings);
+                if let Err(error) = accept(&call, settings, &answers).await {
+                    call.state.clients.detach(&call.client_id, &answers);
+                    answers.fail(grpc_error(&error)).await;
+                    return;
+                }
+            }
+            Some(
+                Command::ThreadStackTrace(ThreadStackTrace { nonce, .. })
+                | Command::VerifyMessageResult(VerifyMessageResult { nonce }),
+            ) => {
+                let nonce = nonce.clone();
+                call.state.questions.answer(&call.client_id, &nonce, told);
+            }
+            _ => {}
         }
     }
-    call.state.clients.detach(&call.client_id, &answers);
+    let left = call.state.clients.detach(&call.client_id, &answers);
+    if let Some(settings) = left {
+        lite::leave(&call.state, &call.client_id, &settings).await;
+    }
 }
 
 /// Settings that are refused end the stream; the fault is the client's or ours.
@@ -63,33 +77,30 @@ async fn accept(
     settings: Settings,
     answers: &Answers<TelemetryCommand>,
 ) -> Result<(), ProxyError> {
-    check(&settings)?;
+    check(call, &settings).await?;
     let state = &call.state;
     state
         .clients
         .enter(&call.client_id, settings.clone(), answers.clone());
-    let publishes = matches!(settings.pub_sub, Some(PubSub::Publishing(_)));
     let command = TelemetryCommand {
         status: ok(),
         command: Some(Command::Settings(Box::new(in_force(call, settings).await))),
     };
     // Who has left already needs no answer.
     let _ = answers.send(&command).await;
-    if publishes {
-        state.heartbeat_due.notify_one();
-    }
+    state.heartbeat_due.notify_one();
     Ok(())
 }
 
-/// Refuses settings that make no sense.
-fn check(settings: &Settings) -> Result<(), ProxyError> {
+/// Refuses settings that make no sense, or don't fit the group.
+async fn check(call: &Call, settings: &Settings) -> Result<(), ProxyError> {
     match &settings.pub_sub {
         Some(PubSub::Publishing(publishing)) => publishing
             .topics
             .iter()
             .try_for_each(|topic| validate::topic(Some(topic)).map(drop)),
         Some(PubSub::Subscription(subscription)) => {
-            validate::group(subscription.group.as_ref())?;
+            let group = validate::group(subscription.group.as_ref())?;
             if matches!(
                 settings.client_type(),
                 ClientType::Unspecified | ClientType::Producer | ClientType::PullConsumer
@@ -102,7 +113,9 @@ fn check(settings: &Settings) -> Result<(), ProxyError> {
                     ),
                 ));
             }
-            check_expressions(subscription)
+            check_expressions(subscription)?;
+            let config = call.state.cluster.known_group(group).await?;
+            lite::check_client(settings, subscription, group, &config)
         }
         None => Err(ProxyError::new(
             Code::BadRequest,
@@ -150,6 +163,8 @@ async fn in_force(call: &Call, mut settings: Settings) -> Settings {
             subscription.long_polling_timeout = Some(Duration::from_millis(
                 config.grpc_client_consumer_max_long_polling_timeout_millis,
             ));
+            subscription.lite_subscription_quota = Some(group.lite_client_quota());
+            subscription.max_lite_topic_size = i32::try_from(config.max_lite_topic_size).ok();
             settings.backoff_policy = Some(consumer_backoff(&group));
         }
         None => {}

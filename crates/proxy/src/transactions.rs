@@ -27,7 +27,7 @@ use wire::message::{properties, property};
 use crate::call::Call;
 use crate::error::{ProxyError, ok};
 use crate::proxy::State;
-use crate::{message, validate};
+use crate::{message, presence, validate};
 
 /// What the proxy calls itself towards brokers that ask about transactions.
 const CLIENT_ID: &str = "rmq-proxy-producer-client";
@@ -236,7 +236,7 @@ pub(crate) async fn send_heartbeats(state: &State) {
     }
 }
 
-/// The task behind [`send_heartbeats`]: when a producer comes, and after each period.
+/// The task that sends heartbeats: when a client comes or goes, and after each period.
 pub(crate) async fn keep_heartbeats(state: Arc<State>) {
     let period = Duration::from_secs(state.config.transaction_heartbeat_period_second);
     loop {
@@ -245,6 +245,7 @@ pub(crate) async fn keep_heartbeats(state: Arc<State>) {
             () = tokio::time::sleep(period) => {}
         }
         send_heartbeats(&state).await;
+        presence::send_heartbeats(&state).await;
     }
 }
 

@@ -69,26 +69,32 @@ pub(crate) fn key(key: &str) -> Result<(), ProxyError> {
 
 /// A message group, unless it is empty.
 pub(crate) fn message_group(group: &str, config: &ProxyConfig) -> Result<(), ProxyError> {
-    let what = "message group";
-    text(what, group, Code::IllegalMessageGroup)?;
-    shorter(
-        what,
-        group,
-        config.max_message_group_size,
-        Code::IllegalMessageGroup,
-    )
+    text("message group", group, Code::IllegalMessageGroup)?;
+    let limit = config.max_message_group_size;
+    if limit > 0 && group.len() >= limit {
+        let message = format!("message group exceed the max size {limit}");
+        return Err(ProxyError::new(Code::IllegalMessageGroup, message));
+    }
+    Ok(())
 }
 
-/// A lite topic's name, unless it is empty.
+/// A lite topic's name.
 pub(crate) fn lite_topic(name: &str, config: &ProxyConfig) -> Result<(), ProxyError> {
-    let what = "lite topic";
-    text(what, name, Code::IllegalLiteTopic)?;
-    shorter(
-        what,
-        name,
-        config.max_lite_topic_size,
-        Code::IllegalLiteTopic,
-    )
+    let refused = |message| Err(ProxyError::new(Code::IllegalLiteTopic, message));
+    if name.chars().all(char::is_whitespace) {
+        return refused("lite topic cannot be the char sequence of whitespace".into());
+    }
+    let most = config.max_lite_topic_size;
+    if name.len() > most {
+        return refused(format!("lite topic exceed the max size {most}"));
+    }
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !name.bytes().all(is_fit) {
+        let fit = "lite topic can only contain alphanumeric characters, hyphens(-), and \
+                   underscores(_)";
+        return refused(fit.into());
+    }
+    Ok(())
 }
 
 /// A property of the application.
@@ -113,14 +119,6 @@ fn text(what: &str, text: &str, code: Code) -> Result<(), ProxyError> {
     }
     if has_control_character(text) {
         let message = format!("{what} cannot contain control character");
-        return Err(ProxyError::new(code, message));
-    }
-    Ok(())
-}
-
-fn shorter(what: &str, text: &str, limit: usize, code: Code) -> Result<(), ProxyError> {
-    if limit > 0 && text.len() >= limit {
-        let message = format!("{what} exceed the max size {limit}");
         return Err(ProxyError::new(code, message));
     }
     Ok(())
@@ -177,6 +175,17 @@ mod tests {
         assert_eq!(check(&"é".repeat(32)), Some(Code::IllegalMessageGroup));
         assert_eq!(check(" "), Some(Code::IllegalMessageGroup));
         assert_eq!(check("a\u{1}"), Some(Code::IllegalMessageGroup));
+    }
+
+    #[test]
+    fn a_lite_topic_is_of_letters_digits_hyphens_and_underscores() {
+        let config = ProxyConfig::default();
+        let check = |name: &str| code(lite_topic(name, &config));
+        assert_eq!(check("Chat-7_b"), None);
+        assert_eq!(check(&"l".repeat(64)), None);
+        for wrong in ["", " ", "a b", "a.b", "é", &"l".repeat(65)] {
+            assert_eq!(check(wrong), Some(Code::IllegalLiteTopic), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 extern crate kerolox_proxy as proxy;
 
+mod lite;
 mod port;
+mod questions;
 mod rig;
 
 use prost::Message as _;
@@ -12,13 +14,13 @@ use wire::grpc::rpc::{
     ReceiveMessage, SendMessage,
 };
 use wire::grpc::{
-    AckMessageEntry, AckMessageRequest, ChangeInvisibleDurationRequest, Code, Duration,
-    ForwardMessageToDeadLetterQueueRequest, HeartbeatRequest, Message, MessageQueue, MessageType,
-    QueryRouteRequest, ReceiveMessageRequest, ReceiveMessageResponse, Received, Resource,
-    SendMessageRequest, SystemProperties,
+    AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest, Code,
+    Duration, ForwardMessageToDeadLetterQueueRequest, HeartbeatRequest, Message, MessageQueue,
+    MessageType, QueryRouteRequest, ReceiveMessageRequest, ReceiveMessageResponse, Received,
+    Resource, SendMessageRequest, SystemProperties,
 };
 
-use rig::{Rig, message};
+use rig::{Answer, CLIENT, Rig, message};
 
 fn named(name: &str) -> Option<Resource> {
     Some(Resource::named(name))
@@ -33,6 +35,17 @@ async fn send(rig: &Rig, messages: Vec<Message>) -> (i32, String) {
 
 /// Receives whatever comes within so many milliseconds.
 async fn receive(rig: &Rig, topic: &str, group: &str, wait: i64) -> (i32, Vec<Message>) {
+    receive_as(rig, CLIENT, topic, group, wait).await
+}
+
+/// The same as some client.
+async fn receive_as(
+    rig: &Rig,
+    client: &str,
+    topic: &str,
+    group: &str,
+    wait: i64,
+) -> (i32, Vec<Message>) {
     let request = ReceiveMessageRequest {
         group: named(group),
         message_queue: Some(MessageQueue {
@@ -44,19 +57,21 @@ async fn receive(rig: &Rig, topic: &str, group: &str, wait: i64) -> (i32, Vec<Me
         long_polling_timeout: Some(Duration::from_millis(wait)),
         ..ReceiveMessageRequest::default()
     };
-    let answer = rig.call::<ReceiveMessage>(&request).await;
-    let (code, _) = answer.told();
-    let messages =
-        answer.messages.iter().filter_map(|message| {
-            match ReceiveMessageResponse::decode(&**message)
-                .expect("an answer")
-                .content
-            {
-                Some(Received::Message(message)) => Some(*message),
-                _ => None,
-            }
+    let answer = rig.call_by::<ReceiveMessage>(client, &request).await;
+    (answer.told().0, messages_in(&answer))
+}
+
+/// The messages among the answers to a receiving call.
+fn messages_in(answer: &Answer) -> Vec<Message> {
+    let read = |bytes: &[u8]| ReceiveMessageResponse::decode(bytes).expect("an answer");
+    let messages = answer
+        .messages
+        .iter()
+        .filter_map(|it| match read(it).content {
+            Some(Received::Message(message)) => Some(*message),
+            _ => None,
         });
-    (code, messages.collect())
+    messages.collect()
 }
 
 fn handle(message: &Message) -> String {
@@ -68,17 +83,30 @@ fn handle(message: &Message) -> String {
 }
 
 async fn acknowledge(rig: &Rig, topic: &str, group: &str, handles: &[String]) -> Vec<i32> {
+    acknowledge_as(rig, CLIENT, topic, group, handles, None).await
+}
+
+/// The same as some client, of a lite topic. The code of all comes first.
+async fn acknowledge_as(
+    rig: &Rig,
+    client: &str,
+    topic: &str,
+    group: &str,
+    handles: &[String],
+    lite_topic: Option<&str>,
+) -> Vec<i32> {
     let entries = handles.iter().map(|handle| AckMessageEntry {
         message_id: "m".into(),
         receipt_handle: handle.clone(),
-        lite_topic: None,
+        lite_topic: lite_topic.map(str::to_owned),
     });
     let request = AckMessageRequest {
         group: named(group),
         topic: named(topic),
         entries: entries.collect(),
     };
-    let answer = rig.ask::<AckMessage>(&request).await;
+    let answer = rig.call_by::<AckMessage>(client, &request).await;
+    let answer = AckMessageResponse::decode(&*answer.messages[0]).expect("an answer");
     let entries = answer
         .entries
         .iter()

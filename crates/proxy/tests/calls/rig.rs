@@ -1,13 +1,18 @@
 //! A name server, a broker and a proxy in this process, and a client that calls by gRPC.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use broker::{BrokerSettings, RunningBroker};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use config::{Live, Settings as _};
 use http::{HeaderMap, Request};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nameserver::{NameServer, NameServerSettings};
@@ -15,6 +20,7 @@ use prost::Message as _;
 use proxy::{Proxy, ProxySettings};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use transport::{
     Body, ByteStream, HandlerTable, Link, RemotingClient, RemotingClientConfig, TlsClient,
 };
@@ -23,12 +29,19 @@ use wire::command::{
     Command, GetMaxOffset, UpdateAndCreateSubscriptionGroup, UpdateAndCreateTopic,
 };
 use wire::frame::{Frame, Head, SerializeType};
-use wire::grpc::rpc::{Rpc, SERVICE_PATH};
+use wire::grpc::rpc::{QueryRoute, Rpc, SERVICE_PATH, Telemetry};
 use wire::grpc::{
-    Encoding, Message, MessageType, Resource, StatusOnly, SystemProperties, Timestamp,
+    self, Code, Encoding, Message, MessageType, QueryRouteRequest, Resource, Settings, Status,
+    StatusOnly, SystemProperties, TelemetryCommand, Timestamp,
 };
 use wire::header::offset::{GetMaxOffsetRequest, GetMaxOffsetResponse};
 use wire::header::topic::CreateTopicRequest;
+
+/// The client that tests mostly are.
+pub(crate) const CLIENT: &str = "client-1";
+
+/// Time between two looks at what is awaited.
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// How long a call may take.
 const TIMEOUT: &str = "20S";
@@ -61,7 +74,7 @@ impl Answer {
     }
 }
 
-type Sender = http2::SendRequest<Full<Bytes>>;
+type Sender = http2::SendRequest<UnsyncBoxBody<Bytes, Infallible>>;
 
 async fn speak_http2(stream: impl ByteStream) -> Sender {
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -111,6 +124,8 @@ impl Rig {
             ("namesrvAddr", name_server_at.clone()),
             ("storePathRootDir", path("store")),
             ("mappedFileSizeCommitLog", "16777216".to_owned()),
+            ("enableLmq", "true".to_owned()),
+            ("enableMultiDispatch", "true".to_owned()),
         ] {
             settings.set(key, &value).expect("a good value");
         }
@@ -152,6 +167,10 @@ impl Rig {
         self.sender = speak_http2(stream.expect("a connection")).await;
     }
 
+    pub(crate) fn broker_address(&self) -> SocketAddr {
+        self.broker.as_ref().expect("it runs").local_addr()
+    }
+
     pub(crate) fn proxy_address(&self) -> SocketAddr {
         self.proxy.as_ref().expect("it runs").local_addr()
     }
@@ -159,7 +178,8 @@ impl Rig {
     /// The status of a request that is no call.
     pub(crate) async fn status_of(&self, path: &str) -> u16 {
         let request = Request::post(format!("http://proxy{path}"));
-        let request = request.body(Full::default()).expect("a request");
+        let request = request.body(Full::default().boxed_unsync());
+        let request = request.expect("a request");
         let answer = self.sender.clone().send_request(request).await;
         answer.expect("an answer").status().as_u16()
     }
@@ -191,6 +211,14 @@ impl Rig {
         };
         self.tell::<UpdateAndCreateTopic>(&header, Body::Empty)
             .await;
+        // The name server hears of it a moment later.
+        let wanted = QueryRouteRequest {
+            topic: Some(Resource::named(name)),
+            endpoints: None,
+        };
+        while self.call::<QueryRoute>(&wanted).await.told().0 != Code::Ok as i32 {
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     pub(crate) async fn group(&self, group: SubscriptionGroupConfig) {
@@ -211,23 +239,32 @@ impl Rig {
     }
 
     async fn tell<C: Command>(&self, header: &C::Request<'_>, body: Body) -> Frame {
-        let broker = self
-            .broker
-            .as_ref()
-            .expect("it runs")
-            .local_addr()
-            .to_string();
-        let head = Head::request(C::CODE as i32, SerializeType::Json);
-        let limit = Duration::from_secs(10);
-        let answer = self.admin.request(&broker, head, header, body, limit).await;
-        let answer = answer.expect("an answer");
+        let answer = self.ask_broker::<C>(header, body).await;
         assert_eq!(answer.head.code, 0, "{:?}", answer.remark);
         answer
     }
 
-    /// Calls with one message.
+    /// What the broker answers to an administrator.
+    pub(crate) async fn ask_broker<C: Command>(
+        &self,
+        header: &C::Request<'_>,
+        body: Body,
+    ) -> Frame {
+        let broker = self.broker_address().to_string();
+        let head = Head::request(C::CODE as i32, SerializeType::Json);
+        let limit = Duration::from_secs(10);
+        let answer = self.admin.request(&broker, head, header, body, limit).await;
+        answer.expect("an answer")
+    }
+
+    /// Calls with one message, as the client that tests mostly are.
     pub(crate) async fn call<R: Rpc>(&self, request: &R::Request) -> Answer {
-        self.call_as(Some("client-1"), R::NAME, &request.encode_to_vec())
+        self.call_by::<R>(CLIENT, request).await
+    }
+
+    /// Calls with one message as some client.
+    pub(crate) async fn call_by<R: Rpc>(&self, client: &str, request: &R::Request) -> Answer {
+        self.call_as(Some(client), R::NAME, &request.encode_to_vec())
             .await
     }
 
@@ -238,20 +275,29 @@ impl Rig {
         R::Response::decode(&*answer.messages[0]).expect("an answer")
     }
 
+    /// Opens the telemetry stream of a client and tells its settings.
+    pub(crate) async fn telemetry(&self, client: &str, settings: Settings) -> Stream {
+        let (sending, sent) = mpsc::unbounded_channel();
+        let stream = Sent(sent).boxed_unsync();
+        let request = request_of(Some(client), Telemetry::NAME).body(stream);
+        let request = request.expect("a request");
+        let told = TelemetryCommand {
+            command: Some(grpc::Command::Settings(Box::new(settings))),
+            ..TelemetryCommand::default()
+        };
+        sending.send(framed(&told.encode_to_vec())).expect("open");
+        let answer = self.sender.clone().send_request(request).await;
+        Stream {
+            sending,
+            body: answer.expect("an answer").into_body(),
+            received: BytesMut::new(),
+        }
+    }
+
     /// Calls by any name with any bytes.
     pub(crate) async fn call_as(&self, client: Option<&str>, name: &str, message: &[u8]) -> Answer {
-        let mut body = BytesMut::new();
-        body.put_u8(0);
-        body.put_u32(message.len() as u32);
-        body.put_slice(message);
-        let mut request = Request::post(format!("http://proxy{SERVICE_PATH}{name}"))
-            .header("content-type", "application/grpc")
-            .header("x-mq-client-version", "5.1.0")
-            .header("grpc-timeout", TIMEOUT);
-        if let Some(client) = client {
-            request = request.header("x-mq-client-id", client);
-        }
-        let request = request.body(Full::new(body.freeze())).expect("a request");
+        let body = Full::new(framed(message)).boxed_unsync();
+        let request = request_of(client, name).body(body).expect("a request");
         let response = self
             .sender
             .clone()
@@ -267,6 +313,78 @@ impl Rig {
                 .expect("a status"),
             messages: split(body.to_bytes()),
         }
+    }
+}
+
+/// A telemetry stream.
+pub(crate) struct Stream {
+    sending: mpsc::UnboundedSender<Bytes>,
+    body: Incoming,
+    received: BytesMut,
+}
+
+impl Stream {
+    /// The next command of the server; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<TelemetryCommand> {
+        loop {
+            let length = self.received.get(1..5).map(|mut length| length.get_u32());
+            if let Some(length) = length
+                && self.received.len() >= 5 + length as usize
+            {
+                self.received.advance(5);
+                let message = self.received.split_to(length as usize);
+                return Some(TelemetryCommand::decode(message).expect("a command"));
+            }
+            let frame = self.body.frame().await?.expect("the stream is whole");
+            self.received.extend_from_slice(&frame.into_data().ok()?);
+        }
+    }
+
+    pub(crate) fn say(&self, code: Code, command: grpc::Command) {
+        let told = TelemetryCommand {
+            status: Some(Status {
+                code: code as i32,
+                message: String::new(),
+            }),
+            command: Some(command),
+        };
+        let sent = self.sending.send(framed(&told.encode_to_vec()));
+        sent.expect("the stream is open");
+    }
+}
+
+/// The messages of a stream.
+struct Sent(mpsc::UnboundedReceiver<Bytes>);
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        let next = ready!(self.0.poll_recv(cx));
+        Poll::Ready(next.map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+fn framed(message: &[u8]) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(message.len() as u32);
+    body.put_slice(message);
+    body.freeze()
+}
+
+fn request_of(client: Option<&str>, name: &str) -> http::request::Builder {
+    let request = Request::post(format!("http://proxy{SERVICE_PATH}{name}"))
+        .header("content-type", "application/grpc")
+        .header("x-mq-client-version", "5.1.0")
+        .header("grpc-timeout", TIMEOUT);
+    match client {
+        Some(client) => request.header("x-mq-client-id", client),
+        None => request,
     }
 }
 

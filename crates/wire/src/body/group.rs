@@ -65,6 +65,30 @@ impl Default for SubscriptionGroupConfig {
     }
 }
 
+/// Attribute of a group that names the topic whose lite topics it receives.
+const LITE_BIND_TOPIC: &str = "lite.bind.topic";
+
+/// Attribute of a group that says how many lite topics one of its clients may subscribe to.
+const LITE_CLIENT_QUOTA: &str = "lite.sub.client.quota";
+
+/// That number without the attribute.
+const DEFAULT_LITE_CLIENT_QUOTA: i32 = 2000;
+
+impl SubscriptionGroupConfig {
+    /// The topic whose lite topics the group receives; `None` for a group that receives topics.
+    pub fn lite_bind_topic(&self) -> Option<&str> {
+        self.attributes.get(LITE_BIND_TOPIC).map(String::as_str)
+    }
+
+    /// How many lite topics one of its clients may subscribe to.
+    pub fn lite_client_quota(&self) -> i32 {
+        let quota = self.attributes.get(LITE_CLIENT_QUOTA);
+        quota
+            .and_then(|quota| quota.parse().ok())
+            .unwrap_or(DEFAULT_LITE_CLIENT_QUOTA)
+    }
+}
+
 /// What a group wants of a topic, as far as settings say.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

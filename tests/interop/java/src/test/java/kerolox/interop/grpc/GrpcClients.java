@@ -12,6 +12,7 @@ import kerolox.interop.fixture.Server;
 import org.apache.rocketmq.client.apis.ClientConfiguration;
 import org.apache.rocketmq.client.apis.ClientServiceProvider;
 import org.apache.rocketmq.client.apis.consumer.FilterExpression;
+import org.apache.rocketmq.client.apis.consumer.LitePushConsumer;
 import org.apache.rocketmq.client.apis.consumer.MessageListener;
 import org.apache.rocketmq.client.apis.consumer.PushConsumer;
 import org.apache.rocketmq.client.apis.consumer.SimpleConsumer;
@@ -69,6 +70,11 @@ final class GrpcClients implements AutoCloseable {
     PushConsumer pushConsumer(String group, String topic, MessageListener listener) throws Exception {
         return opened(PROVIDER.newPushConsumerBuilder().setClientConfiguration(configuration).setConsumerGroup(group)
             .setSubscriptionExpressions(Map.of(topic, FilterExpression.SUB_ALL)).setMessageListener(listener).build());
+    }
+
+    LitePushConsumer litePushConsumer(String group, String topic, MessageListener listener) throws Exception {
+        return opened(PROVIDER.newLitePushConsumerBuilder().setClientConfiguration(configuration).setConsumerGroup(group)
+            .bindTopic(topic).setMessageListener(listener).build());
     }
 
     private <T extends AutoCloseable> T opened(T client) {
