@@ -1,27 +1,35 @@
 //! Messages in and out of HTTP bodies, as gRPC has them.
 //!
-//! A body is a row of messages, each behind five bytes: 0 for a message that is not compressed,
-//! and its length as four bytes, the highest first. An answer ends with the trailers `grpc-status`
+//! A body is a row of messages, each behind five bytes: 0 for a message that is not compressed, 1
+//! for one that is, as the header `grpc-encoding` says, and its length as four bytes, the highest
+//! first. Requests may be compressed by gzip; answers are not. An answer ends with the trailers `grpc-status`
 //! and `grpc-message`; one without messages has these among its headers.
 
 use std::fmt::Write;
-use std::io;
+use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use transport::{RequestBody, ResponseBody};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// How messages are compressed.
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Bytes in front of each message.
 const PREFIX: usize = 5;
@@ -88,27 +96,42 @@ fn percent_encoded(text: &str) -> String {
 
 fn response(body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, APPLICATION_GRPC);
+    headers.insert(GRPC_ACCEPT_ENCODING, ACCEPTED);
     response
-        .headers_mut()
-        .insert(CONTENT_TYPE, APPLICATION_GRPC);
-    response
+}
+
+/// What the messages that come in may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    /// Bytes of the largest message, decompressed too.
+    pub(crate) message: usize,
+    /// Bytes of what has come of all messages and is not whole yet.
+    pub(crate) all: Arc<Semaphore>,
 }
 
 /// The messages that come in.
 pub(crate) struct Requests<M> {
     body: RequestBody,
     received: BytesMut,
-    /// Bytes of the largest message.
-    limit: usize,
+    /// As many permits as bytes were received.
+    held: Option<OwnedSemaphorePermit>,
+    allowance: Allowance,
+    /// Whether compressed messages are so by gzip.
+    gzip: bool,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message + Default> Requests<M> {
-    pub(crate) fn new(body: RequestBody, limit: usize) -> Self {
+    /// The messages of a request with these headers.
+    pub(crate) fn new(headers: &HeaderMap, body: RequestBody, allowance: Allowance) -> Self {
         Self {
             body,
             received: BytesMut::new(),
-            limit,
+            held: None,
+            allowance,
+            gzip: headers.get(GRPC_ENCODING) == Some(&ACCEPTED),
             message: PhantomData,
         }
     }
@@ -130,7 +153,7 @@ impl<M: Message + Default> Requests<M> {
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.received.extend_from_slice(&data);
+                        self.receive(&data)?;
                     }
                 }
                 Some(Err(error)) => {
@@ -146,28 +169,69 @@ impl<M: Message + Default> Requests<M> {
         }
     }
 
+    fn receive(&mut self, data: &[u8]) -> Result<(), GrpcError> {
+        let all = Arc::clone(&self.allowance.all);
+        let permit = all.try_acquire_many_owned(data.len() as u32).map_err(|_| {
+            let full = "the server has no memory for more requests now; send it again";
+            GrpcError::new(GrpcCode::ResourceExhausted, full)
+        })?;
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        self.received.extend_from_slice(data);
+        Ok(())
+    }
+
     /// Takes the bytes of a message off the front, if it is there whole.
     fn take(&mut self) -> Result<Option<Bytes>, GrpcError> {
         let Some(&[compressed, length @ ..]) = self.received.first_chunk::<PREFIX>() else {
             return Ok(None);
         };
-        if compressed != 0 {
-            let message = "compressed requests are not taken: send them plain";
+        if compressed != 0 && !self.gzip {
+            let message = "the request is compressed, but not by gzip";
             return Err(GrpcError::new(GrpcCode::Unimplemented, message));
         }
         let length = u32::from_be_bytes(length) as usize;
-        if length > self.limit {
-            let limit = self.limit;
-            return Err(GrpcError::new(
-                GrpcCode::ResourceExhausted,
-                format!("a request of {length} bytes exceeds grpcMaxInboundMessageSize = {limit}"),
-            ));
+        if length > self.allowance.message {
+            return Err(self.too_large());
         }
         if self.received.len() < PREFIX + length {
             return Ok(None);
         }
         self.received.advance(PREFIX);
-        Ok(Some(self.received.split_to(length).freeze()))
+        let message = self.received.split_to(length).freeze();
+        if let Some(held) = &mut self.held {
+            drop(held.split(PREFIX + length));
+        }
+        if compressed == 0 {
+            return Ok(Some(message));
+        }
+        self.decompress(&message).map(Some)
+    }
+
+    fn decompress(&self, message: &[u8]) -> Result<Bytes, GrpcError> {
+        let limit = self.allowance.message;
+        let mut plain = Vec::new();
+        let reading = GzDecoder::new(message)
+            .take(limit as u64 + 1)
+            .read_to_end(&mut plain);
+        match reading {
+            Ok(length) if length > limit => Err(self.too_large()),
+            Ok(_) => Ok(plain.into()),
+            Err(error) => Err(GrpcError::new(
+                GrpcCode::Internal,
+                format!("the message cannot be decompressed: {error}"),
+            )),
+        }
+    }
+
+    fn too_large(&self) -> GrpcError {
+        let limit = self.allowance.message;
+        GrpcError::new(
+            GrpcCode::ResourceExhausted,
+            format!("the request exceeds grpcMaxInboundMessageSize = {limit} bytes"),
+        )
     }
 }
 

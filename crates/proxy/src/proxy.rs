@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Live;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use transport::{
     Http2, HttpService, RemotingClient, RemotingClientConfig, RemotingServer, TransportError,
@@ -13,6 +13,7 @@ use transport::{
 
 use crate::clients::Clients;
 use crate::cluster::Cluster;
+use crate::grpc::Allowance;
 use crate::presence::Presences;
 use crate::questions::{self, Questions};
 use crate::renewal::{self, Renewals};
@@ -22,6 +23,9 @@ use crate::transactions::{self, Transactions};
 
 /// What is spoken on the proxy's port: gRPC on HTTP/2, as it is or in TLS, behind proxies or not.
 const PROTOCOLS: [&str; 3] = ["proxy", "tls", "http2"];
+
+/// Bytes of all requests that are being received, unless a single one may be larger.
+const MAX_REQUESTS: usize = 256 * 1024 * 1024;
 
 /// How long a stopping proxy gives messages back for.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(3);
@@ -35,6 +39,8 @@ pub(crate) struct State {
     pub(crate) renewals: Renewals,
     pub(crate) questions: Questions,
     pub(crate) presences: Presences,
+    /// What requests may take.
+    pub(crate) allowance: Allowance,
     /// Told when brokers shall hear of clients before the period is over.
     pub(crate) heartbeat_due: Notify,
     /// Becomes true when the proxy stops: what waits for something else then ends.
@@ -71,6 +77,12 @@ impl State {
                 renewals: Renewals::default(),
                 questions,
                 presences: Presences::default(),
+                allowance: Allowance {
+                    message: config.grpc_max_inbound_message_size,
+                    all: Arc::new(Semaphore::new(
+                        config.grpc_max_inbound_message_size.max(MAX_REQUESTS),
+                    )),
+                },
                 heartbeat_due: Notify::new(),
                 stopping: watch::Sender::new(false),
                 config,

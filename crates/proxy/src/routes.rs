@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use transport::{BoxFuture, HttpPeer, HttpService, RequestBody, ResponseBody};
 use wire::grpc::rpc::{self, Rpc, SERVICE_PATH};
 use wire::grpc::{Code, StatusOnly};
@@ -20,9 +20,9 @@ macro_rules! routes {
         /// The names of the calls that a proxy serves.
         pub const SERVED: &[&str] = &[$(rpc::$rpc::NAME,)*];
 
-        async fn serve(call: Call, name: &str, body: RequestBody) -> Response<ResponseBody> {
+        async fn serve(call: Call, name: &str, request: Incoming) -> Response<ResponseBody> {
             match name {
-                $(rpc::$rpc::NAME => $shape::<rpc::$rpc, _>(call, body, $handler).await,)*
+                $(rpc::$rpc::NAME => $shape::<rpc::$rpc, _>(call, request, $handler).await,)*
                 _ => GrpcError::new(GrpcCode::Unimplemented, format!("{name} is not served"))
                     .into_response(),
             }
@@ -48,6 +48,9 @@ routes! {
     unary ChangeInvisibleDuration => acknowledging::change_invisible_duration;
     unary SyncLiteSubscription => lite::subscribe;
 }
+
+/// The headers of a request, and its messages.
+type Incoming = (HeaderMap, RequestBody);
 
 /// The service as a server's port sees it.
 pub(crate) struct MessagingService {
@@ -87,7 +90,7 @@ async fn answer(
         let error = ProxyError::new(Code::ClientIdRequired, "client id cannot be empty");
         return grpc::unary(&refusal(&error));
     }
-    serve(call, name, body).await
+    serve(call, name, (head.headers, body)).await
 }
 
 /// The answer that says why a call is refused; it is the same for all calls.
@@ -104,14 +107,14 @@ fn refusal(error: &ProxyError) -> StatusOnly {
 /// client leaves: it may have sent a message, whose traces would be lost otherwise.
 async fn unary<R: Rpc, F>(
     call: Call,
-    body: RequestBody,
+    request: Incoming,
     handler: impl FnOnce(Call, R::Request) -> F,
 ) -> Response<ResponseBody>
 where
     R::Response: 'static,
     F: Future<Output = Result<R::Response, ProxyError>> + Send + 'static,
 {
-    match only_request(&call, body).await {
+    match only_request(&call, request).await {
         Ok(request) => match tokio::spawn(handler(call, request)).await {
             Ok(Ok(response)) => grpc::unary(&response),
             Ok(Err(error)) => grpc::unary(&refusal(&error)),
@@ -128,13 +131,13 @@ where
 /// Serves a call with one request and a stream of answers.
 async fn stream<R: Rpc, F>(
     call: Call,
-    body: RequestBody,
+    request: Incoming,
     handler: impl FnOnce(Call, R::Request, Answers<R::Response>) -> F,
 ) -> Response<ResponseBody>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    match only_request(&call, body).await {
+    match only_request(&call, request).await {
         Ok(request) => {
             let (answers, response) = Answers::stream();
             tokio::spawn(handler(call, request, answers));
@@ -147,13 +150,13 @@ where
 /// Serves a call with a stream of requests and a stream of answers.
 async fn streams<R: Rpc, F>(
     call: Call,
-    body: RequestBody,
+    request: Incoming,
     handler: impl FnOnce(Call, Requests<R::Request>, Answers<R::Response>) -> F,
 ) -> Response<ResponseBody>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let requests = Requests::new(body, limit(&call));
+    let requests = requests(&call, request);
     let (answers, response) = Answers::stream();
     tokio::spawn(handler(call, requests, answers));
     response
@@ -161,12 +164,12 @@ where
 
 async fn only_request<M: prost::Message + Default>(
     call: &Call,
-    body: RequestBody,
+    request: Incoming,
 ) -> Result<M, GrpcError> {
-    let request = Requests::new(body, limit(call)).next().await?;
+    let request = requests(call, request).next().await?;
     request.ok_or_else(|| GrpcError::new(GrpcCode::Internal, "the request has no message"))
 }
 
-fn limit(call: &Call) -> usize {
-    call.state.config.grpc_max_inbound_message_size
+fn requests<M: prost::Message + Default>(call: &Call, (headers, body): Incoming) -> Requests<M> {
+    Requests::new(&headers, body, call.state.allowance.clone())
 }

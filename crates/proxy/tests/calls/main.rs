@@ -7,6 +7,10 @@ mod port;
 mod questions;
 mod rig;
 
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use prost::Message as _;
 use wire::body::group::SubscriptionGroupConfig;
 use wire::grpc::rpc::{
@@ -140,6 +144,29 @@ async fn calls_that_make_no_sense_are_refused_in_grpcs_manner() {
     let unknown = HeartbeatRequest::default();
     let told = rig.call::<Heartbeat>(&unknown).await.told();
     assert_eq!(told.0, Code::UnrecognizedClientType as i32);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn requests_may_be_compressed_by_gzip_but_are_no_larger_for_that() {
+    let rig = Rig::start().await;
+    let gzip = |plain: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(plain).expect("it fits");
+        encoder.finish().expect("it fits")
+    };
+    let answer = rig.call_compressed("Heartbeat", "gzip", &gzip(b"")).await;
+    assert_eq!(answer.told().0, Code::UnrecognizedClientType as i32);
+    // UNIMPLEMENTED, INTERNAL, RESOURCE_EXHAUSTED.
+    let large = gzip(&[0; 100_001]);
+    for (status, encoding, message) in [
+        (12, "snappy", &large[..]),
+        (13, "gzip", b"not gzip"),
+        (8, "gzip", &large),
+    ] {
+        let answer = rig.call_compressed("Heartbeat", encoding, message).await;
+        assert_eq!(answer.status, status);
+    }
     rig.stop().await;
 }
 

@@ -175,6 +175,20 @@ impl Rig {
         self.proxy.as_ref().expect("it runs").local_addr()
     }
 
+    /// Calls with a message that is compressed as a header says.
+    pub(crate) async fn call_compressed(
+        &self,
+        name: &str,
+        encoding: &str,
+        message: &[u8],
+    ) -> Answer {
+        let mut body = BytesMut::from(&framed(message)[..]);
+        body[0] = 1;
+        let request = request_of(Some(CLIENT), name).header("grpc-encoding", encoding);
+        let body = Full::new(body.freeze()).boxed_unsync();
+        self.send(request.body(body).expect("a request")).await
+    }
+
     /// The status of a request that is no call.
     pub(crate) async fn status_of(&self, path: &str) -> u16 {
         let request = Request::post(format!("http://proxy{path}"));
@@ -297,13 +311,13 @@ impl Rig {
     /// Calls by any name with any bytes.
     pub(crate) async fn call_as(&self, client: Option<&str>, name: &str, message: &[u8]) -> Answer {
         let body = Full::new(framed(message)).boxed_unsync();
-        let request = request_of(client, name).body(body).expect("a request");
-        let response = self
-            .sender
-            .clone()
-            .send_request(request)
-            .await
-            .expect("an answer");
+        let request = request_of(client, name).body(body);
+        self.send(request.expect("a request")).await
+    }
+
+    async fn send(&self, request: Request<UnsyncBoxBody<Bytes, Infallible>>) -> Answer {
+        let response = self.sender.clone().send_request(request).await;
+        let response = response.expect("an answer");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body");
         let trailers = body.trailers().cloned().unwrap_or_default();
