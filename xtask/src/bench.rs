@@ -4,11 +4,12 @@
 //!
 //! Below it stand the measurements of scale, each a command of its own: how long a start takes
 //! on a large store, what a long history costs in memory, what many queues cost, and how fast the
-//! analyser reads traffic.
+//! analyser reads traffic and what it costs the broker that it watches.
 
 mod flush;
 mod history;
 mod inspect;
+mod inspect_live;
 mod memory;
 mod queues;
 mod recovery;
@@ -82,6 +83,8 @@ enum Other {
     Queues(queues::Queues),
     /// Measure how fast the analyser reads captured traffic, beside tshark
     Inspect(inspect::Inspect),
+    /// Measure what it costs to have the analyser watch a broker (Linux, as root)
+    InspectLive(inspect_live::InspectLive),
 }
 
 /// A list of workloads, each with a table in docs/benchmarks.md.
@@ -239,6 +242,7 @@ impl Bench {
             Some(Other::Memory(memory)) => memory.run(),
             Some(Other::Queues(queues)) => queues.run(),
             Some(Other::Inspect(inspect)) => inspect.run(),
+            Some(Other::InspectLive(inspect)) => inspect.run(),
         }
     }
 }

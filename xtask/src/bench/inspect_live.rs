@@ -1,0 +1,254 @@
+//! `cargo xtask bench inspect-live`: what it costs to have the analyser watch a broker.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::server::{Home, Kind, Programs, Server, Settings};
+use super::table::{grouped, or_dash};
+use super::usage::{self, Usage};
+use super::{median, publish, report};
+use crate::interop;
+use crate::process::{self, Result};
+
+/// Time for the analyser to begin, and at the end to read what waits.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Options of `cargo xtask bench inspect-live`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectLive {
+    /// Rounds; in each the broker is watched in every way, one after the other
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Messages a second of the load that is not the most that the broker takes
+    #[arg(long, default_value_t = 100_000)]
+    rate: u32,
+    /// Leave out the tracing in the kernel, which needs clang, libelf and zlib
+    #[arg(long)]
+    without_trace: bool,
+    /// Put the table into docs/benchmarks.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// How the broker is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Watch {
+    Not,
+    Packets,
+    Trace,
+}
+
+impl Watch {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Not => "not watched",
+            Self::Packets => "packets (AF_PACKET)",
+            Self::Trace => "traced (eBPF)",
+        }
+    }
+}
+
+/// The loads; the second is as much as the broker takes.
+const LOADS: [Load; 2] = [Load::Paced, Load::Full];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Load {
+    Paced,
+    Full,
+}
+
+/// What was measured once.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// Messages a second.
+    rate: f64,
+    /// In microseconds.
+    p50: f64,
+    p99: f64,
+    /// Microseconds of the broker's processor time a message.
+    broker: f64,
+    /// Processors that the analyser used, its memory, and packets or pieces that it lost.
+    analyser: f64,
+    memory: f64,
+    lost: f64,
+}
+
+impl InspectLive {
+    pub(super) fn run(self) -> Result<()> {
+        let mut programs = Programs::ready(false)?;
+        let mut ways = vec![Watch::Not, Watch::Packets];
+        if !self.without_trace {
+            programs.kerolox = interop::release_binary(&["ebpf"])?;
+            ways.push(Watch::Trace);
+        }
+        let mut samples: BTreeMap<(Load, Watch), Vec<Sample>> = BTreeMap::new();
+        for round in 1..=self.rounds {
+            eprintln!("== round {round} of {}", self.rounds);
+            let home = Home::new(Kind::Kerolox, &programs)?;
+            let server = Server::start(Kind::Kerolox, &programs, &home, &Settings::new())?;
+            for load in LOADS {
+                for watch in &ways {
+                    let sample = self.measure(&programs, &server, load, *watch)?;
+                    eprintln!("   {load:?}, {}: {sample:?}", watch.title());
+                    samples.entry((load, *watch)).or_default().push(sample);
+                }
+            }
+            server.stop()?;
+        }
+        publish("bench inspect-live", &self.table(&samples), self.write)
+    }
+
+    fn measure(
+        &self,
+        programs: &Programs,
+        server: &Server,
+        load: Load,
+        watch: Watch,
+    ) -> Result<Sample> {
+        let analyser = Analyser::start(programs, server, watch)?;
+        thread::sleep(SETTLE);
+        let mut bench = programs.bench(server);
+        bench.args(["send", "--connections", "8", "--warm-up", "1s"]);
+        bench.args(["--duration", &format!("{}s", self.seconds)]);
+        bench.args(["--server-pid", &server.process().to_string()]);
+        if load == Load::Paced {
+            bench.args(["--rate", &self.rate.to_string()]);
+        }
+        let run = report(&mut bench)?["median"].take();
+        thread::sleep(SETTLE);
+        let number = |value: &Value| {
+            let number = value.as_f64();
+            number.ok_or_else(|| format!("kerolox bench has a strange output: {run}"))
+        };
+        let messages = number(&run["messages"])?;
+        let seen = analyser
+            .map(|analyser| analyser.end(messages))
+            .transpose()?;
+        let (usage, lost) = seen.unwrap_or_default();
+        Ok(Sample {
+            rate: number(&run["messages_per_second"])?,
+            p50: number(&run["latency_us"]["p50"])?,
+            p99: number(&run["latency_us"]["p99"])?,
+            broker: number(&run["server"]["cpu_us_per_message"])?,
+            // Of the time that the load lasts: it is idle before and after.
+            analyser: usage.processor.as_secs_f64() / f64::from(self.seconds + 1),
+            memory: usage.memory as f64,
+            lost: lost as f64,
+        })
+    }
+
+    fn table(&self, samples: &BTreeMap<(Load, Watch), Vec<Sample>>) -> String {
+        let mut table =
+            "| load | broker is | messages/s | beside unwatched | p50 | p99 | broker's \
+             processor a message | analyser's processors | its memory | lost |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n"
+                .to_owned();
+        for ((load, watch), taken) in samples {
+            let middle = |number: fn(&Sample) -> f64| median(taken.iter().map(number).collect());
+            // Each beside the one of its own round, since the machine is not the same for long.
+            let unwatched = samples.get(&(*load, Watch::Not)).into_iter().flatten();
+            let ratios = taken.iter().zip(unwatched);
+            let ratio = median(ratios.map(|(one, base)| one.rate / base.rate).collect());
+            let of_analyser = |text: String| match watch {
+                Watch::Not => or_dash(String::new()),
+                Watch::Packets | Watch::Trace => text,
+            };
+            let _ = writeln!(
+                table,
+                "| {} | {} | {} | {} | {:.0} µs | {:.0} µs | {:.2} µs | {} | {} | {} |",
+                match load {
+                    Load::Paced => format!("{} messages/s", grouped(f64::from(self.rate))),
+                    Load::Full => "all it takes".to_owned(),
+                },
+                watch.title(),
+                grouped(middle(|sample| sample.rate)),
+                of_analyser(format!("{:+.1} %", (ratio - 1.0) * 100.0)),
+                middle(|sample| sample.p50),
+                middle(|sample| sample.p99),
+                middle(|sample| sample.broker),
+                of_analyser(format!("{:.2}", middle(|sample| sample.analyser))),
+                of_analyser(format!("{:.0} MB", middle(|sample| sample.memory) / 1e6)),
+                of_analyser(format!("{:.0}", middle(|sample| sample.lost))),
+            );
+        }
+        table
+    }
+}
+
+/// A `kerolox inspect stat` that runs. Dropped, it is killed.
+struct Analyser {
+    process: Child,
+    begun: Instant,
+}
+
+impl Analyser {
+    fn start(programs: &Programs, server: &Server, watch: Watch) -> Result<Option<Self>> {
+        let mut stat = Command::new(&programs.kerolox);
+        stat.args(["inspect", "stat", "--output", "json", "--port"]);
+        stat.arg(server.address.port().to_string());
+        match watch {
+            Watch::Not => return Ok(None),
+            Watch::Packets => stat.args(["--interface", "lo"]),
+            Watch::Trace => stat.args(["--trace", "--pid", &server.process().to_string()]),
+        };
+        stat.stdin(Stdio::null()).stdout(Stdio::piped());
+        let process = stat.stderr(Stdio::piped()).spawn();
+        let process = process.map_err(|error| format!("cannot run the analyser: {error}"))?;
+        let begun = Instant::now();
+        Ok(Some(Self { process, begun }))
+    }
+
+    /// Ends it, and tells what it used and lost. It must have seen as many messages, unless it
+    /// lost some.
+    fn end(mut self, messages: f64) -> Result<(Usage, u64)> {
+        let id = self.process.id().to_string();
+        process::run(Command::new("kill").args(["-TERM", &id]))?;
+        let usage = usage::of_rest(&mut self.process, self.begun);
+        let (mut rows, mut said) = (String::new(), String::new());
+        let told = |error: std::io::Error| format!("the analyser's output: {error}");
+        if let Some(mut out) = self.process.stdout.take() {
+            out.read_to_string(&mut rows).map_err(told)?;
+        }
+        if let Some(mut out) = self.process.stderr.take() {
+            out.read_to_string(&mut said).map_err(told)?;
+        }
+        if said.contains("captured instead") {
+            return Err(format!("the broker cannot be traced: {said}"));
+        }
+        let lost = said.lines().filter_map(|line| {
+            let (number, _) = line
+                .strip_prefix("kerolox: ")?
+                .split_once(" packets were lost")?;
+            number.parse().ok()
+        });
+        let lost: u64 = lost.last().unwrap_or(0);
+        let total = rows.lines().next().and_then(|row| {
+            let row: Value = serde_json::from_str(row).ok()?;
+            row["messages"].as_f64()
+        });
+        match total {
+            Some(seen) if lost > 0 || seen >= messages => Ok((usage, lost)),
+            seen => Err(format!(
+                "of {messages} messages the analyser saw {seen:?}; it said: {said}"
+            )),
+        }
+    }
+}
+
+impl Drop for Analyser {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
