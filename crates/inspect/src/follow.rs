@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::exchange::{Action, Exchange, Message};
+use wire::message::pop::{ExtraInfo, TopicKind};
+
+use crate::exchange::{Action, Exchange, Message, MessageType};
 
 /// Steps that are remembered of one message.
 const MAX_STEPS: usize = 10_000;
@@ -178,10 +180,36 @@ impl Follow {
     }
 }
 
+/// Where a message is stored, as an exchange tells.
 fn place(exchange: &Exchange, message: &Message) -> Option<Place> {
+    let waits = matches!(
+        message.message_type,
+        Some(MessageType::Delayed | MessageType::Transactional)
+    );
+    if waits && matches!(exchange.action, Action::Send | Action::CheckTransaction) {
+        // Until it is delivered it is in a queue of the broker's own.
+        return None;
+    }
+    let topic = message.topic.as_ref().or(exchange.topic.as_ref())?;
+    let handle = message.handle.as_deref();
+    // A message that is delivered again comes from a topic of the group, which its handle tells.
+    if let Some(handle) = handle.and_then(|handle| ExtraInfo::decode(handle).ok())
+        && let Some(offset) = handle.queue_offset
+    {
+        let topic = match (TopicKind::of_topic(topic), &exchange.group) {
+            (TopicKind::Normal, Some(group)) => handle.topic_kind.real_topic(topic, group),
+            _ => topic.as_ref().into(),
+        };
+        return Some(Place {
+            broker: exchange.server,
+            topic: topic.into(),
+            queue_id: handle.queue_id,
+            offset,
+        });
+    }
     Some(Place {
         broker: exchange.server,
-        topic: message.topic.clone().or_else(|| exchange.topic.clone())?,
+        topic: Arc::clone(topic),
         queue_id: message.queue_id?,
         offset: message.offset?,
     })

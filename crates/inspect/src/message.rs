@@ -21,6 +21,7 @@ use wire::message::body::{Batch, Records, plain_body};
 use wire::message::compression::CompressionType;
 use wire::message::id::OffsetMessageId;
 use wire::message::names::CLIENT_INNER_PRODUCER_GROUP;
+use wire::message::pop::TopicKind;
 use wire::message::record::RecordRef;
 use wire::message::sys_flag::{self, message as message_flag};
 use wire::message::{properties, property};
@@ -43,6 +44,9 @@ pub(crate) struct Reader {
     /// The first bytes of each message's body that are kept.
     pub(crate) keep_bodies: usize,
 }
+
+/// What is said of a message that is not to be delivered again.
+const DEAD_LETTER: &str = "dead letter";
 
 /// What a request says besides what its exchange has.
 #[derive(Debug, Default)]
@@ -182,6 +186,11 @@ fn typed_request(
             exchange.action = Action::SendBack;
             exchange.group = Some(reader.names.get(&header.group));
             exchange.topic = header.origin_topic.map(|topic| reader.names.get(&topic));
+            exchange.detail = Some(match header.delay_level {
+                ..0 => DEAD_LETTER.into(),
+                0 => "next delay level".into(),
+                level => format!("delay level {level}").into(),
+            });
             let place = OffsetMessageId {
                 host: exchange.server,
                 offset: header.offset,
@@ -420,11 +429,19 @@ fn batch_acknowledgement(
         exchange.group = Some(reader.names.get(&first.consumer_group));
     }
     for ack in &batch.acks {
+        // What was delivered again is in a topic of the group.
+        let kind = ack.retry.parse().unwrap_or_default();
+        let retry = match kind {
+            TopicKind::Normal => None,
+            _ => Some(kind.real_topic(&ack.topic, &ack.consumer_group)),
+        };
+        let retry = retry.map(|topic| reader.names.get(&topic));
         let bits = ack.bit_set.iter().take(MAX_ACKNOWLEDGED / 8);
         let bits = bits.flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
         for (place, _) in (0..).zip(bits).filter(|(_, set)| *set) {
             let offset = ack.start_offset.saturating_add(place);
             exchange.messages.push(Message {
+                topic: retry.clone(),
                 queue_id: Some(ack.queue_id),
                 offset: Some(offset),
                 ..Message::default()
@@ -507,6 +524,15 @@ pub(crate) fn response(
         | RequestCode::PeekMessage
         | RequestCode::QueryMessage
         | RequestCode::ViewMessageById => records(framed, exchange, reader),
+        RequestCode::RecallMessage => {
+            let answer = frame
+                .header::<<command::RecallMessage as Command>::Response<'_>>()
+                .ok()?;
+            exchange.messages.push(Message {
+                id: Some(answer.msg_id.into()),
+                ..Message::default()
+            });
+        }
         RequestCode::GetMaxOffset => exchange.max_offset = field(frame, "offset"),
         RequestCode::GetMinOffset
         | RequestCode::SearchOffsetByTimestamp

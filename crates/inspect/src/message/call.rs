@@ -8,7 +8,7 @@ use wire::grpc::rpc::{self, Rpc};
 use wire::grpc::{self, Code, Received, Resource, StatusOnly};
 use wire::message::pop::ExtraInfo;
 
-use super::{News, Reader};
+use super::{DEAD_LETTER, News, Reader};
 use crate::exchange::{Action, Exchange, Message, MessageType, Status};
 
 /// What the path of a call begins with.
@@ -87,6 +87,7 @@ pub(crate) fn request(
         rpc::ForwardMessageToDeadLetterQueue::NAME => {
             let request = read::<grpc::ForwardMessageToDeadLetterQueueRequest>(bytes)?;
             exchange.action = Action::SendBack;
+            exchange.detail = Some(DEAD_LETTER.into());
             set_group(exchange, reader, request.group.as_ref());
             set_topic(exchange, reader, request.topic.as_ref());
             exchange.messages = vec![received(request.message_id, request.receipt_handle)];
