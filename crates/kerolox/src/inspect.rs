@@ -172,6 +172,14 @@ struct FollowArgs {
 struct RecordArgs {
     /// The file; a pcap file if its name ends in .pcap, else pcapng
     out: PathBuf,
+    /// Ports one of which must be at either end [default: all]
+    #[arg(
+        long = "port",
+        value_name = "PORT",
+        value_delimiter = ',',
+        conflicts_with = "file"
+    )]
+    ports: Vec<u16>,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -371,7 +379,7 @@ fn record(args: &RecordArgs) -> Result<(), CliError> {
         path: args.out.clone(),
         source,
     };
-    let mut source = args.source.open(&[])?;
+    let mut source = args.source.open(&args.ports)?;
     let format = if args
         .out
         .extension()
@@ -387,12 +395,17 @@ fn record(args: &RecordArgs) -> Result<(), CliError> {
     let mut count = 0_u64;
     let mut written = Ok(());
     let read = loop {
+        let before = count;
         let read = source.read(PATIENCE, &mut |observed: Observed<'_>| {
             if written.is_ok() {
                 count += 1;
                 written = recorder.write(&observed);
             }
         });
+        // More may be long in coming, and somebody may look at the file meanwhile.
+        if count == before && written.is_ok() {
+            written = recorder.flush();
+        }
         match read {
             Ok(true) if written.is_ok() && !interrupted.load(Ordering::Relaxed) => {}
             other => break other,

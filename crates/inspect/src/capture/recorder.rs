@@ -63,6 +63,14 @@ impl<W: Write> Recorder<W> {
         }
     }
 
+    /// Brings what was written so far into the file, which can be read from then on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Makes sure that everything is in the file.
     ///
     /// # Errors

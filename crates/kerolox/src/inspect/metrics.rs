@@ -25,13 +25,16 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Listens at an address, for as long as the program runs.
+    /// Listens at an address, for as long as the program runs, and says so.
     pub(super) fn serve(address: SocketAddr) -> Result<Arc<Self>, CliError> {
         let cannot = |source| CliError::System {
             what: "serve metrics",
             source,
         };
         let listener = TcpListener::bind(address).map_err(cannot)?;
+        // The port may be one that the system chose.
+        let address = listener.local_addr().map_err(cannot)?;
+        eprintln!("kerolox: metrics are at http://{address}/metrics");
         let metrics = Arc::new(Self::default());
         let served = Arc::clone(&metrics);
         let serve = move || {
