@@ -23,7 +23,7 @@ use wire::message::{names, properties, property};
 
 use crate::attributes;
 use crate::broadcast_offsets::BroadcastOffsets;
-use crate::clients::ClientTable;
+use crate::clients::{ClientTable, Subscription};
 use crate::cold_data::ColdDataThresholds;
 use crate::error::BrokerError;
 use crate::filter::FilterTable;
@@ -35,6 +35,7 @@ use crate::offsets::OffsetTable;
 use crate::other_brokers::OtherBrokers;
 use crate::pop::Pop;
 use crate::rates::Rates;
+use crate::requested::RequestedSubscriptions;
 use crate::schedule::Schedule;
 use crate::settings::BrokerSettings;
 use crate::static_topics::StaticTopics;
@@ -93,6 +94,7 @@ pub(crate) struct Broker {
     pub(crate) broadcast_offsets: BroadcastOffsets,
     pub(crate) clients: ClientTable,
     pub(crate) filters: Arc<FilterTable>,
+    pub(crate) requested: RequestedSubscriptions,
     pub(crate) locks: QueueLocks,
     pub(crate) polling: Arc<LongPolling>,
     pub(crate) schedule: Schedule,
@@ -232,6 +234,7 @@ impl Broker {
             broadcast_offsets: BroadcastOffsets::default(),
             clients: ClientTable::new(Arc::clone(&clock), live.clone()),
             filters,
+            requested: RequestedSubscriptions::default(),
             locks: QueueLocks::new(Arc::clone(&clock)),
             polling,
             schedule,
@@ -257,6 +260,12 @@ impl Broker {
         };
         broker.pop.recover(&broker)?;
         Ok(broker)
+    }
+
+    /// What a group wants of a topic by its clients' heartbeats, or else by its last request.
+    pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<Arc<Subscription>> {
+        let told = self.clients.subscription(group, topic);
+        told.or_else(|| self.requested.get(group, topic))
     }
 
     /// Counts a message that was stored in a topic; `bytes` are those of its record.

@@ -33,6 +33,7 @@ mod pull;
 mod rates;
 mod registration;
 mod reply;
+mod requested;
 mod routes;
 mod schedule;
 mod send;

@@ -16,6 +16,7 @@ use crate::broadcast_offsets::Member;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::{self, Filter};
+use crate::requested::Request;
 use crate::routes::answer_soon;
 use crate::static_topics::{LogicalPull, requests};
 use crate::statistics::GroupStatistics;
@@ -202,6 +203,14 @@ fn filter(
         filter::check_type(broker, expression_type.unwrap_or_default())?;
         let expression = header.subscription.as_deref().unwrap_or_default();
         let filter = Filter::parse(expression_type, expression)?;
+        let requested = Request {
+            group,
+            topic: &header.topic,
+            expression_type,
+            expression,
+            is_pop: false,
+        };
+        broker.requested.note(requested, broker.now_millis());
         return Ok(filter.in_topic(broker, group, &header.topic));
     }
     let subscription = broker.clients.subscription(group, &header.topic).ok_or_else(|| {

@@ -67,6 +67,7 @@ pub(crate) async fn delete(
     broker
         .topics
         .for_each(|topic| topic.statistics.remove_group(&header.group_name));
+    broker.requested.remove_group(&header.group_name);
     if header.clean_offset {
         broker.offsets.remove_group(&header.group_name);
     }
@@ -134,7 +135,7 @@ pub(crate) async fn subscription(
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
     let topic = header.topic.unwrap_or_default();
-    let subscription = broker.clients.subscription(&header.group, &topic);
+    let subscription = broker.subscription(&header.group, &topic);
     let body = QuerySubscriptionResponseBody {
         group: header.group.into_owned(),
         subscription_data: subscription.map(|subscription| subscription.data.clone()),

@@ -90,7 +90,7 @@ pub(crate) async fn queue_entries(
         .find_queue(&topic, queue_id)
         .ok_or_else(|| BrokerError::System(format!("{queue_id}@{topic} is not exist!")))?;
     let group = header.consumer_group.as_deref();
-    let subscription = group.and_then(|group| broker.clients.subscription(group, &topic));
+    let subscription = group.and_then(|group| broker.subscription(group, &topic));
     let by_group = group.and_then(|group| broker.filters.get(&topic, group));
     let filter_data = match (group, &subscription) {
         (None, _) => None,

@@ -23,6 +23,7 @@ use crate::attributes;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::filter::{self, Filter};
+use crate::requested::Request;
 
 /// How much longer than its polling time a request may have taken to get here, in milliseconds
 /// (`PopMessageRequestHeader.isTimeoutTooMuch`).
@@ -150,7 +151,16 @@ fn accept(
         "pop message",
     )?;
     let expression = header.expression.as_deref().unwrap_or_default();
-    let filter = filter(broker, header.expression_type.as_deref(), expression)?;
+    let expression_type = header.expression_type.as_deref();
+    let filter = filter(broker, expression_type, expression)?;
+    let requested = Request {
+        group,
+        topic,
+        expression_type,
+        expression,
+        is_pop: true,
+    };
+    broker.requested.note(requested, now);
     let pop = Pop {
         topic: topic.into(),
         group: group.into(),

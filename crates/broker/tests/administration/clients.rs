@@ -14,11 +14,74 @@ use wire::body::queue::MessageQueue;
 use wire::code::ResponseCode;
 use wire::command::*;
 use wire::header::client::*;
-use wire::header::group::QuerySubscriptionByConsumerRequest;
+use wire::header::group::{DeleteSubscriptionGroupRequest, QuerySubscriptionByConsumerRequest};
+use wire::header::pop::PopMessageRequest;
+use wire::header::pull::PullMessageRequest;
 use wire::header::topic::GetTopicConfigRequest;
 use wire::message::record::RecordRef;
+use wire::message::sys_flag::pull as pull_flag;
 
 use crate::rig::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_group_wants_is_told_by_its_requests_unless_it_said_so() {
+    let rig = Rig::new().await;
+    rig.create_topic("orders", 1).await;
+    let told = async |group: &'static str, topic: &'static str| {
+        let header = QuerySubscriptionByConsumerRequest {
+            group: group.into(),
+            topic: Some(topic.into()),
+            ..Default::default()
+        };
+        let told: QuerySubscriptionResponseBody =
+            rig.read::<QuerySubscriptionByConsumer, _>(header).await;
+        let data = told.subscription_data?;
+        assert_eq!(data.topic, topic);
+        Some((
+            data.sub_string,
+            data.tags_set.into_iter().collect::<Vec<_>>(),
+        ))
+    };
+    assert_eq!(told("g", "orders").await, None);
+    for expression in ["b || a", "c"] {
+        let pull = PullMessageRequest {
+            consumer_group: "g".into(),
+            topic: "orders".into(),
+            sys_flag: pull_flag::SUBSCRIPTION,
+            subscription: Some(expression.into()),
+            ..Default::default()
+        };
+        rig.ask::<PullMessage>(pull, Body::Empty).await;
+        let tags: Vec<String> = match expression {
+            "c" => vec!["c".into()],
+            _ => vec!["a".into(), "b".into()],
+        };
+        assert_eq!(told("g", "orders").await, Some((expression.into(), tags)));
+    }
+    assert_eq!(told("g", "%RETRY%g_orders").await, None);
+    rig.heartbeat(&rig.client, "c").await;
+    assert_eq!(told("g", "orders").await, Some(("*".into(), vec![])));
+
+    let pop = PopMessageRequest {
+        consumer_group: "h".into(),
+        topic: "orders".into(),
+        queue_id: -1,
+        max_msg_nums: 1,
+        invisible_time: 60_000,
+        ..Default::default()
+    };
+    rig.ask::<PopMessage>(pop, Body::Empty).await;
+    let all = Some(("*".into(), vec![]));
+    assert_eq!(told("h", "orders").await, all);
+    assert_eq!(told("h", "%RETRY%h_orders").await, all);
+    let delete = DeleteSubscriptionGroupRequest {
+        group_name: "h".into(),
+        ..Default::default()
+    };
+    rig.done::<DeleteSubscriptionGroup>(delete, Body::Empty)
+        .await;
+    assert_eq!(told("h", "orders").await, None);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_are_asked_and_leave() {

@@ -20,9 +20,12 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(SharedServer.class)
 class StatisticsTest {
     private static final int SYSTEM_ERROR = 1;
+    private static final int PULL_MESSAGE = 11;
     private static final int GET_BROKER_RUNTIME_INFO = 28;
     private static final int UPDATE_AND_CREATE_SUBSCRIPTIONGROUP = 200;
     private static final int VIEW_BROKER_STATS_DATA = 315;
+    private static final int QUERY_SUBSCRIPTION_BY_CONSUMER = 345;
+    private static final int POP_MESSAGE = 200050;
     private static final int UPDATE_COLD_DATA_FLOW_CTR_CONFIG = 2001;
     private static final int REMOVE_COLD_DATA_FLOW_CTR_CONFIG = 2002;
     private static final int GET_COLD_DATA_FLOW_CTR_INFO = 2003;
@@ -81,6 +84,48 @@ class StatisticsTest {
             "sendThreadPoolQueueCapacity", "ackThreadPoolQueueSize", "EndTransactionQueueSize", "remainTransientStoreBufferNumbs"}) {
             assertTrue(info.contains("\"" + name + "\":"), name + " in " + info);
         }
+    }
+
+    /** What a group wants is told by its pulls and pops, if no heartbeat has said it. */
+    @Test
+    void subscriptionsOfRequestsAreTold(Clients clients) throws Exception {
+        String topic = clients.topic(1);
+        String group = clients.newGroup();
+        clients.ask(PULL_MESSAGE, Map.ofEntries(
+            Map.entry("consumerGroup", group),
+            Map.entry("topic", topic),
+            Map.entry("queueId", "0"),
+            Map.entry("queueOffset", "0"),
+            Map.entry("maxMsgNums", "1"),
+            Map.entry("sysFlag", "4"),
+            Map.entry("commitOffset", "0"),
+            Map.entry("suspendTimeoutMillis", "0"),
+            Map.entry("subVersion", "0"),
+            Map.entry("subscription", "red || green")), "");
+        String told = subscription(clients, group, topic);
+        for (String part : new String[] {"\"subString\":\"red || green\"", "\"red\"", "\"green\"", "\"expressionType\":\"TAG\""}) {
+            assertTrue(told.contains(part), part + " in " + told);
+        }
+        String popped = clients.newGroup();
+        clients.ask(POP_MESSAGE, Map.ofEntries(
+            Map.entry("consumerGroup", popped),
+            Map.entry("topic", topic),
+            Map.entry("queueId", "-1"),
+            Map.entry("maxMsgNums", "1"),
+            Map.entry("invisibleTime", "60000"),
+            Map.entry("pollTime", "0"),
+            Map.entry("bornTime", Long.toString(System.currentTimeMillis())),
+            Map.entry("initMode", "0"),
+            Map.entry("expType", "TAG"),
+            Map.entry("exp", "blue")), "");
+        assertTrue(subscription(clients, popped, topic).contains("\"tagsSet\":[\"blue\"]"), subscription(clients, popped, topic));
+        String again = subscription(clients, popped, "%RETRY%" + popped + "_" + topic);
+        assertTrue(again.contains("\"subString\":\"*\""), again);
+        assertFalse(subscription(clients, clients.newGroup(), topic).contains("subString"));
+    }
+
+    private static String subscription(Clients clients, String group, String topic) throws Exception {
+        return body(clients.ask(QUERY_SUBSCRIPTION_BY_CONSUMER, Map.of("group", group, "topic", topic), ""));
     }
 
     /** Thresholds for reading cold data are kept. */
