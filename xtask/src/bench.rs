@@ -3,14 +3,15 @@
 //! `cargo xtask bench kinds` does the same with other workloads: every kind of message.
 //!
 //! Below it stand the measurements of scale, each a command of its own: how long a start takes
-//! on a large store, what a long history costs in memory, what many queues cost, and how fast the
-//! analyser reads traffic and what it costs the broker that it watches.
+//! on a large store, what a long history costs in memory, what many queues cost, how the protocols
+//! compare, and how fast the analyser reads traffic and what it costs the broker that it watches.
 
 mod flush;
 mod history;
 mod inspect;
 mod inspect_live;
 mod memory;
+mod protocols;
 mod queues;
 mod recovery;
 mod server;
@@ -85,6 +86,8 @@ enum Other {
     Inspect(inspect::Inspect),
     /// Measure what it costs to have the analyser watch a broker (Linux, as root)
     InspectLive(inspect_live::InspectLive),
+    /// Measure the protocols of the remoting layer beside each other
+    Protocols(protocols::Protocols),
 }
 
 /// A list of workloads, each with a table in docs/benchmarks.md.
@@ -243,6 +246,7 @@ impl Bench {
             Some(Other::Queues(queues)) => queues.run(),
             Some(Other::Inspect(inspect)) => inspect.run(),
             Some(Other::InspectLive(inspect)) => inspect.run(),
+            Some(Other::Protocols(protocols)) => protocols.run(),
         }
     }
 }

@@ -21,11 +21,12 @@ mod pulling;
 mod queues;
 mod report;
 mod sending;
-mod server_process;
 mod setup;
+mod socket;
 mod tally;
 mod together;
 mod transacting;
+mod watched_process;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -38,9 +39,9 @@ use wire::frame::SerializeType;
 use self::engine::Outcome;
 use self::load::Load;
 use self::report::{Fill, Overload, Report, RunReport};
-use self::server_process::ServerProcess;
 use self::setup::{Found, Target};
 use self::tally::Tally;
+use self::watched_process::WatchedProcess;
 use crate::client::{ClientError, ClusterArgs, OutputFormat, print_line};
 use crate::error::CliError;
 
@@ -50,7 +51,8 @@ pub(crate) struct Args {
     /// What to do
     #[arg(value_enum, default_value_t = Mode::Send)]
     mode: Mode,
-    /// Address of the broker, host:port [default: the first one that the name server knows]
+    /// Address of the broker: host:port, unix:/path, or with a protocol as in ws://host:port
+    /// [default: the first one that the name server knows]
     #[arg(long, value_name = "ADDRESS")]
     broker: Option<String>,
     #[command(flatten)]
@@ -225,7 +227,7 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
         None => Target::find(&args.cluster).await?,
     };
     if args.mode == Mode::Connections {
-        let server = args.server_pid.map(ServerProcess::new).transpose()?;
+        let server = args.server_pid.map(WatchedProcess::new).transpose()?;
         let count = args.connections.unwrap_or(1000);
         let measured = connections::measure(target.address(), args.protocol, count, server).await?;
         let text = printed(&measured, args.output, connections::Report::table);

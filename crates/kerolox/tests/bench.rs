@@ -135,10 +135,28 @@ fn every_load_runs_against_a_broker() {
 }
 
 #[test]
+fn load_goes_by_each_protocol() {
+    let mut server = Server::kerolox();
+    let address = server.target.clone();
+    let address = address.trim_start_matches("--broker=");
+    for scheme in ["tcp", "ws", "h2", "tls", "wss", "h2s"] {
+        server.target = format!("--broker={scheme}://{address}");
+        for load in [
+            "send --connections 2 --in-flight 8",
+            "send --connections 1 --in-flight 1",
+            "send --connections 2 --in-flight 64 --body-size 40000",
+            "pull --fill 1000",
+        ] {
+            server.bench(load);
+        }
+    }
+}
+
+#[test]
 fn connections_are_set_up_by_each_protocol() {
     let server = Server::kerolox();
     let pid = server.child.id();
-    for protocol in ["remoting", "tls", "tls-resumed"] {
+    for protocol in ["remoting", "tls", "tls-resumed", "websocket", "http2"] {
         let options =
             format!("connections --protocol {protocol} --connections 20 --server-pid {pid}");
         let report = server.report(&options);

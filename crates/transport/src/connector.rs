@@ -190,8 +190,11 @@ impl RemotingClientFactory {
         Ok(self.find(scheme)?.layers())
     }
 
-    /// Connects as the address says.
-    pub(crate) async fn connect(&self, address: &str) -> io::Result<Link> {
+    /// Connects as the address says, for those who carry frames by themselves.
+    ///
+    /// # Errors
+    /// The scheme is not known, or no connection could be made.
+    pub async fn connect(&self, address: &str) -> io::Result<Link> {
         let (scheme, target) = self.parts(address);
         let connector = self.find(scheme)?;
         let options = self.config.socket_options();

@@ -106,8 +106,13 @@ impl Home {
         self.0.join("data/store")
     }
 
+    /// A place for a file of this name.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     fn write(&self, name: &str, settings: &Settings) -> Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path(name);
         let lines = settings
             .iter()
             .map(|(key, value)| format!("{key}={value}\n"));

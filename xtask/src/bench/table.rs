@@ -160,7 +160,7 @@ pub(super) fn grouped(number: f64) -> String {
 }
 
 /// Microseconds in a unit that fits.
-fn time(microseconds: f64) -> String {
+pub(super) fn time(microseconds: f64) -> String {
     match microseconds {
         us if us < 10.0 => format!("{us:.1} µs"),
         us if us < 1000.0 => format!("{us:.0} µs"),

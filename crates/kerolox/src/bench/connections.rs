@@ -8,12 +8,12 @@ use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::{Link, Network, RemotingClientConfig, SocketOptions, Sockets, TlsClient};
+use transport::{Link, RemotingClientConfig, RemotingClientFactory, TlsClient};
 use wire::command::RequestCode;
 use wire::frame::{Frame, Head, SerializeType, encode};
 use wire::header::NoHeader;
 
-use super::server_process::ServerProcess;
+use super::watched_process::WatchedProcess;
 use crate::client::ClientError;
 
 /// How a connection is set up.
@@ -25,6 +25,10 @@ pub(super) enum Protocol {
     Tls,
     /// TLS, coming back with what the server gave before
     TlsResumed,
+    /// WebSocket
+    Websocket,
+    /// An exchange of HTTP/2
+    Http2,
 }
 
 impl Protocol {
@@ -33,6 +37,8 @@ impl Protocol {
             Self::Remoting => "remoting",
             Self::Tls => "tls",
             Self::TlsResumed => "tls, resumed",
+            Self::Websocket => "websocket",
+            Self::Http2 => "http2",
         }
     }
 }
@@ -85,22 +91,17 @@ pub(super) async fn measure(
     address: &str,
     protocol: Protocol,
     count: usize,
-    server: Option<ServerProcess>,
+    server: Option<WatchedProcess>,
 ) -> Result<Report, ClientError> {
-    let client = TlsClient::new(&RemotingClientConfig::default())?;
-    let tls = match protocol {
-        Protocol::Remoting => None,
-        Protocol::Tls => Some(client.without_resumption()),
-        Protocol::TlsResumed => Some(client),
-    };
+    let way = Way::new(protocol)?;
     let mut times = Histogram::<u64>::new_with_max(LONGEST, 3)
         .map_err(|error| ClientError::Argument(error.to_string()))?;
     // What the server sets up once is not counted.
-    drop(open(address, tls.as_ref()).await?);
-    let before = server.map(ServerProcess::resident);
+    drop(open(address, &way).await?);
+    let before = server.map(WatchedProcess::resident);
     let mut links = Vec::with_capacity(count);
     for _ in 0..count {
-        let (link, time) = open(address, tls.as_ref()).await?;
+        let (link, time) = open(address, &way).await?;
         times.saturating_record(time.as_micros() as u64);
         links.push(link);
     }
@@ -122,14 +123,50 @@ pub(super) async fn measure(
     })
 }
 
-/// A connection, and how long it took to set up.
-async fn open(address: &str, tls: Option<&TlsClient>) -> Result<(Link, Duration), ClientError> {
-    let start = Instant::now();
-    let options = SocketOptions::default();
-    let mut link = Sockets.connect(address, options).await?;
-    if let Some(tls) = tls {
-        link = tls.connect(link, address).await?;
+/// Sets up connections of one kind.
+struct Way {
+    /// What addresses begin with.
+    scheme: &'static str,
+    factory: RemotingClientFactory,
+    /// TLS without what the server gave before.
+    whole: Option<TlsClient>,
+}
+
+impl Way {
+    fn new(protocol: Protocol) -> Result<Self, ClientError> {
+        let config = RemotingClientConfig::default();
+        let whole = match protocol {
+            Protocol::Tls => Some(TlsClient::new(&config)?.without_resumption()),
+            _ => None,
+        };
+        let scheme = match protocol {
+            Protocol::Remoting | Protocol::Tls => "tcp",
+            Protocol::TlsResumed => "tls",
+            Protocol::Websocket => "ws",
+            Protocol::Http2 => "h2",
+        };
+        let factory = RemotingClientFactory::new(config);
+        Ok(Self {
+            scheme,
+            factory,
+            whole,
+        })
     }
+
+    async fn connect(&self, address: &str) -> std::io::Result<Link> {
+        let with_scheme = format!("{}://{address}", self.scheme);
+        let link = self.factory.connect(&with_scheme).await?;
+        match &self.whole {
+            None => Ok(link),
+            Some(tls) => tls.connect(link, address).await,
+        }
+    }
+}
+
+/// A connection, and how long it took to set up.
+async fn open(address: &str, way: &Way) -> Result<(Link, Duration), ClientError> {
+    let start = Instant::now();
+    let mut link = way.connect(address).await?;
     let time = start.elapsed();
     // Brokers refuse it, which shows that they serve the connection.
     let head = Head::request(RequestCode::GetNamesrvConfig as i32, SerializeType::Json);

@@ -5,17 +5,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
-use std::net::TcpStream;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
-use std::os::fd::AsFd;
 use wire::frame::MAX_FRAME_SIZE;
 
 use super::frames::{Answer, Frames, frame_length};
+use super::socket::Socket;
 use super::tally::{Recorder, Runs, Tally};
 use crate::client::ClientError;
 
@@ -75,7 +74,7 @@ pub(super) enum Pace {
 
 /// One connection: its requests and what is on its way.
 pub(super) struct Lane<W> {
-    socket: TcpStream,
+    socket: Socket,
     state: LaneState<W>,
 }
 
@@ -92,10 +91,9 @@ struct LaneState<W> {
 }
 
 impl<W: Work> Lane<W> {
-    /// A lane over an open connection, with a slot for each of `frames`.
-    pub(super) fn new(socket: TcpStream, frames: Frames, work: W) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_nanos(TICK)))?;
+    /// A lane over a new connection, with a slot for each of `frames`.
+    pub(super) fn connect(address: &str, frames: Frames, work: W) -> io::Result<Self> {
+        let socket = Socket::connect(address, Duration::from_nanos(TICK))?;
         let slots = frames.len();
         let state = LaneState {
             frames,
@@ -122,32 +120,19 @@ impl<W: Work> LaneState<W> {
     }
 
     /// Writes what the socket takes.
-    fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
-        while let Some(first) = self.outgoing.front().cloned() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let written = if self.outgoing.len() == 1 {
-                send(socket, &self.frames.bytes()[first], flags)
-            } else {
-                let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-                let count = self.outgoing.len().min(WRITE_SLICES);
-                for (slice, range) in slices.iter_mut().zip(&self.outgoing) {
-                    *slice = IoSlice::new(&self.frames.bytes()[range.clone()]);
-                }
-                sendmsg(
-                    socket,
-                    &slices[..count],
-                    &mut SendAncillaryBuffer::default(),
-                    flags,
-                )
-            };
-            match written {
-                Ok(written) => self.written(written),
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+    fn flush(&mut self, socket: &mut Socket) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let count = self.outgoing.len().min(WRITE_SLICES);
+            for (slice, range) in slices.iter_mut().zip(&self.outgoing) {
+                *slice = IoSlice::new(&self.frames.bytes()[range.clone()]);
+            }
+            match socket.write(&slices[..count])? {
+                Some(written) => self.written(written),
+                None => break,
             }
         }
-        Ok(())
+        socket.flush()
     }
 
     fn written(&mut self, mut bytes: usize) {
@@ -162,23 +147,17 @@ impl<W: Work> LaneState<W> {
     }
 
     /// Reads what has come, waiting for it if `wait`. `false`: nothing was there.
-    fn fill(&mut self, socket: &TcpStream, wait: bool) -> io::Result<bool> {
+    fn fill(&mut self, socket: &mut Socket, wait: bool) -> io::Result<bool> {
         if self.filled == self.input.len() {
             self.input.resize(self.input.len() * 2, 0);
         }
-        let flags = if wait {
-            RecvFlags::empty()
-        } else {
-            RecvFlags::DONTWAIT
-        };
-        match recv(socket, &mut self.input[self.filled..], flags) {
-            Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok((read, _)) => {
+        match socket.read(&mut self.input[self.filled..], wait)? {
+            Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(read) => {
                 self.filled += read;
                 Ok(true)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+            None => Ok(false),
         }
     }
 
@@ -256,7 +235,7 @@ pub(super) fn drive<W: Work>(
 }
 
 struct LoadThread<W> {
-    sockets: Vec<TcpStream>,
+    sockets: Vec<Socket>,
     lanes: Vec<LaneState<W>>,
     clock: Clock,
     recorder: Recorder,
@@ -367,38 +346,26 @@ impl<W: Work> LoadThread<W> {
         mut next: impl FnMut(&mut LaneState<W>, usize, u64),
         sleep: u64,
     ) -> Result<bool, ClientError> {
-        for (lane, socket) in self.lanes.iter_mut().zip(&self.sockets) {
-            if !lane.outgoing.is_empty() {
+        for (lane, socket) in self.lanes.iter_mut().zip(&mut self.sockets) {
+            if !lane.outgoing.is_empty() || socket.is_full() {
                 lane.flush(socket)?;
             }
         }
         // With one connection and nothing to write the read itself is the wait.
-        let read_waits =
-            sleep >= TICK && self.lanes.len() == 1 && self.lanes[0].outgoing.is_empty();
-        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(self.lanes.len());
-        if !read_waits {
-            for (lane, socket) in self.lanes.iter().zip(&self.sockets) {
-                let mut events = PollFlags::IN;
-                events.set(PollFlags::OUT, !lane.outgoing.is_empty());
-                polled.push(PollFd::from_borrowed_fd(socket.as_fd(), events));
-            }
-            let timeout = Timespec {
-                tv_sec: (sleep / 1_000_000_000) as i64,
-                tv_nsec: (sleep % 1_000_000_000) as _,
-            };
-            match poll(&mut polled, Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-        }
+        let read_waits = sleep >= TICK
+            && matches!((&*self.lanes, &*self.sockets), ([lane], [socket])
+                if lane.outgoing.is_empty() && socket.is_plain());
+        let ready = match read_waits {
+            true => vec![true],
+            false => self.wait(sleep)?,
+        };
         let mut any = false;
-        let input = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        for (at, (lane, socket)) in self.lanes.iter_mut().zip(&self.sockets).enumerate() {
-            let ready = polled
-                .get(at)
-                .is_none_or(|fd| fd.revents().intersects(input));
-            if ready && lane.fill(socket, read_waits)? {
+        for ((lane, socket), ready) in self.lanes.iter_mut().zip(&mut self.sockets).zip(ready) {
+            let mut more = ready;
+            while more && lane.fill(socket, read_waits)? {
                 any = true;
+                // What a protocol holds back for want of room the system does not tell of.
+                more = !read_waits && lane.filled == lane.input.len();
                 let now = self.clock.now();
                 self.recorder.tick(now);
                 lane.answers(now, &mut self.recorder, |lane, slot| next(lane, slot, now))?;
@@ -406,6 +373,29 @@ impl<W: Work> LoadThread<W> {
             }
         }
         Ok(any)
+    }
+
+    /// Waits for the first socket that can be read, or written where something waits; tells which
+    /// can be read.
+    fn wait(&self, sleep: u64) -> Result<Vec<bool>, ClientError> {
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(self.lanes.len());
+        for (lane, socket) in self.lanes.iter().zip(&self.sockets) {
+            let mut events = PollFlags::IN;
+            let waits = !lane.outgoing.is_empty() || socket.is_full();
+            events.set(PollFlags::OUT, waits);
+            polled.push(PollFd::from_borrowed_fd(socket.as_fd(), events));
+        }
+        let timeout = Timespec {
+            tv_sec: (sleep / 1_000_000_000) as i64,
+            tv_nsec: (sleep % 1_000_000_000) as _,
+        };
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        let input = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        let ready = polled.iter().map(|fd| fd.revents().intersects(input));
+        Ok(ready.collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! The load that the options ask for, and how it is run.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,11 +14,11 @@ use super::pulling::{Following, Pulls};
 use super::queues::Queues;
 use super::report::Fill;
 use super::sending::{Kind, STAMP_SIZE, Sending, Sends};
-use super::server_process::ServerProcess;
 use super::setup::{Found, Stored};
 use super::tally::Runs;
 use super::together::deliver_together;
 use super::transacting::Transacting;
+use super::watched_process::WatchedProcess;
 use super::{Args, Mode};
 use crate::client::ClientError;
 
@@ -31,8 +30,10 @@ const POP_MESSAGES: u32 = 32;
 const FILL_IN_FLIGHT: usize = 1024;
 /// Rest of a server that was too busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// Connections, at most.
+/// Connections that carry load, at most.
 const MOST_CONNECTIONS: usize = 10_000;
+/// Connections that are idle, at most.
+const MOST_IDLE: usize = 60_000;
 /// How many times more connections than before make an overload.
 const OVERLOAD: usize = 10;
 /// Requests in flight on each connection of an open loop, at most.
@@ -61,7 +62,7 @@ pub(super) struct Load {
     /// Tells this load's messages from others.
     pub(super) mark: u64,
     /// The server's process, to be watched.
-    pub(super) server: Option<ServerProcess>,
+    pub(super) server: Option<WatchedProcess>,
 }
 
 impl Load {
@@ -91,7 +92,13 @@ impl Load {
         if connections == 0 || in_flight == 0 || threads == 0 {
             return wrong("--connections, --in-flight and --threads must be at least 1");
         }
-        if connections > MOST_CONNECTIONS || connections.saturating_mul(in_flight) > 10_000_000 {
+        if mode == Mode::Connections {
+            if connections > MOST_IDLE {
+                return wrong("--connections is at most 60000 with connections");
+            }
+        } else if connections > MOST_CONNECTIONS
+            || connections.saturating_mul(in_flight) > 10_000_000
+        {
             return wrong("--connections is at most 10000, and times --in-flight at most 10000000");
         }
         if mode == Mode::Overload && connections > MOST_CONNECTIONS / OVERLOAD {
@@ -162,7 +169,7 @@ impl Load {
             delay: args.delay,
             together: args.together,
             mark: RandomState::new().build_hasher().finish(),
-            server: args.server_pid.map(ServerProcess::new).transpose()?,
+            server: args.server_pid.map(WatchedProcess::new).transpose()?,
         })
     }
 
@@ -215,12 +222,17 @@ impl Load {
         work: impl FnOnce() -> Result<Outcome, ClientError>,
     ) -> Result<Outcome, ClientError> {
         thread::scope(|scope| {
-            let server = self.server;
-            let watch = server.map(|server| scope.spawn(move || server.watch(clock, runs)));
+            let watch = |process: WatchedProcess| scope.spawn(move || process.watch(clock, runs));
+            let server = self.server.map(watch);
+            let own = self.server.and(WatchedProcess::own()).map(watch);
             let mut outcome = work()?;
-            let usages = watch.map(joined).unwrap_or_default();
+            let usages = server.map(joined).unwrap_or_default();
             for (tally, usage) in outcome.0.iter_mut().zip(usages) {
                 tally.server = Some(usage);
+            }
+            let usages = own.map(joined).unwrap_or_default();
+            for (tally, usage) in outcome.0.iter_mut().zip(usages) {
+                tally.own_processor = Some(usage.processor);
             }
             Ok(outcome)
         })
@@ -266,7 +278,7 @@ pub(super) fn connect<W: Work>(
     frames: Frames,
     work: W,
 ) -> Result<Lane<W>, ClientError> {
-    Ok(Lane::new(TcpStream::connect(address)?, frames, work)?)
+    Ok(Lane::connect(address, frames, work)?)
 }
 
 /// Puts the load on all connections, each with the frames and the work of its number.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 use wire::code::ResponseCode;
@@ -66,6 +67,8 @@ pub(super) struct RunReport {
     pub(super) unanswered: u64,
     /// What the server's process used, if it was watched.
     pub(super) server: Option<ServerUsage>,
+    /// Processor time of the load generator, in microseconds, if the server's process was watched.
+    pub(super) own_cpu_us_per_message: Option<f64>,
     /// End to end: messages that were acknowledged but did not come.
     pub(super) missing: u64,
 }
@@ -96,6 +99,7 @@ pub(super) struct Latency {
 impl RunReport {
     pub(super) fn new(tally: &Tally, seconds: f64) -> Self {
         let at = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let a_message = |time: Duration| time.as_secs_f64() * 1e6 / tally.messages.max(1) as f64;
         Self {
             seconds,
             messages: tally.messages,
@@ -115,11 +119,11 @@ impl RunReport {
             unanswered: tally.unanswered,
             missing: tally.missing,
             server: tally.server.map(|usage| ServerUsage {
-                cpu_us_per_message: usage.processor.as_secs_f64() * 1e6
-                    / tally.messages.max(1) as f64,
+                cpu_us_per_message: a_message(usage.processor),
                 resident_bytes: usage.resident,
                 private_bytes: usage.private,
             }),
+            own_cpu_us_per_message: tally.own_processor.map(a_message),
         }
     }
 
@@ -214,9 +218,10 @@ impl Report {
             if let Some(server) = &run.server {
                 let _ = writeln!(
                     out,
-                    "run {}: the server took {} of processor time a message; {} MB resident, {} MB private",
+                    "run {}: the server took {} of processor time a message, the load generator {}; {} MB resident, {} MB private",
                     number + 1,
                     time(server.cpu_us_per_message),
+                    time(run.own_cpu_us_per_message.unwrap_or_default()),
                     grouped(server.resident_bytes / 1_000_000),
                     grouped(server.private_bytes / 1_000_000),
                 );

@@ -1,10 +1,11 @@
 //! What is counted while the load runs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::server_process::Usage;
+use super::watched_process::Usage;
 
 /// Longest latency that is told apart, in nanoseconds; longer ones count as this.
 const LONGEST: u64 = 1_000_000_000_000;
@@ -28,6 +29,8 @@ pub(super) struct Tally {
     pub(super) sent: Option<u64>,
     /// What the server's process used, if it was watched.
     pub(super) server: Option<Usage>,
+    /// Processor time of the load generator, if the server's process was watched.
+    pub(super) own_processor: Option<Duration>,
     /// Latencies in nanoseconds.
     pub(super) latency: Histogram<u64>,
 }
@@ -43,6 +46,7 @@ impl Tally {
             missing: 0,
             sent: None,
             server: None,
+            own_processor: None,
             latency: Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order"),
         }
     }

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::network::ByteStream;
+
 /// The most that is given to HTTP/2 in one piece.
 const MAX_PIECE: usize = 64 * 1024;
 
@@ -20,7 +22,12 @@ pub(super) struct FrameStream {
     unread: Bytes,
     ended: bool,
     finished: bool,
+    /// The connection of HTTP/2, where nobody else looks after it.
+    connection: Option<Connection>,
 }
+
+/// A client's connection of HTTP/2.
+type Connection = h2::client::Connection<Box<dyn ByteStream>, Bytes>;
 
 impl FrameStream {
     pub(super) fn new(incoming: RecvStream, outgoing: SendStream<Bytes>) -> Self {
@@ -30,7 +37,25 @@ impl FrameStream {
             unread: Bytes::new(),
             ended: false,
             finished: false,
+            connection: None,
         }
+    }
+
+    /// The only exchange of a connection, which reads and writes whenever this does.
+    pub(super) fn driving(mut self, connection: Connection) -> Self {
+        self.connection = Some(connection);
+        self
+    }
+
+    /// Has the connection read and write what it can.
+    fn drive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(ended) = Pin::new(connection).poll(cx)
+        {
+            self.connection = None;
+            ended.map_err(broken)?;
+        }
+        Ok(())
     }
 }
 
@@ -41,6 +66,7 @@ impl AsyncRead for FrameStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.drive(cx)?;
         let before = buf.filled().len();
         while buf.remaining() > 0 && !this.ended {
             if this.unread.is_empty() {
@@ -76,7 +102,12 @@ impl AsyncWrite for FrameStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outgoing = &mut self.get_mut().outgoing;
+        let this = self.get_mut();
+        if this.outgoing.capacity() == 0 {
+            // There may be room that the peer has told of.
+            this.drive(cx)?;
+        }
+        let outgoing = &mut this.outgoing;
         let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
         let wanted = length.min(MAX_PIECE);
         outgoing.reserve_capacity(wanted);
@@ -100,19 +131,19 @@ impl AsyncWrite for FrameStream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The task of the HTTP/2 connection writes by itself.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What the connection has no room for yet it writes by itself, or when this is read.
+        Poll::Ready(self.get_mut().drive(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !std::mem::replace(&mut this.finished, true) {
             this.outgoing
                 .send_data(Bytes::new(), true)
                 .map_err(broken)?;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.drive(cx))
     }
 }
 

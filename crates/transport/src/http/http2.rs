@@ -274,7 +274,7 @@ pub(super) async fn refuse(mut link: Link, why: Refused) {
 /// The stream failed, or the server does not speak HTTP/2 or exchange frames.
 pub(crate) async fn connect(link: Link, scheme: &str, host: &str) -> io::Result<Link> {
     let (ends, stream) = link.split();
-    let (client, connection) = h2::client::Builder::new()
+    let (client, mut connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
@@ -284,12 +284,6 @@ pub(crate) async fn connect(link: Link, scheme: &str, host: &str) -> io::Result<
         .handshake::<_, Bytes>(stream)
         .await
         .map_err(broken)?;
-    let peer = ends.peer;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "an HTTP/2 connection failed");
-        }
-    });
     let uri = Uri::builder()
         .scheme(scheme)
         .authority(host)
@@ -299,13 +293,20 @@ pub(crate) async fn connect(link: Link, scheme: &str, host: &str) -> io::Result<
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().insert(CONTENT_TYPE, FRAMES_TYPE);
-    let mut client = client.ready().await.map_err(broken)?;
-    let (response, outgoing) = client.send_request(request, false).map_err(broken)?;
-    let response = response.await.map_err(broken)?;
+    let begin = async {
+        let mut client = client.ready().await?;
+        let (response, outgoing) = client.send_request(request, false)?;
+        Ok((response.await?, outgoing))
+    };
+    let begun = tokio::select! {
+        begun = begin => begun,
+        closed = &mut connection => Err(closed.err().unwrap_or(Reason::NO_ERROR.into())),
+    };
+    let (response, outgoing) = begun.map_err(broken)?;
     if response.status() != StatusCode::OK {
         let text = format!("the server exchanges no frames: {}", response.status());
         return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
     }
     let stream = FrameStream::new(response.into_body(), outgoing);
-    Ok(ends.inner(stream))
+    Ok(ends.inner(stream.driving(connection)))
 }

@@ -1,4 +1,4 @@
-//! What a server's process uses while it is under load, as Linux tells in `/proc`.
+//! What a process uses while there is load, as Linux tells in `/proc`: the server's, or this one.
 
 use std::fs;
 use std::thread;
@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A process that is watched.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ServerProcess(u32);
+pub(super) struct WatchedProcess(u32);
 
 /// What it used in a run.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub(super) struct Usage {
     pub(super) private: u64,
 }
 
-impl ServerProcess {
+impl WatchedProcess {
     /// # Errors
     /// There is no such process, or this is not Linux.
     pub(super) fn new(id: u32) -> Result<Self, ClientError> {
@@ -37,6 +37,11 @@ impl ServerProcess {
                 "--server-pid: /proc/{id}/stat cannot be read; is there a process {id}?"
             ))),
         }
+    }
+
+    /// This process, where the system tells of it.
+    pub(super) fn own() -> Option<Self> {
+        Self::new(std::process::id()).ok()
     }
 
     /// Watches it through the runs; returns one value a run, fewer if it ends.
