@@ -49,8 +49,6 @@ pub(crate) struct ConnectionTask<S> {
     /// How much room the next read gets.
     read_size: usize,
     small_reads: u8,
-    /// Whether the connection was idle: it then holds no buffer while it waits.
-    lean: bool,
     /// Consecutive requests for the inline handler with this number.
     run: Vec<Frame>,
     run_handler: u16,
@@ -105,7 +103,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             inbox: received,
             read_size: MIN_READ,
             small_reads: 0,
-            lean: false,
             run: Vec::new(),
             run_handler: 0,
             outbox: Outbox::default(),
@@ -383,13 +380,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         let read = match pin!(self.stream.read_buf(&mut self.inbox)).poll(cx) {
             Poll::Ready(read) => read?,
             Poll::Pending => {
-                if self.lean && self.inbox.is_empty() {
+                // Who reads little at a time holds no buffer while it waits.
+                if self.read_size == MIN_READ && self.inbox.is_empty() {
                     self.inbox = BytesMut::new();
                 }
                 return Poll::Pending;
             }
         };
-        self.lean = false;
         self.taken += read;
         let now = self.now();
         self.connection.received(now);
@@ -443,7 +440,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// Gives back what an idle connection does not need.
     fn trim(&mut self) {
-        self.lean = true;
         self.read_size = MIN_READ;
         self.run = Vec::new();
         self.outbox.trim();

@@ -156,15 +156,13 @@ impl Protocol for Http2 {
     }
 
     fn serve(self: Arc<Self>, link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let preface = link.received.starts_with(http2::PREFACE);
-            let site = Arc::new(Site::new(self, &link, endpoint));
-            if preface {
-                http2::serve(site, link).await;
-            } else {
-                http1::serve(site, link).await;
-            }
-        })
+        let preface = link.received.starts_with(http2::PREFACE);
+        let site = Arc::new(Site::new(self, &link, endpoint));
+        if preface {
+            Box::pin(http2::serve(site, link))
+        } else {
+            Box::pin(http1::serve(site, link))
+        }
     }
 
     fn refuse(self: Arc<Self>, link: Link, why: Refused) -> BoxFuture<'static, ()> {

@@ -70,7 +70,9 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(Some(MAX_ERRORS))
         .handshake::<_, Bytes>(stream);
-    let served = match timeout_at(deadline, handshake).await {
+    // In memory of its own, which is free when the handshake is over.
+    let shaken = Box::pin(timeout_at(deadline, handshake)).await;
+    let served = match shaken.map(|shaken| shaken.map(Box::new)) {
         Ok(Ok(connection)) => accept(&site, connection).await,
         Ok(Err(error)) => Err(error),
         Err(_) => return,
@@ -83,7 +85,7 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
 /// Accepts exchanges as long as the connection lives.
 async fn accept(
     site: &Arc<Site>,
-    mut connection: h2::server::Connection<Box<dyn ByteStream>, Bytes>,
+    mut connection: Box<h2::server::Connection<Box<dyn ByteStream>, Bytes>>,
 ) -> Result<(), h2::Error> {
     let allowance = Arc::new(AtomicI64::new(MAX_RESETS));
     let draining = site.endpoint.draining(&site.stack);
@@ -183,8 +185,10 @@ impl Exchange {
             driver.await;
             return Ok(());
         }
+        // In memory of its own: an exchange of frames does not need it.
+        let answer = Box::pin(site.answer(request.map(RequestBody::http2)));
         let response = tokio::select! {
-            response = site.answer(request.map(RequestBody::http2)) => response,
+            response = answer => response,
             reset = poll_fn(|cx| self.respond.poll_reset(cx)) => return Err(reset?.into()),
         };
         let (head, body) = response.into_parts();
