@@ -16,7 +16,7 @@ const KEPT: usize = 2 * 1024;
 #[derive(Debug)]
 pub(super) struct Outbound {
     /// A client's keys.
-    keys: Option<Keys>,
+    keys: Option<Box<Keys>>,
     /// What waits to be written.
     pub(super) waiting: BytesMut,
     /// The length word of the next frame, as far as it is known.
@@ -34,7 +34,7 @@ impl Outbound {
     /// For what goes to a server, where frames have to be masked, or to a client.
     pub(super) fn new(masked: bool) -> Self {
         Self {
-            keys: masked.then(Keys::default),
+            keys: masked.then(Box::default),
             waiting: BytesMut::new(),
             length: [0; 4],
             known: 0,
@@ -45,23 +45,30 @@ impl Outbound {
         }
     }
 
-    /// Whether there is room for more.
+    /// Whether there is room for a byte more, with a header in front of it.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < ROOM
+        self.waiting.len() + MAX_HEADER < ROOM
     }
 
     /// Takes bytes of remoting frames, as many as there is room for.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
-        while !rest.is_empty() && self.has_room() {
+        while !rest.is_empty() && self.waiting.len() < ROOM {
             if self.left == 0 {
+                if let (0, Some(length)) = (self.known, rest.first_chunk()) {
+                    self.begin(*length);
+                    continue;
+                }
                 let needed = rest.len().min(4 - self.known);
                 let (word, behind) = rest.split_at(needed);
                 self.length[self.known..self.known + needed].copy_from_slice(word);
                 self.known += needed;
                 rest = behind;
                 if self.known == 4 {
-                    self.begin();
+                    let word = self.length;
+                    self.known = 0;
+                    self.begin(word);
+                    self.payload(&word);
                 }
             } else {
                 let room = (ROOM - self.waiting.len()) as u64;
@@ -74,11 +81,10 @@ impl Outbound {
         bytes.len() - rest.len()
     }
 
-    /// Begins a message, of which the length word is known.
-    fn begin(&mut self) {
-        let length = 4 + u64::from(u32::from_be_bytes(self.length));
-        self.known = 0;
-        self.key = self.keys.as_mut().map(Keys::next);
+    /// Begins a message with this length word in front.
+    fn begin(&mut self, length: [u8; 4]) {
+        let length = 4 + u64::from(u32::from_be_bytes(length));
+        self.key = self.keys.as_mut().map(|keys| keys.next());
         self.position = 0;
         self.left = length;
         // Room for all of a small message at once.
@@ -91,8 +97,6 @@ impl Outbound {
             length,
         };
         header.encode(&mut self.waiting);
-        let word = self.length;
-        self.payload(&word);
     }
 
     fn payload(&mut self, payload: &[u8]) {
@@ -128,7 +132,7 @@ impl Outbound {
 
     fn control(&mut self, opcode: Opcode, control: &Control) {
         let payload = control.payload();
-        let key = self.keys.as_mut().map(Keys::next);
+        let key = self.keys.as_mut().map(|keys| keys.next());
         let header = Header {
             fin: true,
             opcode,
@@ -152,10 +156,19 @@ impl Outbound {
 }
 
 /// Random keys, asked from the system some at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Keys {
-    random: [Key; 16],
+    random: [Key; 64],
     left: usize,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            random: [[0; 4]; 64],
+            left: 0,
+        }
+    }
 }
 
 impl Keys {
