@@ -6,6 +6,7 @@ use crate::connection::Limits;
 use crate::executor::OwnSizes;
 use crate::network::SocketOptions;
 use crate::protocols::ALL;
+use crate::tls::identity;
 use crate::{listeners, proxy_protocol};
 
 /// Above this many unsent bytes no more requests are read, unless set otherwise: room for some
@@ -99,6 +100,8 @@ config::settings! {
         "tls.server.keyPath" tls_server_key_path: Option<String> = None, reloadable;
         /// What an encrypted private key is decrypted with.
         "tls.server.keyPassword" tls_server_key_password: Option<String> = None, reloadable;
+        /// Files of more certificates, each with its key's, joined by commas: `a.crt=a.key, b.crt=b.key`. A client that asks for a name (SNI) is shown the first that has it, and otherwise that of `tls.server.certPath`. They are read anew when they change.
+        "kerolox.tlsCertificates" tls_certificates: String = String::new(), check(|list| identity::pairs(list).map(drop)), reloadable, ours;
         /// Whether clients show certificates: `none`, `optional` or `require`.
         "tls.server.need.client.auth" tls_server_need_client_auth: ClientAuth = ClientAuth::None, reloadable;
         /// Whether `tls.server.trustCertPath` must vouch for certificates of clients; otherwise any will do.

@@ -1,7 +1,7 @@
 //! TLS around any other protocol. What is inside is told by its own first bytes.
 
 mod client;
-mod identity;
+pub(crate) mod identity;
 
 pub use client::TlsClient;
 
@@ -95,6 +95,7 @@ fn relevant(settings: &RemotingServerConfig) -> RemotingServerConfig {
         tls_server_key_path: settings.tls_server_key_path.clone(),
         tls_server_key_password: settings.tls_server_key_password.clone(),
         tls_server_cert_path: settings.tls_server_cert_path.clone(),
+        tls_certificates: settings.tls_certificates.clone(),
         tls_server_auth_client: settings.tls_server_auth_client,
         tls_server_trust_cert_path: settings.tls_server_trust_cert_path.clone(),
         tls_self_signed_directory: settings.tls_self_signed_directory.clone(),

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Settings of a server, then options of `openssl s_client`, each with what it must tell.
 type Case = (&'static str, &'static [(&'static str, &'static str)]);
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     (
         "",
         &[
@@ -63,12 +63,22 @@ const CASES: [Case; 4] = [
             ),
         ],
     ),
+    (
+        "tls.test.mode.enable=false\ntls.server.certPath=DIR/server.crt\n\
+         tls.server.keyPath=DIR/server.key\n\
+         kerolox.tlsCertificates=DIR/other.crt=DIR/other.key",
+        &[
+            ("-servername other", "subject=CN = other"),
+            ("-servername elsewhere", "subject=CN = localhost"),
+            ("-noservername", "subject=CN = localhost"),
+        ],
+    ),
 ];
 
 /// What makes the files that the cases name.
 const FILES: [&str; 8] = [
     "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 9",
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -out other.crt -subj /CN=other -days 9",
+    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -out other.crt -subj /CN=other -addext subjectAltName=DNS:other -days 9",
     "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost -addext subjectAltName=DNS:localhost",
     "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy -out server.crt -days 9",
     "pkcs8 -topk8 -in server.key -out server.encrypted.key -passout pass:secret",

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use config::Settings;
 use pkcs8::der::pem::PemLabel;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime,
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
 };
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::server::{
+    ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
+};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
@@ -28,7 +32,7 @@ use crate::settings::{ClientAuth, RemotingServerConfig};
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The keys that the file `tls.config.file` may set over those of the configuration.
-const IN_FILE: [&str; 7] = [
+const IN_FILE: [&str; 8] = [
     "tls.test.mode.enable",
     "tls.server.need.client.auth",
     "tls.server.keyPath",
@@ -36,6 +40,7 @@ const IN_FILE: [&str; 7] = [
     "tls.server.certPath",
     "tls.server.authClient",
     "tls.server.trustCertPath",
+    "kerolox.tlsCertificates",
 ];
 
 const CERTIFICATE: &str = "self-signed.crt";
@@ -49,10 +54,21 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 pub(super) fn server_config(settings: &RemotingServerConfig) -> Result<ServerConfig, String> {
     let settings = with_file(settings)?;
     let provider = Arc::new(ring::default_provider());
-    let (chain, key) = if settings.tls_test_mode_enable {
+    let identity = if settings.tls_test_mode_enable {
         self_signed(settings.tls_self_signed_directory.as_deref())?
     } else {
         named(&settings)?
+    };
+    let password = settings.tls_server_key_password.as_deref();
+    let mut more = Vec::new();
+    for (chain, key) in pairs(&settings.tls_certificates)? {
+        let identity = (certificates(&chain)?, private_key(&key, password)?);
+        let certified = certified(identity, &provider);
+        more.push(certified.map_err(|error| format!("{}: {error}", chain.display()))?);
+    }
+    let certificates = Certificates {
+        usual: certified(identity, &provider)?,
+        more,
     };
     let wanted = settings.tls_server_need_client_auth;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -63,9 +79,7 @@ pub(super) fn server_config(settings: &RemotingServerConfig) -> Result<ServerCon
     } else {
         builder.with_client_cert_verifier(verifier(&settings, &provider)?)
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("the key does not fit the certificate: {error}"))?;
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
     // Clients come back with what they were given, so that nothing is kept for them here. New
     // certificates come with a new ticketer: what clients had to show before may not be enough.
@@ -86,7 +100,57 @@ pub(super) fn files(settings: &RemotingServerConfig) -> Vec<PathBuf> {
         ];
         files.extend(named.into_iter().flatten().map(PathBuf::from));
     }
+    let more = pairs(&settings.tls_certificates).unwrap_or_default();
+    files.extend(more.into_iter().flat_map(|(chain, key)| [chain, key]));
     files
+}
+
+/// Reads a list of files of certificates, each with that of its key: `CERTIFICATE=KEY`.
+pub(crate) fn pairs(list: &str) -> Result<Vec<(PathBuf, PathBuf)>, String> {
+    let items = list.split(',').map(str::trim).filter(|it| !it.is_empty());
+    let read = |item: &str| match item.split_once('=') {
+        Some((chain, key)) if !chain.trim().is_empty() && !key.trim().is_empty() => {
+            Ok((chain.trim().into(), key.trim().into()))
+        }
+        _ => Err(format!("`{item}` is not as in server.crt=server.key")),
+    };
+    items.map(read).collect()
+}
+
+fn certified(
+    (chain, key): Identity,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, String> {
+    let certified = CertifiedKey::from_der(chain, key, provider);
+    certified
+        .map(Arc::new)
+        .map_err(|error| format!("the key does not fit the certificate: {error}"))
+}
+
+/// What a server shows.
+#[derive(Debug)]
+struct Certificates {
+    usual: Arc<CertifiedKey>,
+    /// Those for clients that ask for a name which they have.
+    more: Vec<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(ServerName::try_from);
+        let asked = name.and_then(|name| {
+            let name = name.ok()?;
+            self.more.iter().find(|it| has_name(it, &name))
+        });
+        Some(Arc::clone(asked.unwrap_or(&self.usual)))
+    }
+}
+
+fn has_name(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let certificate = certified
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from);
+    certificate.is_ok_and(|it| verify_server_name(&it, name).is_ok())
 }
 
 /// The settings with those of `tls.config.file` over them, if there is that file.

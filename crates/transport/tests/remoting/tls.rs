@@ -84,7 +84,11 @@ impl Authority {
     }
 
     fn sign(&self, last_year: i32) -> Identity {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        self.sign_for("localhost", last_year)
+    }
+
+    fn sign_for(&self, name: &str, last_year: i32) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().unwrap();
         Identity {
@@ -126,7 +130,16 @@ async fn shake_hands<S: ByteStream>(
     stream: S,
     client: &Arc<ClientConfig>,
 ) -> std::io::Result<Peer<TlsStream<S>>> {
-    let name = ServerName::try_from("localhost").unwrap();
+    shake_hands_with("localhost", stream, client).await
+}
+
+/// The same with a server by another name.
+async fn shake_hands_with<S: ByteStream>(
+    name: &'static str,
+    stream: S,
+    client: &Arc<ClientConfig>,
+) -> std::io::Result<Peer<TlsStream<S>>> {
+    let name = ServerName::try_from(name).unwrap();
     let connector = TlsConnector::from(Arc::clone(client));
     Ok(Peer::on(connector.connect(name, stream).await?))
 }
@@ -288,6 +301,62 @@ async fn certificates_are_read_anew_when_their_files_change() {
         "{refused}"
     );
     assert!(is_served(&server, &client).await);
+}
+
+#[tokio::test]
+async fn a_client_is_shown_the_certificate_of_the_name_that_it_asks_for() {
+    let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let write = |identity: &Identity, name: &str| {
+        let path = |kind| directory.path().join(format!("{name}.{kind}"));
+        std::fs::write(path("key"), &identity.key).unwrap();
+        std::fs::write(path("crt"), &identity.certificate).unwrap();
+        format!("{}={}", path("crt").display(), path("key").display())
+    };
+    let usual = authority.sign_for("broker.example", 4000);
+    let (one, many) = ("one.example", "*.many.example");
+    let [first, second] = [one, many].map(|name| authority.sign_for(name, 4000));
+    let config = RemotingServerConfig {
+        tls_certificates: [write(&first, "one"), write(&second, "many")].join(", "),
+        ..with_files(directory.path(), &usual)
+    };
+    let (server, live) = serve(config).await;
+    let shown = async |name| {
+        let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        let mut peer = shake_hands_with(name, stream, &any_client()).await.unwrap();
+        peer.echo("by name").await.unwrap();
+        shown(&peer)
+    };
+    let der = |identity: &Identity| {
+        CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()
+    };
+    for (name, wanted) in [
+        ("one.example", &first),
+        ("a.many.example", &second),
+        ("b.many.example", &second),
+        ("many.example", &usual),
+        ("broker.example", &usual),
+        ("elsewhere.example", &usual),
+        // No name is sent for an address.
+        ("127.0.0.1", &usual),
+    ] {
+        assert_eq!(shown(name).await, der(wanted), "{name}");
+    }
+
+    let renewed = authority.sign_for(one, 4001);
+    write(&renewed, "one");
+    while shown("one.example").await != der(&renewed) {}
+    assert_eq!(shown("a.many.example").await, der(&second));
+
+    update(&live, "kerolox.tlsCertificates=").unwrap();
+    assert_eq!(shown("one.example").await, der(&usual));
+    for bad in ["one.crt", "=one.key", "/nowhere.crt=/nowhere.key"] {
+        let refused = update(&live, &format!("kerolox.tlsCertificates={bad}")).unwrap_err();
+        assert!(
+            refused.contains(bad.split('=').next().unwrap()),
+            "{refused}"
+        );
+    }
+    assert_eq!(shown("one.example").await, der(&usual));
 }
 
 #[tokio::test]
