@@ -107,7 +107,7 @@ pub(crate) struct BrokerArgs {
     /// Configuration file: Java properties, or TOML if its name ends in .toml
     #[arg(short = 'c', long, value_name = "FILE", alias = "configFile")]
     pub(crate) config: Option<PathBuf>,
-    /// Name servers to register with: host:port, joined by semicolons
+    /// Name servers to register with: host:port, or with a protocol as in tls://host:port; joined by semicolons
     /// [default: the configuration file's, or those of the environment variable NAMESRV_ADDR]
     #[arg(short = 'n', long, value_name = "ADDRESSES", alias = "namesrvAddr")]
     pub(crate) name_server: Option<String>,
@@ -131,7 +131,7 @@ pub(crate) struct ProxyArgs {
     /// Java properties
     #[arg(short = 'c', long, value_name = "FILE", alias = "proxyConfigPath")]
     pub(crate) config: Option<PathBuf>,
-    /// Name servers of the cluster: host:port, joined by semicolons
+    /// Name servers of the cluster: host:port, or with a protocol as in tls://host:port; joined by semicolons
     /// [default: the configuration file's, or those of the environment variable NAMESRV_ADDR]
     #[arg(short = 'n', long, value_name = "ADDRESSES", alias = "namesrvAddr")]
     pub(crate) name_server: Option<String>,

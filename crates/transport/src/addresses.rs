@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::network::UNIX;
+
 /// Addresses that are asked one after the other, and by what protocol others are spoken to that
 /// these servers tell of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,13 +12,17 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Addresses joined by semicolons, such as `a:9876; ws://b:9876`.
+    /// Addresses joined by semicolons, such as `tls://a:9876; b:9876`. The scheme of the first
+    /// counts for those behind it that have none.
     pub fn parse(text: &str) -> Self {
-        let list = text.split(';').map(str::trim);
-        let list = list.filter(|address| !address.is_empty());
-        Self {
-            list: list.map(str::to_owned).collect(),
+        let mut parsed = Self::default();
+        for address in text.split(';').map(str::trim) {
+            if !address.is_empty() {
+                let address = parsed.told(address).into_owned();
+                parsed.list.push(address);
+            }
         }
+        parsed
     }
 
     /// Whether there are none.
@@ -33,10 +39,9 @@ impl Addresses {
     /// servers tell of brokers by host and port alone.
     pub fn told<'a>(&self, address: &'a str) -> Cow<'a, str> {
         let scheme = self.list.first().and_then(|first| first.split_once("://"));
+        let says_itself = address.contains("://") || address.starts_with(UNIX);
         match scheme {
-            Some((scheme, _)) if !address.contains("://") => {
-                Cow::Owned(format!("{scheme}://{address}"))
-            }
+            Some((scheme, _)) if !says_itself => Cow::Owned(format!("{scheme}://{address}")),
             _ => Cow::Borrowed(address),
         }
     }
@@ -48,8 +53,12 @@ mod tests {
 
     #[test]
     fn who_is_told_of_is_spoken_to_as_the_first_of_those_who_tell() {
-        let addresses = Addresses::parse(" tls://a:1 ;; b:2;");
-        assert_eq!(addresses.iter().collect::<Vec<_>>(), ["tls://a:1", "b:2"]);
+        let addresses = Addresses::parse(" tls://a:1 ;; b:2;unix:/run/ns.sock; tcp://d:4");
+        let all: Vec<_> = addresses.iter().collect();
+        assert_eq!(
+            all,
+            ["tls://a:1", "tls://b:2", "unix:/run/ns.sock", "tcp://d:4"]
+        );
         assert_eq!(addresses.told("c:3"), "tls://c:3");
         assert_eq!(addresses.told("ws://c:3"), "ws://c:3");
         for plain in ["a:1; tls://b:2", "unix:/run/ns.sock", ""] {
