@@ -32,7 +32,8 @@ pub(crate) enum Interop {
     Store(store::Store),
     /// The modes of TLS, with OpenSSL's client
     Tls,
-    /// Clients of WebSocket and HTTP; needs Node with npm, Python with venv, curl and Chromium
+    /// Clients of all protocols with each other; needs Node with npm, Python with venv, curl, Chromium,
+    /// Maven and a JDK 17 or later
     Web,
     /// The analyser watching Java clients (Linux, as root); needs Maven and a JDK 17 or later
     Inspect(inspect::Inspect),

@@ -1,6 +1,6 @@
 // What every client here does, over a transport that asks commands by name.
 
-import { bodies } from "./frame.js";
+import { messages, properties } from "./frame.js";
 
 const SUCCESS = 0;
 const PULL_NOT_FOUND = 19;
@@ -9,12 +9,12 @@ const PULL_NOT_FOUND = 19;
 const SUBSCRIPTION = 4;
 
 /** Does one of the things that the README tells; what there is to print. */
-export async function run(transport, action, topic, text) {
+export async function run(transport, action, topic, ...more) {
   switch (action) {
     case "send":
-      return send(transport, topic, text);
+      return send(transport, topic, ...more);
     case "receive":
-      return (await receive(transport, topic)).join("\n");
+      return (await receive(transport, topic)).map((message) => JSON.stringify(message)).join("\n");
     case "offend":
       return transport.offend();
     default:
@@ -22,7 +22,7 @@ export async function run(transport, action, topic, text) {
   }
 }
 
-async function send(transport, topic, text) {
+async function send(transport, topic, text, tag, key, colour) {
   const fields = {
     producerGroup: "web",
     topic,
@@ -32,13 +32,14 @@ async function send(transport, topic, text) {
     sysFlag: 0,
     bornTimestamp: Date.now(),
     flag: 0,
+    properties: properties({ TAGS: tag, KEYS: key, colour }),
   };
   const answer = await transport.ask("SEND_MESSAGE", fields, text);
   if (answer.code !== SUCCESS) throw new Error(`${answer.code}: ${answer.remark}`);
-  return `sent to offset ${answer.extFields.queueOffset}`;
+  return "sent";
 }
 
-/** The bodies of all messages of the topic's first queue. */
+/** All messages of the topic's first queue. */
 async function receive(transport, topic) {
   const found = [];
   for (let queueOffset = 0; ; ) {
@@ -58,7 +59,7 @@ async function receive(transport, topic) {
     const answer = await transport.ask("PULL_MESSAGE", fields);
     if (answer.code === PULL_NOT_FOUND) return found;
     if (answer.code !== SUCCESS) throw new Error(`${answer.code}: ${answer.remark}`);
-    found.push(...bodies(answer.body));
+    found.push(...messages(answer.body));
     queueOffset = answer.extFields.nextBeginOffset;
   }
 }

@@ -1,4 +1,4 @@
-"""A client over the WebSockets of `websockets`, or over the HTTP/2 of `h2`.
+"""A client over the WebSockets of `websockets`, over the HTTP/2 of `h2`, or over a Unix socket.
 
 A frame: the length of the rest, the length of the header (their top byte tells how it is written,
 0 is JSON), the header, the body. All numbers are big-endian.
@@ -25,7 +25,8 @@ PULL_NOT_FOUND = 19
 # The command's header says whose subscription it is: its own.
 SUBSCRIPTION = 4
 
-# Where the length of the body is in a stored message whose hosts are IPv4.
+# Where the length of the body is in a stored message whose hosts are IPv4. Behind the body come the
+# topic, with one byte for its length, and the properties, with two.
 BODY_LENGTH_AT = 84
 
 PATIENCE_SECONDS = 30
@@ -116,6 +117,23 @@ class Http2:
             self.read()
 
 
+class UnixSocket:
+    """Frames one behind the other."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.connect(path)
+        self.stream = self.socket.makefile("rb")
+
+    def send(self, frame):
+        self.socket.sendall(frame)
+
+    def receive(self):
+        length = self.stream.read(4)
+        return length + self.stream.read(struct.unpack(">I", length)[0])
+
+
 class Client:
     def __init__(self, transport):
         self.transport = transport
@@ -142,7 +160,8 @@ class Client:
             if header["flag"] & 1 and header["opaque"] == self.asked:
                 return header, frame[end:]
 
-    def send(self, topic, text):
+    def send(self, topic, text, tag, key, colour):
+        properties = {"TAGS": tag, "KEYS": key, "colour": colour}
         fields = {
             "producerGroup": "web",
             "topic": topic,
@@ -152,14 +171,15 @@ class Client:
             "sysFlag": 0,
             "bornTimestamp": int(time.time() * 1000),
             "flag": 0,
+            "properties": "".join(f"{name}\1{value}\2" for name, value in properties.items()),
         }
         header, _ = self.ask(SEND_MESSAGE, fields, text.encode())
         if header["code"] != SUCCESS:
             raise RuntimeError(header)
-        return f"sent to offset {header['extFields']['queueOffset']}"
+        return "sent"
 
-    def receive(self, topic):
-        """The bodies of all messages of the topic's first queue, each a line."""
+    def receive(self, topic, *_):
+        """All messages of the topic's first queue, each a line."""
         found = []
         offset = 0
         while True:
@@ -181,7 +201,7 @@ class Client:
                 return "\n".join(found)
             if header["code"] != SUCCESS:
                 raise RuntimeError(header)
-            found += bodies(records)
+            found += map(json.dumps, messages(records))
             offset = header["extFields"]["nextBeginOffset"]
 
     def offend(self):
@@ -191,18 +211,29 @@ class Client:
             return str(refused)
 
 
-def bodies(records):
-    """The bodies of stored messages, as text."""
+def messages(records):
+    """Stored messages, their bodies as text."""
+
+    def take(kind, at):
+        """What stands behind its length."""
+        length, at = struct.unpack_from(kind, records, at)[0], at + struct.calcsize(kind)
+        return records[at : at + length], at + length
+
     at = 0
     while at < len(records):
-        size, start = struct.unpack_from(">I", records, at)[0], at + BODY_LENGTH_AT + 4
-        length = struct.unpack_from(">I", records, start - 4)[0]
-        yield records[start : start + length].decode()
-        at += size
+        body, behind = take(">I", at + BODY_LENGTH_AT)
+        _, behind = take(">B", behind)
+        properties, _ = take(">H", behind)
+        pairs = (pair.split("\1") for pair in properties.decode().split("\2") if pair)
+        yield {"body": body.decode(), "properties": dict(pairs)}
+        at += struct.unpack_from(">I", records, at)[0]
+
+
+TRANSPORTS = {"websocket": WebSocket, "http2": Http2, "unix": UnixSocket}
 
 
 def main(protocol, address, action, *more):
-    client = Client({"websocket": WebSocket, "http2": Http2}[protocol](address))
+    client = Client(TRANSPORTS[protocol](address))
     actions = {"send": client.send, "receive": client.receive, "offend": client.offend}
     print(actions[action](*more))
 

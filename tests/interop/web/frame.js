@@ -26,16 +26,29 @@ export function decode(frame) {
   return { header: JSON.parse(decoder.decode(head)), body: frame.slice(8 + headLength) };
 }
 
-// Where the length of the body is in a stored message whose hosts are IPv4.
+/** Properties as a message has them. */
+export function properties(named) {
+  return Object.entries(named).map(([name, value]) => `${name}\u0001${value}\u0002`).join("");
+}
+
+// Where the length of the body is in a stored message whose hosts are IPv4. Behind the body come the
+// topic, with one byte for its length, and the properties, with two.
 const BODY_LENGTH_AT = 84;
 
-/** The bodies, as text, of the stored messages that a pull was answered with. */
-export function bodies(records) {
+/** The stored messages that a pull was answered with, their bodies as text. */
+export function messages(records) {
   const view = new DataView(records);
+  const text = (at, length) => decoder.decode(new Uint8Array(records, at, length));
   const found = [];
   for (let at = 0; at < records.byteLength; at += view.getUint32(at)) {
-    const length = view.getUint32(at + BODY_LENGTH_AT);
-    found.push(decoder.decode(new Uint8Array(records, at + BODY_LENGTH_AT + 4, length)));
+    const body = at + BODY_LENGTH_AT + 4;
+    const topic = body + view.getUint32(body - 4) + 1;
+    const named = topic + view.getUint8(topic - 1) + 2;
+    const pairs = text(named, view.getUint16(named - 2)).split("\u0002").filter((pair) => pair);
+    found.push({
+      body: text(body, view.getUint32(body - 4)),
+      properties: Object.fromEntries(pairs.map((pair) => pair.split("\u0001"))),
+    });
   }
   return found;
 }

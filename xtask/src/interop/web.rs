@@ -1,14 +1,21 @@
-//! `cargo xtask interop web`: clients of WebSocket and HTTP that nobody made for RocketMQ.
+//! `cargo xtask interop web`: clients of all protocols with each other, most of which nobody made
+//! for Kerolox.
 //!
-//! Each sends a message and has one bad request refused; then each must receive what all have
-//! sent. The programs, and what they are told and tell, are in `tests/interop/web`.
+//! Each sends a message, and some have a bad request refused; then each must receive what all have
+//! sent, which a table shows. The programs, and what they are told and tell, are in
+//! `tests/interop/web`.
+
+mod clients;
 
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
+use self::clients::{CLIENTS, Client, Door};
 use super::store::broker::{Process, told, until};
 use crate::network::{answers, free_ports};
 use crate::process::{self, Result};
@@ -18,48 +25,15 @@ const TOPIC: &str = "web";
 /// What the server logs of Chromium, which does not let its pages know.
 const LOGGED: &str = "pages of this origin are not served";
 
-struct Client {
-    name: &'static str,
-    program: &'static [&'static str],
-    /// What it tells of its bad request.
-    refusal: &'static str,
-}
-
-const CLIENTS: [Client; 5] = [
-    Client {
-        name: "Node's ws",
-        program: &["node", "node.js"],
-        refusal: "closed with 1003",
-    },
-    Client {
-        name: "Python's websockets",
-        program: &["python", "client.py", "websocket"],
-        refusal: "closed with 1007",
-    },
-    Client {
-        name: "Python's h2",
-        program: &["python", "client.py", "http2"],
-        refusal: "GOAWAY ENHANCE_YOUR_CALM",
-    },
-    Client {
-        name: "Chromium",
-        program: &["node", "browser.js"],
-        refusal: "no WebSocket was opened",
-    },
-    Client {
-        name: "curl",
-        program: &["node", "curl.js"],
-        refusal: "HTTP/2 400",
-    },
-];
+/// The broker's Unix socket, in the folder of the programs.
+const SOCKET: &str = "broker.sock";
 
 /// Starts a server and has each client talk to it.
 pub(super) fn run() -> Result<()> {
     let kerolox = super::release_binary(&[])?;
     let folder = process::target_dir()?.join("interop-web");
     prepare(&folder)?;
-    let log = folder.join("server.log");
-    let (_server, address) = start(&kerolox, &folder, &log)?;
+    let world = World::start(&kerolox, &folder)?;
 
     let mut failed = Vec::new();
     let mut check = |what: String, found: &str, wanted: &str| {
@@ -69,29 +43,37 @@ pub(super) fn run() -> Result<()> {
             failed.push(format!("{what}: {found:?} instead of {wanted:?}"));
         }
     };
-    for (client, offset) in CLIENTS.iter().zip(0..) {
-        let Client { name, refusal, .. } = client;
-        let sent = client.run(&folder, address, &["send", TOPIC, &client.body()])?;
-        check(
-            format!("{name} sends"),
-            &sent,
-            &format!("sent to offset {offset}"),
-        );
-        let refused = client.run(&folder, address, &["offend"])?;
-        check(format!("{name} is refused: {refusal}"), &refused, refusal);
+    for client in &CLIENTS {
+        let sent = world.send(client)?;
+        check(format!("{} sends", client.name), &sent, "sent");
     }
+    for client in &CLIENTS {
+        if let Some(refusal) = client.refusal {
+            let refused = world.ask(client, &["offend"])?;
+            let what = format!("{} is refused: {refusal}", client.name);
+            check(what, &refused, refusal);
+        }
+    }
+    let log = world.log();
     let logged = fs::read_to_string(&log).map_err(|error| told(&log, &error))?;
     let logged = if logged.contains(LOGGED) { LOGGED } else { "" };
     check("the server tells why".to_owned(), logged, LOGGED);
+
+    let mut columns = Vec::new();
     for client in &CLIENTS {
-        let received = client.run(&folder, address, &["receive", TOPIC])?;
-        let mut bodies = received.lines();
-        for sender in &CLIENTS {
-            let what = format!("{} receives from {}", client.name, sender.name);
-            check(what, bodies.next().unwrap_or_default(), &sender.body());
-        }
-        let rest = bodies.collect::<Vec<_>>().concat();
-        check(format!("{} receives no more", client.name), &rest, "");
+        let received = world.receive(client)?;
+        let count = received.len().to_string();
+        let what = format!("{} receives each message once", client.name);
+        check(what, &count, &CLIENTS.len().to_string());
+        columns.push(CLIENTS.map(|sender| is_there_once(&sender, &received)));
+    }
+    eprint!("{}", table(&columns));
+    for (client, column) in CLIENTS.iter().zip(&columns) {
+        let missing = CLIENTS.iter().zip(column).filter(|(_, well)| !**well);
+        failed.extend(missing.map(|(sender, _)| {
+            let Client { name, .. } = client;
+            format!("{name} does not receive what {} has sent", sender.name)
+        }));
     }
     if failed.is_empty() {
         Ok(())
@@ -100,39 +82,117 @@ pub(super) fn run() -> Result<()> {
     }
 }
 
-/// Starts a server with a new store; where its broker answers.
-fn start(kerolox: &Path, folder: &Path, log: &Path) -> Result<(Process, SocketAddr)> {
-    // The broker takes the next port, too.
-    let name_server = free_ports(3)?;
-    let broker = name_server + 1;
-    let mut command = Command::new(kerolox);
-    command.args(["start", "--grpc-port", "0"]);
-    command.arg("--data").arg(folder.join("data"));
-    command.args(["--nameserver-port", &name_server.to_string()]);
-    command.args(["--broker-port", &broker.to_string()]);
-    let mut server = Process::spawn_logged(&mut command, log)?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker));
-    until("the server answers", || {
-        if server.has_ended()? {
-            let log = log.display();
-            return Err(format!("the server ends at its start, see {log}"));
-        }
-        Ok(answers(address))
-    })?;
-    Ok((server, address))
+/// Whether what a client has sent is among messages once, with all that was given it.
+fn is_there_once(sender: &Client, received: &[Value]) -> bool {
+    let body = sender.body();
+    let mut from = received.iter().filter(|message| message["body"] == body);
+    let (Some(message), None) = (from.next(), from.next()) else {
+        return false;
+    };
+    let [tag, key, colour] = sender.details();
+    let properties = &message["properties"];
+    properties["TAGS"] == tag && properties["KEYS"] == key && properties["colour"] == colour
 }
 
-impl Client {
-    /// What it sends: not only ASCII.
-    fn body(&self) -> String {
-        format!("“{}” grüßt", self.name)
+/// Who receives from whom; a column is one receiver.
+fn table(columns: &[[bool; CLIENTS.len()]]) -> String {
+    let width = CLIENTS.iter().map(|client| client.name.chars().count());
+    let width = width.max().unwrap_or_default();
+    let mut table = format!("{:>1$}", "received by", width + 4);
+    for (number, _) in (1..).zip(columns) {
+        table.push_str(&format!("{number:>4}"));
+    }
+    for (row, client) in CLIENTS.iter().enumerate() {
+        table.push_str(&format!("\n{:>3} {:width$}", row + 1, client.name));
+        for column in columns {
+            table.push_str(if column[row] { "  ok" } else { " BAD" });
+        }
+    }
+    table + "\n"
+}
+
+/// A server with a new store, and the folder with the programs.
+struct World<'a> {
+    kerolox: &'a Path,
+    folder: &'a Path,
+    name_server: SocketAddr,
+    broker: SocketAddr,
+    proxy: SocketAddr,
+    _server: Process,
+}
+
+impl<'a> World<'a> {
+    fn start(kerolox: &'a Path, folder: &'a Path) -> Result<Self> {
+        let first = free_ports(4)?;
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // The broker takes the next port, too.
+        let [name_server, broker, proxy] = [at(first), at(first + 1), at(first + 3)];
+        let conf = folder.join("broker.conf");
+        let written = fs::write(&conf, format!("kerolox.listeners=unix:{SOCKET}\n"));
+        written.map_err(|error| told(&conf, &error))?;
+        let mut command = Command::new(kerolox);
+        command.current_dir(folder);
+        command.args(["start", "--data", "data", "-c", "broker.conf"]);
+        command.args(["--nameserver-port", &name_server.port().to_string()]);
+        command.args(["--broker-port", &broker.port().to_string()]);
+        command.args(["--grpc-port", &proxy.port().to_string()]);
+        let log = folder.join("server.log");
+        let mut server = Process::spawn_logged(&mut command, &log)?;
+        until("the server answers", || {
+            if server.has_ended()? {
+                let log = log.display();
+                return Err(format!("the server ends at its start, see {log}"));
+            }
+            Ok(answers(broker) && answers(name_server))
+        })?;
+        Ok(Self {
+            kerolox,
+            folder,
+            name_server,
+            broker,
+            proxy,
+            _server: server,
+        })
     }
 
-    /// What it prints.
-    fn run(&self, folder: &Path, address: SocketAddr, action: &[&str]) -> Result<String> {
-        let mut command = program(folder, self.program)?;
-        command.arg(address.to_string()).args(action);
-        let printed = process::output(&mut command)?;
+    fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// Has a client send its message; what it prints.
+    fn send(&self, client: &Client) -> Result<String> {
+        let [tag, key, colour] = client.details();
+        self.ask(
+            client,
+            &["send", TOPIC, &client.body(), &tag, &key, &colour],
+        )
+    }
+
+    /// Has a client receive; the messages.
+    fn receive(&self, client: &Client) -> Result<Vec<Value>> {
+        let count = CLIENTS.len().to_string();
+        let printed = self.ask(client, &["receive", TOPIC, &count, &client.group()])?;
+        let message = |line| {
+            serde_json::from_str(line)
+                .map_err(|error| format!("{} prints {line:?}: {error}", client.name))
+        };
+        printed.lines().map(message).collect()
+    }
+
+    /// Runs a client; what it prints.
+    fn ask(&self, client: &Client, action: &[&str]) -> Result<String> {
+        let mut command = program(self.folder, client.program)?;
+        command.arg(match client.door {
+            Door::NameServer => self.name_server.to_string(),
+            Door::Broker => self.broker.to_string(),
+            Door::BrokerSocket => SOCKET.to_owned(),
+            Door::Proxy => self.proxy.to_string(),
+        });
+        // Logs of clients go there.
+        command.env("HOME", self.folder);
+        command.env("LC_ALL", "C.UTF-8");
+        command.env("KEROLOX", self.kerolox);
+        let printed = process::output(command.args(action))?;
         Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
     }
 }
@@ -152,6 +212,8 @@ fn prepare(folder: &Path) -> Result<()> {
         "npm install --silent --no-audit --no-fund",
         "python3 -m venv venv",
         "pip install --quiet --disable-pip-version-check --requirement requirements.txt",
+        "mvn --batch-mode --quiet --no-transfer-progress generate-resources",
+        "javac -Xlint:all,-processing,-classfile JavaClient.java",
     ] {
         let words = line.split(' ').collect::<Vec<_>>();
         process::run(&mut program(folder, &words)?)?;
@@ -172,5 +234,30 @@ fn program(folder: &Path, words: &[&str]) -> Result<Command> {
         .current_dir(folder)
         .env("PATH", path)
         .args(arguments);
+    if let Ok(jars) = fs::read_to_string(folder.join("classpath")) {
+        command.env("CLASSPATH", format!(".:{}", jars.trim()));
+    }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_message_that_is_whole_and_comes_once_counts() {
+        let [sender, other, ..] = &CLIENTS;
+        let message = |client: &Client, colour: &str| {
+            let [tag, key, _] = client.details();
+            let properties = json!({"TAGS": tag, "KEYS": key, "colour": colour, "WAIT": "true"});
+            json!({"body": client.body(), "properties": properties})
+        };
+        let whole = |client: &Client| message(client, &client.details()[2]);
+        assert!(is_there_once(sender, &[whole(other), whole(sender)]));
+        assert!(!is_there_once(sender, &[whole(other)]));
+        assert!(!is_there_once(sender, &[whole(sender), whole(sender)]));
+        assert!(!is_there_once(sender, &[message(sender, "another")]));
+    }
 }
