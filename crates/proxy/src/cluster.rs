@@ -1,5 +1,6 @@
 //! Name servers and brokers: asking them, finding them, remembering what they said.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -212,6 +213,11 @@ impl Cluster {
         }
     }
 
+    /// The address that a server is reached by, which name servers tell without the protocol.
+    pub(crate) fn told<'a>(&self, address: &'a str) -> Cow<'a, str> {
+        self.name_servers.told(address)
+    }
+
     /// Asks a server and takes any answer, refusals included. Headers are JSON, since a ROCKETMQ
     /// header has no room for the codes of pop.
     pub(crate) async fn ask<C: Command>(
@@ -222,7 +228,7 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<Frame, ProxyError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json);
-        let address = self.name_servers.told(address);
+        let address = self.told(address);
         let answer = self
             .remoting
             .request(&address, head, request, body.into(), timeout);
@@ -252,7 +258,7 @@ impl Cluster {
         body: impl Into<Body>,
     ) -> Result<(), ProxyError> {
         let head = Head::request(C::CODE as i32, SerializeType::Json).oneway();
-        let address = self.name_servers.told(address);
+        let address = self.told(address);
         let told = self.remoting.oneway(&address, head, request, body.into());
         Ok(told.await?)
     }

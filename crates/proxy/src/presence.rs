@@ -23,12 +23,20 @@ use crate::questions;
 use crate::settings::ProxyMode;
 
 /// The connections by client.
-#[derive(Default)]
 pub(crate) struct Presences {
     table: Mutex<HashMap<String, RemotingClient>>,
+    /// How each connects.
+    config: RemotingClientConfig,
 }
 
 impl Presences {
+    pub(crate) fn new(config: RemotingClientConfig) -> Self {
+        Self {
+            table: Mutex::default(),
+            config,
+        }
+    }
+
     /// Closes all connections.
     pub(crate) async fn shutdown(&self) {
         for (_, client) in self.table.lock().await.drain() {
@@ -62,7 +70,7 @@ pub(crate) async fn send_heartbeats(state: &Arc<State>) {
         let client = table.entry(id.clone()).or_insert_with(|| {
             let executor = state.questions.executor();
             let handlers = questions::handlers(&Arc::downgrade(state), executor);
-            RemotingClient::new(RemotingClientConfig::default(), handlers)
+            RemotingClient::new(state.presences.config.clone(), handlers)
         });
         let Some(data) = consumer_data(&settings, version) else {
             continue;
@@ -75,7 +83,8 @@ pub(crate) async fn send_heartbeats(state: &Arc<State>) {
         let body = Body::from(json::write(&heartbeat));
         for (_, address) in &brokers {
             let head = Head::request(Heartbeat::CODE as i32, SerializeType::Json).oneway();
-            let told = client.oneway(address, head, &header, body.clone());
+            let address = state.cluster.told(address);
+            let told = client.oneway(&address, head, &header, body.clone());
             if let Err(error) = told.await {
                 tracing::warn!(%error, "a broker cannot be told of consumers");
             }

@@ -65,7 +65,7 @@ impl State {
             let patience = config.grpc_proxy_relay_request_timeout_in_seconds;
             let questions = Questions::new(Duration::from_secs(patience));
             let handlers = questions::handlers(state, questions.executor());
-            let remoting = RemotingClient::new(client, handlers);
+            let remoting = RemotingClient::new(client.clone(), handlers);
             let transaction_expiry = Duration::from_millis(config.transaction_data_expire_millis);
             Self {
                 cluster: Cluster::new(&config, remoting),
@@ -76,7 +76,7 @@ impl State {
                 ),
                 renewals: Renewals::default(),
                 questions,
-                presences: Presences::default(),
+                presences: Presences::new(client),
                 allowance: Allowance {
                     message: config.grpc_max_inbound_message_size,
                     all: Arc::new(Semaphore::new(
