@@ -225,13 +225,14 @@ impl Analyser {
         if said.contains("captured instead") {
             return Err(format!("the broker cannot be traced: {said}"));
         }
-        let lost = said.lines().filter_map(|line| {
+        // It says how many so far, whenever there are more.
+        let lost: Option<u64> = said.lines().rev().find_map(|line| {
             let (number, _) = line
                 .strip_prefix("kerolox: ")?
                 .split_once(" packets were lost")?;
             number.parse().ok()
         });
-        let lost: u64 = lost.last().unwrap_or(0);
+        let lost = lost.unwrap_or(0);
         let total = rows.lines().next().and_then(|row| {
             let row: Value = serde_json::from_str(row).ok()?;
             row["messages"].as_f64()
