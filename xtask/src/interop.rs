@@ -156,18 +156,36 @@ pub(crate) fn release_binary(features: &[&str]) -> Result<PathBuf> {
     Ok(process::target_dir()?.join("release").join(name))
 }
 
-/// The class path of the reference's servers. Has Maven fetch the jars and
-/// write it to a file, unless it did and all of them are still there.
+/// The class path of the reference's servers.
 pub(crate) fn reference_class_path() -> Result<String> {
     let folder = process::root().join("tests/interop/java/reference");
-    let file = folder.join("target/classpath");
-    let read = || fs::read_to_string(&file).map(|path| path.trim().to_owned());
+    class_path(
+        &folder.join("target/classpath"),
+        maven(&folder, "generate-resources"),
+    )
+}
+
+/// That of the client by gRPC alone.
+fn grpc_client_class_path() -> Result<String> {
+    let folder = process::root().join("tests/interop/java");
+    let file = folder.join("target/grpc-classpath");
+    let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath";
+    let mut maven = maven(&folder, goal);
+    maven.arg("-DincludeArtifactIds=rocketmq-client-java");
+    maven.arg(format!("-Dmdep.outputFile={}", file.display()));
+    class_path(&file, maven)
+}
+
+/// Has Maven fetch jars and write their class path to a file, unless it did and all of them are
+/// still there.
+fn class_path(file: &Path, mut maven: Command) -> Result<String> {
+    let read = || fs::read_to_string(file).map(|path| path.trim().to_owned());
     if let Ok(class_path) = read()
         && !class_path.is_empty()
         && std::env::split_paths(&class_path).all(|jar| jar.exists())
     {
         return Ok(class_path);
     }
-    process::run(&mut maven(&folder, "generate-resources"))?;
+    process::run(&mut maven)?;
     read().map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask interop inspect`: Java producers and consumers talk to Kerolox and to the
-//! reference, and `kerolox inspect` watches. What it saw must be what the clients did, message by
-//! message.
+//! reference, by remoting and by gRPC, and `kerolox inspect` watches. What it saw must be what the
+//! clients did, message by message.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -15,9 +17,28 @@ use crate::process::Result;
 
 const TOPIC: &str = "chat";
 
-/// How headers are written: the client's name for it, and the analyser's.
-const SERIALIZATIONS: [(&str, &str); 2] =
-    [("JSON", "remoting-json"), ("ROCKETMQ", "remoting-rocketmq")];
+/// How clients talk, and to which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    /// Remoting: how headers are written as the client calls it, and as the analyser does.
+    Remoting(&'static str, &'static str),
+    /// gRPC to the port of its own.
+    Grpc,
+    /// gRPC to the broker's port.
+    GrpcToBroker,
+}
+
+const TALKS: [(Kind, Talk); 7] = [
+    (Kind::Kerolox, JSON),
+    (Kind::Kerolox, ROCKETMQ),
+    (Kind::Kerolox, Talk::Grpc),
+    (Kind::Kerolox, Talk::GrpcToBroker),
+    (Kind::Reference, JSON),
+    (Kind::Reference, ROCKETMQ),
+    (Kind::Reference, Talk::Grpc),
+];
+const JSON: Talk = Talk::Remoting("JSON", "remoting-json");
+const ROCKETMQ: Talk = Talk::Remoting("ROCKETMQ", "remoting-rocketmq");
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
@@ -30,49 +51,81 @@ pub(crate) struct Inspect {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum Told {
-    Sent { id: String, queue: i64, offset: i64 },
-    OneWay { id: String },
-    Received { id: String, queue: i64, offset: i64 },
+    Sent {
+        id: String,
+        queue: Option<i64>,
+        offset: i64,
+    },
+    OneWay {
+        id: String,
+    },
+    Received {
+        id: String,
+        queue: i64,
+        offset: i64,
+    },
+    Hidden {
+        id: String,
+    },
+    Acknowledged {
+        id: String,
+    },
 }
 
-/// Queue and offset of each message by its id; one-way sends know neither.
-type Messages = BTreeMap<String, Option<(i64, i64)>>;
+/// Queue and offset of each message by its id, where both the client and the analyser know them:
+/// of what is sent by gRPC nobody is told the queue.
+type Messages = BTreeMap<String, Option<(Option<i64>, i64)>>;
 
-/// What went to the broker, and what came from it.
+/// What went to the broker, what came from it, and what became of that.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ledger {
     sent: Messages,
     received: Messages,
+    hidden: Messages,
+    acknowledged: Messages,
+}
+
+impl Ledger {
+    fn counts(&self) -> [usize; 4] {
+        let Self {
+            sent,
+            received,
+            hidden,
+            acknowledged,
+        } = self;
+        [sent, received, hidden, acknowledged].map(BTreeMap::len)
+    }
 }
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
         let features: &[&str] = if self.trace { &["ebpf"] } else { &[] };
         let programs = Programs::prepare("interop-inspect", features)?;
-        for kind in [Kind::Kerolox, Kind::Reference] {
-            for (serialization, protocol) in SERIALIZATIONS {
-                eprintln!("== {kind:?}, {serialization}");
-                self.watch(&programs, kind, serialization, protocol)?;
-            }
+        for (number, (kind, talk)) in TALKS.into_iter().enumerate() {
+            eprintln!("== {kind:?}, {talk:?}");
+            let home = programs.folder.join(number.to_string());
+            fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
+            self.watch(&programs, &home, kind, talk)
+                .map_err(|error| format!("{error}; see {}", home.display()))?;
         }
         fs::remove_dir_all(&programs.folder).map_err(|error| told(&programs.folder, &error))
     }
 
-    fn watch(
-        &self,
-        programs: &Programs,
-        kind: Kind,
-        serialization: &str,
-        protocol: &str,
-    ) -> Result<()> {
-        let home = programs.folder.join(format!("{kind:?}-{serialization}"));
-        fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
-        let broker = Broker::start(kind, programs, &home, &[])?;
+    fn watch(&self, programs: &Programs, home: &Path, kind: Kind, talk: Talk) -> Result<()> {
+        let (broker, proxy) = match talk {
+            Talk::Remoting(..) => (Broker::start(kind, programs, home, &[])?, None),
+            Talk::Grpc | Talk::GrpcToBroker => {
+                let (broker, proxy) = Broker::start_with_proxy(kind, programs, home)?;
+                (broker, Some(proxy))
+            }
+        };
         let (seen_path, said_path) = (home.join("seen.jsonl"), home.join("inspect.log"));
         let file = |path| File::create(path).map_err(|error| told(path, &error));
         let mut watch = Command::new(&programs.kerolox);
         watch.args(["inspect", "watch", "--output", "json"]);
-        watch.args(["--port", &broker.address.port().to_string()]);
+        for server in [Some(broker.address), proxy].into_iter().flatten() {
+            watch.args(["--port", &server.port().to_string()]);
+        }
         if self.trace {
             watch.args(["--trace", "--pid", &broker.id().to_string()]);
         }
@@ -88,56 +141,82 @@ impl Inspect {
             Ok(!seen().is_empty())
         })?;
 
-        let mut chat = programs.java(&home, "-Xmx256m", "kerolox.store.Chat");
-        // Before the class, which has arguments of its own.
-        chat.env(
-            "JDK_JAVA_OPTIONS",
-            format!("-Drocketmq.serialize.type={serialization}"),
-        );
-        chat.args([&broker.name_server.to_string(), TOPIC]);
-        let mut chat = Teller::run(&mut chat, &home)?;
-        let mut done = Ledger::default();
-        while let Some(line) = chat.next()? {
-            let (messages, id, place) = match line {
-                Told::Sent { id, queue, offset } => (&mut done.sent, id, Some((queue, offset))),
-                Told::OneWay { id } => (&mut done.sent, id, None),
-                Told::Received { id, queue, offset } => {
-                    (&mut done.received, id, Some((queue, offset)))
-                }
-            };
-            if let Some(twice) = messages.insert(id, place) {
-                return Err(format!("a client tells a message twice: {twice:?}"));
-            }
-        }
+        let done = chat(programs, home, &broker, proxy, talk)?;
         // The last answer is on its way to the analyser for some milliseconds.
         let mut watched = Ledger::default();
         let same = until("the analyser has seen what the clients did", || {
-            watched = read(&seen(), protocol)?;
+            watched = read(&seen(), talk)?;
             Ok(watched == done)
         });
         watch.terminate()?;
         until("the analyser has ended", || watch.has_ended())?;
         broker.stop()?;
-        let counts = |ledger: &Ledger| (ledger.sent.len(), ledger.received.len());
         same.map_err(|error| {
-            let (ours, theirs) = (counts(&watched), counts(&done));
-            format!(
-                "{error}: {ours:?} instead of {theirs:?}; see {}",
-                home.display()
-            )
+            let (ours, theirs) = (watched.counts(), done.counts());
+            format!("{error}: {ours:?} instead of {theirs:?}")
         })?;
         let said = fs::read_to_string(&said_path).unwrap_or_default();
         if !said.is_empty() {
             return Err(format!("the analyser has something to say: {said}"));
         }
-        let (sent, received) = counts(&watched);
-        eprintln!("   {sent} messages sent and {received} received, as the clients tell");
+        let [sent, received, hidden, acknowledged] = watched.counts();
+        eprintln!(
+            "   {sent} messages sent, {received} received, {hidden} hidden and {acknowledged} \
+             acknowledged, as the clients tell"
+        );
         Ok(())
     }
 }
 
+/// Has clients talk, and returns what they tell.
+fn chat(
+    programs: &Programs,
+    home: &Path,
+    broker: &Broker,
+    proxy: Option<SocketAddr>,
+    talk: Talk,
+) -> Result<Ledger> {
+    let mut chat = match (talk, proxy) {
+        (Talk::Remoting(serialization, _), _) => {
+            let mut chat = programs.java(home, "-Xmx256m", "kerolox.store.Chat");
+            // Before the class, which has arguments of its own.
+            chat.env(
+                "JDK_JAVA_OPTIONS",
+                format!("-Drocketmq.serialize.type={serialization}"),
+            );
+            chat.arg(broker.name_server.to_string());
+            chat
+        }
+        (_, proxy) => {
+            let mut chat = programs.grpc_java(home, "-Xmx256m", "kerolox.store.GrpcChat");
+            let server = proxy
+                .filter(|_| talk == Talk::Grpc)
+                .unwrap_or(broker.address);
+            chat.args([broker.address.to_string(), server.to_string()]);
+            chat
+        }
+    };
+    let mut chat = Teller::run(chat.arg(TOPIC), home)?;
+    let mut done = Ledger::default();
+    while let Some(line) = chat.next()? {
+        let (messages, id, place) = match line {
+            Told::Sent { id, queue, offset } => (&mut done.sent, id, Some((queue, offset))),
+            Told::OneWay { id } => (&mut done.sent, id, None),
+            Told::Received { id, queue, offset } => {
+                (&mut done.received, id, Some((Some(queue), offset)))
+            }
+            Told::Hidden { id } => (&mut done.hidden, id, None),
+            Told::Acknowledged { id } => (&mut done.acknowledged, id, None),
+        };
+        if let Some(twice) = messages.insert(id, place) {
+            return Err(format!("a client tells a message twice: {twice:?}"));
+        }
+    }
+    Ok(done)
+}
+
 /// What the analyser saw of the topic's messages.
-fn read(lines: &str, protocol: &str) -> Result<Ledger> {
+fn read(lines: &str, talk: Talk) -> Result<Ledger> {
     let mut ledger = Ledger::default();
     // The last line may not be whole yet.
     let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
@@ -147,25 +226,37 @@ fn read(lines: &str, protocol: &str) -> Result<Ledger> {
         if exchange["topic"] != TOPIC {
             continue;
         }
-        if exchange["protocol"] != protocol {
-            return Err(format!("this is not {protocol}: {line}"));
+        match talk {
+            Talk::Remoting(_, protocol) if exchange["protocol"] != protocol => {
+                return Err(format!("this is not {protocol}: {line}"));
+            }
+            // The proxy asks the broker by remoting.
+            Talk::Grpc | Talk::GrpcToBroker if exchange["protocol"] != "grpc" => continue,
+            _ => {}
         }
         let command = exchange["command"].as_str().unwrap_or_default();
-        let sends = command.starts_with("SEND_");
         let messages = exchange["messages"]
             .as_array()
             .map_or(&[][..], Vec::as_slice);
         for (message, at) in messages.iter().zip(0..) {
             let id = message["id"].as_str().unwrap_or_default().to_owned();
-            let (ledger, place) = if sends {
-                let queue = exchange["queueId"].as_i64();
-                let offset = exchange["offset"].as_i64().map(|first| first + at);
-                (&mut ledger.sent, queue.zip(offset))
-            } else if command == "PULL_MESSAGE" || command == "LITE_PULL_MESSAGE" {
-                let place = message["queueId"].as_i64().zip(message["offset"].as_i64());
-                (&mut ledger.received, place)
-            } else {
-                continue;
+            let place = || {
+                let offset = message["offset"].as_i64()?;
+                Some((message["queueId"].as_i64(), offset))
+            };
+            let (ledger, place) = match command {
+                "SEND_MESSAGE_V2" | "SEND_BATCH_MESSAGE" => {
+                    let queue = exchange["queueId"].as_i64();
+                    let offset = exchange["offset"].as_i64().map(|first| first + at);
+                    (&mut ledger.sent, offset.map(|offset| (queue, offset)))
+                }
+                "SendMessage" => (&mut ledger.sent, place()),
+                "PULL_MESSAGE" | "LITE_PULL_MESSAGE" | "ReceiveMessage" => {
+                    (&mut ledger.received, place())
+                }
+                "ChangeInvisibleDuration" => (&mut ledger.hidden, None),
+                "AckMessage" => (&mut ledger.acknowledged, None),
+                _ => continue,
             };
             if ledger.insert(id, place).is_some() {
                 return Err(format!("the analyser tells a message twice: {line}"));

@@ -38,10 +38,11 @@ pub(crate) fn request(
             exchange.action = Action::Send;
             let topic = request.messages.first().and_then(|one| one.topic.as_ref());
             set_topic(exchange, reader, topic);
-            let messages = request
-                .messages
-                .iter()
-                .map(|one| message(one, None, reader));
+            let messages = request.messages.iter().map(|one| Message {
+                // The server chooses the queue, whatever the client says, and does not tell.
+                queue_id: None,
+                ..message(one, None, reader)
+            });
             exchange.messages = messages.collect();
             exchange.message_type = match exchange.messages.as_slice() {
                 [one] => one.message_type,

@@ -43,6 +43,8 @@ pub(in crate::interop) enum End {
 pub(in crate::interop) struct Programs {
     pub(in crate::interop) kerolox: PathBuf,
     class_path: String,
+    /// The same with the client by gRPC in front, which has classes of the proxy's names.
+    grpc_class_path: String,
     /// Where everything here lies.
     pub(in crate::interop) folder: PathBuf,
 }
@@ -53,6 +55,7 @@ impl Programs {
     pub(in crate::interop) fn prepare(name: &str, features: &[&str]) -> Result<Self> {
         let kerolox = super::super::release_binary(features)?;
         let reference = super::super::reference_class_path()?;
+        let grpc_client = super::super::grpc_client_class_path()?;
         let folder = process::target_dir()?.join(name);
         // What a run that failed has left.
         let _ = fs::remove_dir_all(&folder);
@@ -61,28 +64,30 @@ impl Programs {
         let sources = process::root().join("tests/interop/java/store");
         let mut compiler = Command::new("javac");
         compiler.args(["--release", "17", "-Xlint:all,-processing,-classfile"]);
-        compiler.args(["-cp", &reference, "-d"]).arg(&classes);
+        let libraries = format!("{reference}:{grpc_client}");
+        compiler.args(["-cp", &libraries, "-d"]).arg(&classes);
         for entry in fs::read_dir(&sources).map_err(|error| told(&sources, &error))? {
             compiler.arg(entry.map_err(|error| told(&sources, &error))?.path());
         }
         process::run(&mut compiler)?;
         let class_path = format!("{}:{reference}", classes.display());
+        let grpc_class_path = format!("{grpc_client}:{class_path}");
         Ok(Self {
             kerolox,
             class_path,
+            grpc_class_path,
             folder,
         })
     }
 
     /// A JVM whose logs go below `home`.
     pub(in crate::interop) fn java(&self, home: &Path, heap: &str, class: &str) -> Command {
-        let mut java = Command::new("java");
-        java.env("ROCKETMQ_HOME", home);
-        // Most of its life is its start.
-        java.args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        java.arg(format!("-Duser.home={}", home.display()));
-        java.args(["-cp", &self.class_path, class]);
-        java
+        java(&self.class_path, home, heap, class)
+    }
+
+    /// The same for a program that uses the client by gRPC.
+    pub(in crate::interop) fn grpc_java(&self, home: &Path, heap: &str, class: &str) -> Command {
+        java(&self.grpc_class_path, home, heap, class)
     }
 
     /// What the reference's own store finds in a directory, which it recovers.
@@ -149,6 +154,16 @@ impl Programs {
             home,
         )
     }
+}
+
+fn java(class_path: &str, home: &Path, heap: &str, class: &str) -> Command {
+    let mut java = Command::new("java");
+    java.env("ROCKETMQ_HOME", home);
+    // Most of its life is its start.
+    java.args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    java.arg(format!("-Duser.home={}", home.display()));
+    java.args(["-cp", class_path, class]);
+    java
 }
 
 /// A process that does not outlive its value.
@@ -264,7 +279,8 @@ pub(in crate::interop) struct Broker {
     process: Process,
     pub(in crate::interop) name_server: SocketAddr,
     pub(in crate::interop) address: SocketAddr,
-    _name_server: Process,
+    /// Its name server, unless that is in the same process.
+    _name_server: Option<Process>,
 }
 
 impl Broker {
@@ -275,65 +291,59 @@ impl Broker {
         home: &Path,
         settings: &[&str],
     ) -> Result<Self> {
-        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let name_server = at(free_ports(1)?);
-        // The reference uses the ports two below and one above its broker's too.
-        let address = at(free_ports(4)? + 2);
-        let write = |name: &str, lines: &[String]| {
-            let path = home.join(name);
-            let written = fs::write(&path, lines.join("\n"));
-            written.map_err(|error| told(&path, &error)).map(|()| path)
-        };
-        let store = home.join("store");
-        let mut lines = vec![
-            "brokerName=broker-a".to_owned(),
-            "brokerIP1=127.0.0.1".to_owned(),
-            format!("namesrvAddr={name_server}"),
-            format!("listenPort={}", address.port()),
-            format!("haListenPort={}", address.port() + 1),
-            format!("storePathRootDir={}", store.display()),
-            format!("storePathCommitLog={}", store.join("commitlog").display()),
-        ];
-        lines.extend(settings.iter().map(|&line| line.to_owned()));
-        let broker_conf = write("broker.conf", &lines)?;
-        let lines = [
-            format!("listenPort={}", name_server.port()),
-            format!("kvConfigPath={}", home.join("kvConfig.json").display()),
-        ];
-        let name_server_conf = write("namesrv.conf", &lines)?;
-        let java =
-            |heap, class: &str| programs.java(home, heap, &format!("org.apache.rocketmq.{class}"));
-        let kerolox = |role: &str| {
-            let mut program = Command::new(&programs.kerolox);
-            program.arg(role);
-            program
-        };
+        let plan = Plan::new(programs, home, settings)?;
         let [mut for_names, mut for_messages] = match kind {
-            Kind::Kerolox => ["nameserver", "broker"].map(kerolox),
+            Kind::Kerolox => [plan.kerolox("nameserver"), plan.kerolox("broker")],
             Kind::Reference => [
-                java("-Xmx256m", "namesrv.NamesrvStartup"),
-                java("-Xmx1g", "broker.BrokerStartup"),
+                plan.java("-Xmx256m", NAME_SERVER),
+                plan.java("-Xmx1g", "broker.BrokerStartup"),
             ],
         };
-        let run = |program: &mut Command, conf, log| {
-            Process::spawn_logged(program.arg("-c").arg(conf), &home.join(log))
-        };
-        let _name_server = run(&mut for_names, name_server_conf, "namesrv.log")?;
-        // A broker that does not find its name server tries again only after ten seconds.
-        until("the name server answers", || Ok(answers(name_server)))?;
-        let mut process = run(&mut for_messages, broker_conf, "broker.log")?;
-        until("the broker answers", || {
-            if process.has_ended()? {
-                return Err("the broker ends at its start".to_owned());
+        for_names.arg("-c").arg(&plan.name_server_conf);
+        for_messages.arg("-c").arg(&plan.broker_conf);
+        plan.run(Some(for_names), for_messages)
+    }
+
+    /// The same with a proxy in the broker's process, which serves the gRPC API at an address.
+    pub(in crate::interop) fn start_with_proxy(
+        kind: Kind,
+        programs: &Programs,
+        home: &Path,
+    ) -> Result<(Self, SocketAddr)> {
+        let plan = Plan::new(programs, home, &["brokerClusterName=DefaultCluster"])?;
+        let proxy = local(free_ports(1)?);
+        let (for_names, for_all) = match kind {
+            Kind::Kerolox => {
+                let mut start = plan.kerolox("start");
+                start.arg("--data").arg(home.join("data"));
+                for (option, address) in [
+                    ("--nameserver-port", plan.name_server),
+                    ("--broker-port", plan.broker),
+                    ("--grpc-port", proxy),
+                ] {
+                    start.args([option, &address.port().to_string()]);
+                }
+                start.arg("-c").arg(&plan.broker_conf);
+                (None, start)
             }
-            Ok(answers(address))
-        })?;
-        Ok(Self {
-            process,
-            name_server,
-            address,
-            _name_server,
-        })
+            Kind::Reference => {
+                let lines = [format!(
+                    r#"{{"rocketMQClusterName": "DefaultCluster", "proxyMode": "LOCAL",
+                    "grpcServerPort": {}, "remotingListenPort": {}}}"#,
+                    proxy.port(),
+                    free_ports(1)?
+                )];
+                let proxy_conf = write(home, "rmq-proxy.json", &lines)?;
+                let mut for_names = plan.java("-Xmx256m", NAME_SERVER);
+                for_names.arg("-c").arg(&plan.name_server_conf);
+                let mut start = plan.java("-Xmx1g", "proxy.ProxyStartup");
+                start.args(["-pm", "LOCAL", "-n", &plan.name_server.to_string()]);
+                start.arg("-bc").arg(&plan.broker_conf);
+                start.arg("-pc").arg(proxy_conf);
+                (Some(for_names), start)
+            }
+        };
+        Ok((plan.run(for_names, for_all)?, proxy))
     }
 
     /// The number of the broker's process.
@@ -351,6 +361,96 @@ impl Broker {
         self.process.terminate()?;
         until("the broker has ended", || self.process.has_ended())
     }
+}
+
+/// The class of the reference's name server.
+const NAME_SERVER: &str = "namesrv.NamesrvStartup";
+
+/// What is to be run, with its configuration written.
+struct Plan<'a> {
+    programs: &'a Programs,
+    home: &'a Path,
+    name_server: SocketAddr,
+    broker: SocketAddr,
+    name_server_conf: PathBuf,
+    broker_conf: PathBuf,
+}
+
+impl<'a> Plan<'a> {
+    fn new(programs: &'a Programs, home: &'a Path, settings: &[&str]) -> Result<Self> {
+        let name_server = local(free_ports(1)?);
+        // The reference uses the ports two below and one above its broker's too.
+        let broker = local(free_ports(4)? + 2);
+        let store = home.join("store");
+        let mut lines = vec![
+            "brokerName=broker-a".to_owned(),
+            "brokerIP1=127.0.0.1".to_owned(),
+            format!("namesrvAddr={name_server}"),
+            format!("listenPort={}", broker.port()),
+            format!("haListenPort={}", broker.port() + 1),
+            format!("storePathRootDir={}", store.display()),
+            format!("storePathCommitLog={}", store.join("commitlog").display()),
+        ];
+        lines.extend(settings.iter().map(|&line| line.to_owned()));
+        let broker_conf = write(home, "broker.conf", &lines)?;
+        let lines = [
+            format!("listenPort={}", name_server.port()),
+            format!("kvConfigPath={}", home.join("kvConfig.json").display()),
+        ];
+        let name_server_conf = write(home, "namesrv.conf", &lines)?;
+        Ok(Self {
+            programs,
+            home,
+            name_server,
+            broker,
+            name_server_conf,
+            broker_conf,
+        })
+    }
+
+    fn kerolox(&self, role: &str) -> Command {
+        let mut program = Command::new(&self.programs.kerolox);
+        program.arg(role);
+        program
+    }
+
+    fn java(&self, heap: &str, class: &str) -> Command {
+        let class = format!("org.apache.rocketmq.{class}");
+        self.programs.java(self.home, heap, &class)
+    }
+
+    fn run(self, names: Option<Command>, mut messages: Command) -> Result<Broker> {
+        let run = |program: &mut Command, log| Process::spawn_logged(program, &self.home.join(log));
+        let names = names.map(|mut program| run(&mut program, "namesrv.log"));
+        let _name_server = names.transpose()?;
+        if _name_server.is_some() {
+            // A broker that does not find its name server tries again only after ten seconds.
+            until("the name server answers", || Ok(answers(self.name_server)))?;
+        }
+        let mut process = run(&mut messages, "broker.log")?;
+        until("the broker answers", || {
+            if process.has_ended()? {
+                return Err("the broker ends at its start".to_owned());
+            }
+            Ok(answers(self.broker))
+        })?;
+        Ok(Broker {
+            process,
+            name_server: self.name_server,
+            address: self.broker,
+            _name_server,
+        })
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn write(home: &Path, name: &str, lines: &[String]) -> Result<PathBuf> {
+    let path = home.join(name);
+    let written = fs::write(&path, lines.join("\n"));
+    written.map_err(|error| told(&path, &error)).map(|()| path)
 }
 
 /// Looks again and again until something is so.
