@@ -75,6 +75,7 @@ fn message_fields(message: &Message, fields: &mut Fields) {
     fields.put_some("  keys", message.keys.as_ref());
     fields.put_some("  queue", message.queue_id);
     fields.put_some("  offset", message.offset);
+    fields.put_some("  handle", message.handle.as_ref());
     if message.attempts > 0 {
         fields.put("  delivered in vain", message.attempts);
     }

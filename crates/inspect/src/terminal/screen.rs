@@ -44,6 +44,9 @@ const NUMBERS: [(&str, u16); 10] = [
     ("max", 9),
 ];
 
+/// How many letters of a message's id are shown.
+const ID_END: usize = 12;
+
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
 const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
 
@@ -208,13 +211,13 @@ fn exchanges(board: &Board, of: &str, frame: &mut Frame<'_>, area: Rect) {
     });
     let widths = [
         Constraint::Length(15),
-        Constraint::Length(24),
+        Constraint::Length(28),
         Constraint::Min(16),
         Constraint::Min(10),
         Constraint::Length(21),
         Constraint::Length(21),
         Constraint::Length(14),
-        Constraint::Min(10),
+        Constraint::Length(ID_END as u16 + 1),
     ];
     list(
         board,
@@ -259,11 +262,17 @@ fn latency(exchange: &Exchange) -> String {
     }
 }
 
-/// The only message's id, or how many there are.
+/// The end of the only message's id, where ids differ, or how many there are.
 fn messages(exchange: &Exchange) -> String {
     match exchange.messages.as_slice() {
         [] => String::new(),
-        [one] => line::plain(one.id.as_deref().unwrap_or("1")),
+        [one] => {
+            let id = line::plain(one.id.as_deref().unwrap_or("1"));
+            match id.char_indices().rev().nth(ID_END - 1) {
+                Some((from, _)) if from > 0 => format!("…{}", &id[from..]),
+                _ => id,
+            }
+        }
         many => many.len().to_string(),
     }
 }

@@ -106,6 +106,8 @@ struct MessageLine<'a> {
     born: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stored: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handle: Option<&'a str>,
     attempts: i32,
     body_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,6 +207,7 @@ fn message(message: &Message) -> MessageLine<'_> {
         offset: message.offset,
         born: message.born,
         stored: message.stored,
+        handle: message.handle.as_deref(),
         attempts: message.attempts,
         body_bytes: message.body_len,
         body: (!message.body.is_empty())
