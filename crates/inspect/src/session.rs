@@ -294,8 +294,10 @@ impl Sessions {
         });
         let progress = progress.or_default();
         progress.max_offset = end.unwrap_or(0).max(progress.max_offset);
-        if let Some(offset) = exchange.offset {
-            progress.delivered = offset.saturating_add(exchange.messages.len() as i64);
+        if let Some(asked) = exchange.offset {
+            // The queue may begin later, and messages may be left out.
+            let offsets = exchange.messages.iter().filter_map(|one| one.offset);
+            progress.delivered = offsets.map(|at| at.saturating_add(1)).fold(asked, i64::max);
         }
         progress.committed = exchange.committed.or(progress.committed);
         progress.last = exchange.timing.request.0;

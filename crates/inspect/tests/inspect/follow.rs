@@ -14,8 +14,8 @@ const OTHER: &str = "7F000001000051AF0000000000000002";
 
 /// A connection of a client to a broker, each frame a packet.
 #[derive(Default)]
-struct Dialogue {
-    packets: Vec<OwnPacket>,
+pub(crate) struct Dialogue {
+    pub(crate) packets: Vec<OwnPacket>,
     sequences: [u32; 2],
     opaque: i32,
 }
@@ -76,14 +76,14 @@ impl Dialogue {
     }
 
     /// Pulls a record from a queue of a topic.
-    fn pull(&mut self, topic: &str, queue: &str, brought: &[u8]) {
+    pub(crate) fn pull(&mut self, topic: &str, queue: &str, brought: &[u8]) {
         let fields = [
             ("consumerGroup", "buyers"),
             ("topic", topic),
             ("queueId", queue),
             ("queueOffset", "0"),
             ("maxMsgNums", "32"),
-            ("sysFlag", "0"),
+            ("sysFlag", "2"),
             ("commitOffset", "0"),
             ("suspendTimeoutMillis", "0"),
             ("subVersion", "0"),
@@ -119,7 +119,7 @@ impl Dialogue {
         self.ask(RequestCode::AckMessage, (&fields, &[]), (&[], &[]));
     }
 
-    fn commit(&mut self, offset: &str) {
+    pub(crate) fn commit(&mut self, offset: &str) {
         let fields = [
             ("consumerGroup", "buyers"),
             ("topic", "orders"),
@@ -164,7 +164,12 @@ impl Dialogue {
 }
 
 /// A message as a broker keeps it at a place of its log, and of a queue.
-fn record(topic: &str, (queue_id, queue_offset): (i32, i64), log: i64, more: &str) -> Vec<u8> {
+pub(crate) fn record(
+    topic: &str,
+    (queue_id, queue_offset): (i32, i64),
+    log: i64,
+    more: &str,
+) -> Vec<u8> {
     let properties = format!("UNIQ_KEY\u{1}{ID}\u{2}{more}");
     let fields = RecordFields {
         version: RecordVersion::V1,

@@ -6,3 +6,4 @@ mod made;
 mod sources;
 mod streams;
 mod support;
+mod timing;
