@@ -222,6 +222,9 @@ impl Pop {
         broker
             .statistics
             .delivered(&counters, parent, times.len(), size);
+        let took = (broker.now_millis() - pop_time).max(0);
+        let queue_id = names::LMQ_QUEUE_ID;
+        broker.statistics.delivered_after(&counters, queue_id, took);
         let counts: Vec<String> = times.iter().map(i32::to_string).collect();
         let header = self.header(pop_time, counts.join(";"));
         let reply = Reply::ok(header).with_remark(GetStatus::Found.name());

@@ -29,7 +29,7 @@ use wire::message::record::RecordRef;
 
 use crate::light_queues::{message, with_light_queues};
 use crate::rig::{Rig, refused, topic_request};
-use crate::statistics::sums;
+use crate::statistics::{sums, view};
 
 /// A long time for a reception.
 const LONG: i64 = 60_000;
@@ -189,6 +189,8 @@ async fn a_lite_topic_comes_in_order_and_only_to_its_subscribers() {
         ("GROUP_ACK_NUMS", "chats@g"),
     ];
     assert_eq!(sums(&rig, counters).await, [5, 5, 3]);
+    let latency = view(&rig, "GROUP_GET_LATENCY", "0@chats@g").await;
+    assert_eq!(latency.head.code, 0, "{:?}", latency.remark);
 
     // What was not acknowledged comes again after a restart.
     let rig = rig.restarted().await;

@@ -24,7 +24,7 @@ use wire::message::{names, property};
 use crate::light_queues::message;
 use crate::rig::*;
 
-async fn view(rig: &Rig, set: &str, key: &str) -> Frame {
+pub(crate) async fn view(rig: &Rig, set: &str, key: &str) -> Frame {
     let header = ViewBrokerStatsDataRequest {
         stats_name: set.into(),
         stats_key: key.into(),
