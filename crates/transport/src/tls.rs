@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod identity;
+mod stream;
 
 pub use client::TlsClient;
 
@@ -10,11 +11,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout_at;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 
+use self::stream::TlsStream;
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::executor::BoxFuture;
@@ -156,13 +158,13 @@ impl Protocol for Tls {
 async fn shake_hands(link: Link, config: Arc<ServerConfig>) -> std::io::Result<Link> {
     let peer = link.peer;
     let accept = |stream| async {
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
-        let (_, session) = stream.get_ref();
+        let session = UnbufferedServerConnection::new(config).map_err(std::io::Error::other)?;
+        let stream = TlsStream::shake_hands(stream, session).await?;
+        let session = stream.session();
         tracing::debug!(
             %peer,
             version = ?session.protocol_version(),
             suite = ?session.negotiated_cipher_suite().map(|suite| suite.suite()),
-            server_name = session.server_name(),
             alpn = session.alpn_protocol().map(|name| name.escape_ascii().to_string()),
             kind = ?session.handshake_kind(),
             "TLS is set up"

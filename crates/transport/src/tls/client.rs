@@ -4,18 +4,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
-use tokio_rustls::rustls::crypto::{
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
+use rustls::crypto::{
     WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::identity;
+use super::stream::TlsStream;
 use crate::error::TransportError;
 use crate::network::Link;
 use crate::settings::RemotingClientConfig;
@@ -67,13 +65,15 @@ impl TlsClient {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(Arc::clone(&self.config));
-        link.wrap(|stream| connector.connect(name, stream)).await
+        let config = Arc::clone(&self.config);
+        let session = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        link.wrap(|stream| TlsStream::shake_hands(stream, session))
+            .await
     }
 }
 
 /// As `TlsHelper.buildSslContext` of the reference makes it for clients.
-fn config(settings: &RemotingClientConfig) -> Result<ClientConfig, String> {
+pub(super) fn config(settings: &RemotingClientConfig) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if settings.tls_test_mode_enable
         || !settings.tls_client_auth_server
