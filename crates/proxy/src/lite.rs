@@ -1,6 +1,8 @@
 //! Lite topics: which of them clients want (`ClientProcessor`, `LiteSubscriptionService`). Brokers
 //! keep that; what they give a client they choose by its id.
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use transport::Body;
 use wire::body::group::SubscriptionGroupConfig;
 use wire::body::json;
@@ -24,6 +26,36 @@ use crate::validate;
 
 /// So many lite topics above its quota a client may name: the broker counts them one by one.
 const QUOTA_SLACK: i64 = 300;
+
+/// How many requests of a kind are let in: so many a second, and as many at once when there were
+/// fewer before.
+pub(crate) struct Rate {
+    per_second: u32,
+    /// How many are let in now, as of then.
+    left: Mutex<(f64, Instant)>,
+}
+
+impl Rate {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            left: Mutex::new((per_second.into(), Instant::now())),
+        }
+    }
+
+    /// Whether one more is let in now; it counts then.
+    fn admits(&self) -> bool {
+        let most = f64::from(self.per_second);
+        let mut left = self.left.lock();
+        let (before, then) = *left;
+        let now = Instant::now();
+        let earned = now.duration_since(then).as_secs_f64() * most;
+        let has = (before + earned).min(most);
+        let admits = has >= 1.0;
+        *left = (if admits { has - 1.0 } else { has }, now);
+        admits
+    }
+}
 
 /// A client says which lite topics it wants.
 pub(crate) async fn subscribe(
@@ -58,6 +90,14 @@ pub(crate) async fn subscribe(
             Code::LiteSubscriptionQuotaExceeded,
             exceeded,
         ));
+    }
+    if adds && !call.state.lite_rate.admits() {
+        let client = &call.client_id;
+        let many = format!(
+            "Too many syncLiteSubscription requests, topic={topic}, group={group}, \
+             clientId={client}"
+        );
+        return Err(ProxyError::new(Code::TooManyRequests, many));
     }
     let change = LiteSubscriptionDto {
         action,
@@ -169,4 +209,22 @@ fn check_topic(
         Code::IllegalTopic,
         format!("lite group {group} is expected to bind topic {bound}, but actual is {topic}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_lets_in_so_many_at_once_and_then_as_time_goes_on() {
+        let rate = Rate::new(10);
+        let admitted = || (0..20).filter(|_| rate.admits()).count();
+        assert_eq!((admitted(), admitted()), (10, 0));
+        tokio::time::advance(Duration::from_millis(250)).await;
+        assert_eq!((admitted(), admitted()), (2, 0));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(admitted(), 10);
+    }
 }

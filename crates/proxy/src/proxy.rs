@@ -14,6 +14,7 @@ use transport::{
 use crate::clients::Clients;
 use crate::cluster::Cluster;
 use crate::grpc::Allowance;
+use crate::lite::Rate;
 use crate::presence::Presences;
 use crate::questions::{self, Questions};
 use crate::renewal::{self, Renewals};
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) renewals: Renewals,
     pub(crate) questions: Questions,
     pub(crate) presences: Presences,
+    /// How often clients may subscribe to lite topics.
+    pub(crate) lite_rate: Rate,
     /// What requests may take.
     pub(crate) allowance: Allowance,
     /// Told when brokers shall hear of clients before the period is over.
@@ -77,6 +80,7 @@ impl State {
                 renewals: Renewals::default(),
                 questions,
                 presences: Presences::new(client),
+                lite_rate: Rate::new(config.max_sync_lite_subscription_rate),
                 allowance: Allowance {
                     message: config.grpc_max_inbound_message_size,
                     all: Arc::new(Semaphore::new(

@@ -53,6 +53,8 @@ config::settings! {
         "maxLiteTopicSize" max_lite_topic_size: usize = 64;
         /// Messages that a client of lite topics may have received and not acknowledged when it asks for more.
         "maxLiteRenewNumPerChannel" max_lite_renew_num_per_channel: usize = 100;
+        /// How often a second all clients together may subscribe to lite topics.
+        "maxSyncLiteSubscriptionRate" max_sync_lite_subscription_rate: u32 = 5000, range(1..);
         /// Milliseconds that a delayed message may wait; 0 for no limit.
         "maxDelayTimeMills" max_delay_time_mills: i64 = 86_400_000, range(0..);
         /// Seconds that a transaction may stay undecided before its producer is asked; 0 for no limit.
