@@ -86,9 +86,9 @@ impl Conversation {
         self.line.is_over()
     }
 
-    /// Whether a segment begins another connection between the same ends.
+    /// Whether a segment with a SYN begins another connection between the same ends.
     pub(crate) fn is_other(&self, segment: &Segment<'_>) -> bool {
-        segment.syn && self.streams[self.side(&segment.flow)].is_other_start(segment.sequence)
+        self.streams[self.side(&segment.flow)].is_other_start(segment.sequence)
     }
 
     /// The end that sends what flows so.

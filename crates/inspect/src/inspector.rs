@@ -175,10 +175,9 @@ impl Inspector {
 
     fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn FnMut(Exchange)) {
         let ends = Ends::of(&segment.flow);
-        let other = self
-            .conversations
-            .get(&ends)
-            .is_some_and(|one| one.is_other(segment));
+        // What begins nothing need not be looked up twice.
+        let known = segment.syn.then(|| self.conversations.get(&ends)).flatten();
+        let other = known.is_some_and(|one| one.is_other(segment));
         if other {
             self.drop_conversation(&ends, Unanswered::Closed, sink);
         }

@@ -66,14 +66,14 @@ impl Statistics {
 /// Exchanges, counted by one thing. Bounded: see [`Table::rest`].
 #[derive(Debug)]
 pub struct Table<K> {
-    rows: HashMap<K, Row>,
+    rows: HashMap<K, Row, foldhash::fast::RandomState>,
     rest: Row,
 }
 
 impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
-            rows: HashMap::new(),
+            rows: HashMap::default(),
             rest: Row::default(),
         }
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
+use memchr::memchr;
 
 /// Nesting beyond this is refused; a header has two levels.
 const MAX_DEPTH: usize = 64;
@@ -137,7 +138,7 @@ impl<'a> Scanner<'a> {
         }
         self.skip_space();
         match self.peek() {
-            Some(b'"' | b'\'') => self.string().map(drop),
+            Some(b'"' | b'\'') => self.skip_string(),
             Some(b'{') => {
                 self.pos += 1;
                 let mut first = true;
@@ -192,57 +193,79 @@ impl<'a> Scanner<'a> {
         ) {
             self.pos += 1;
         }
-        match self.text[start..self.pos].parse::<f64>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(JsonError {
-                at: start,
-                expected: "a number",
-            }),
+        let number = &self.text[start..self.pos];
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        // Nearly all are whole numbers, which need not be computed.
+        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole || number.parse::<f64>().is_ok() {
+            return Ok(());
         }
+        Err(JsonError {
+            at: start,
+            expected: "a number",
+        })
     }
 
     /// A quoted string; borrowed unless it has escapes.
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        let quote = match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => quote,
-            _ => return self.error("a quoted string"),
-        };
-        self.pos += 1;
-        let start = self.pos;
-        loop {
-            match self.peek() {
-                None => return self.error("a closing quote"),
-                Some(byte) if byte == quote => {
-                    let text = &self.text[start..self.pos];
-                    self.pos += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => break,
-                Some(_) => self.pos += 1,
-            }
+        let quote = self.opening_quote()?;
+        let plain = self.plain(quote);
+        if self.peek() == Some(quote) {
+            self.pos += 1;
+            return Ok(Cow::Borrowed(plain));
         }
-        let mut unescaped = String::with_capacity((self.pos - start) * 2);
-        unescaped.push_str(&self.text[start..self.pos]);
-        loop {
-            let plain = self.pos;
-            while self
-                .peek()
-                .is_some_and(|byte| byte != quote && byte != b'\\')
-            {
+        // No escape is shorter than its character: room for all, unless a quote is escaped.
+        let rest = &self.text.as_bytes()[self.pos..];
+        let room = plain.len() + memchr(quote, rest).unwrap_or(rest.len());
+        let mut unescaped = String::with_capacity(room);
+        unescaped.push_str(plain);
+        while let Some(character) = self.escaped()? {
+            unescaped.push(character);
+            unescaped.push_str(self.plain(quote));
+        }
+        Ok(Cow::Owned(unescaped))
+    }
+
+    fn skip_string(&mut self) -> Result<(), JsonError> {
+        let quote = self.opening_quote()?;
+        self.plain(quote);
+        while self.escaped()?.is_some() {
+            self.plain(quote);
+        }
+        Ok(())
+    }
+
+    fn opening_quote(&mut self) -> Result<u8, JsonError> {
+        match self.peek() {
+            Some(quote @ (b'"' | b'\'')) => {
                 self.pos += 1;
+                Ok(quote)
             }
-            unescaped.push_str(&self.text[plain..self.pos]);
-            match self.peek() {
-                None => return self.error("a closing quote"),
-                Some(b'\\') => {
-                    self.pos += 1;
-                    let character = self.escape()?;
-                    unescaped.push(character);
-                }
-                Some(_) => {
-                    self.pos += 1;
-                    return Ok(Cow::Owned(unescaped));
-                }
+            _ => self.error("a quoted string"),
+        }
+    }
+
+    /// What stands before the next escape or closing quote.
+    fn plain(&mut self, quote: u8) -> &'a str {
+        let rest = &self.text[self.pos..];
+        let ends = |byte: &u8| *byte == quote || *byte == b'\\';
+        let length = rest.as_bytes().iter().position(ends);
+        let plain = &rest[..length.unwrap_or(rest.len())];
+        self.pos += plain.len();
+        plain
+    }
+
+    /// The character of an escape behind plain text; `None` for the closing quote, which is passed.
+    fn escaped(&mut self) -> Result<Option<char>, JsonError> {
+        match self.peek() {
+            None => self.error("a closing quote"),
+            Some(b'\\') => {
+                self.pos += 1;
+                self.escape().map(Some)
+            }
+            Some(_) => {
+                self.pos += 1;
+                Ok(None)
             }
         }
     }
@@ -291,13 +314,16 @@ impl<'a> Scanner<'a> {
 
     fn hex(&mut self, digits: usize) -> Result<u32, JsonError> {
         let text = self.text.as_bytes().get(self.pos..self.pos + digits);
-        let Some(text) = text.filter(|text| text.iter().all(u8::is_ascii_hexdigit)) else {
+        let number = text.and_then(|text| {
+            text.iter().try_fold(0, |number, digit| {
+                Some(number * 16 + char::from(*digit).to_digit(16)?)
+            })
+        });
+        let Some(number) = number else {
             return self.error("hexadecimal digits");
         };
         self.pos += digits;
-        Ok(text.iter().fold(0, |number, digit| {
-            number * 16 + char::from(*digit).to_digit(16).unwrap_or_default()
-        }))
+        Ok(number)
     }
 }
 

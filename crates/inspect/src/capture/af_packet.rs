@@ -165,7 +165,7 @@ fn ends(data: &[u8]) -> Option<(Flow, bool)> {
 
 /// At which interface each connection was seen first: there its packets are taken.
 #[derive(Debug, Default)]
-struct Passages(HashMap<Flow, (u32, Timestamp)>);
+struct Passages(HashMap<Flow, (u32, Timestamp), foldhash::fast::RandomState>);
 
 impl Passages {
     fn first(&mut self, flow: Flow, interface: u32, time: Timestamp) -> bool {

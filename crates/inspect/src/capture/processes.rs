@@ -29,7 +29,7 @@ pub(super) struct Owners {
     sockets: Sockets,
     /// When the sockets were last looked at.
     looked: Timestamp,
-    known: HashMap<Flow, Known>,
+    known: HashMap<Flow, Known, foldhash::fast::RandomState>,
 }
 
 /// What is known of a connection.
@@ -53,7 +53,7 @@ impl Owners {
             processes: Vec::new(),
             sockets: Sockets::default(),
             looked: Timestamp::default(),
-            known: HashMap::new(),
+            known: HashMap::default(),
         };
         owners.look();
         for who in chosen {

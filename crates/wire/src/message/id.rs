@@ -52,7 +52,7 @@ impl OffsetMessageId {
 
     /// Appends the id to a text.
     pub fn append_to(&self, out: &mut String) {
-        out.reserve(56);
+        out.reserve(if self.host.is_ipv4() { 32 } else { 56 });
         append_ip(self.host.ip(), out);
         append_hex(&u32::from(self.host.port()).to_be_bytes(), out);
         append_hex(&self.offset.to_be_bytes(), out);

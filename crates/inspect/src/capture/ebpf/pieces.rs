@@ -91,7 +91,7 @@ struct Connection {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     /// By the two ends, the lesser first.
-    connections: HashMap<(SocketAddr, SocketAddr), Connection>,
+    connections: HashMap<(SocketAddr, SocketAddr), Connection, foldhash::fast::RandomState>,
     processes: HashMap<u32, Arc<Process>>,
 }
 
