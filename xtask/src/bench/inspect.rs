@@ -82,12 +82,12 @@ impl Inspect {
         let tshark = Path::new("tshark");
         if process::works(Command::new(tshark).arg("--version")) {
             programs.push((
-                "`tshark -q`: TCP dissected, nothing shown",
+                "`tshark -q -z conv,tcp`: bytes by connection",
                 tshark,
-                vec!["-n", "-q", "-r"],
+                vec!["-n", "-q", "-z", "conv,tcp", "-r"],
             ));
             programs.push((
-                "`tshark -T json`: TCP dissected",
+                "`tshark -T json`: headers down to TCP",
                 tshark,
                 vec!["-n", "-T", "json", "-r"],
             ));
