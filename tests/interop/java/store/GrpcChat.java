@@ -51,7 +51,8 @@ public final class GrpcChat {
         SubscriptionGroupConfig group = new SubscriptionGroupConfig();
         group.setGroupName(GROUP);
         api.client.createSubscriptionGroup(broker, group, Api.PATIENCE_MILLIS);
-        ClientConfiguration configuration = ClientConfiguration.newBuilder().setEndpoints(proxy).enableSsl(false).build();
+        ClientConfiguration configuration = ClientConfiguration.newBuilder().setEndpoints(proxy).enableSsl(false)
+            .setRequestTimeout(PATIENCE).build();
         try (Producer producer = producer(configuration, topic)) {
             for (int i = 0; i < ALL; i++) {
                 // Some need more than one packet, and more than one frame. Only the server knows the queue.
@@ -76,7 +77,7 @@ public final class GrpcChat {
         while (true) {
             try {
                 return PROVIDER.newProducerBuilder().setClientConfiguration(configuration).setTopics(topic).build();
-            } catch (ClientException notYet) {
+            } catch (ClientException | IllegalStateException notYet) {
                 if (System.nanoTime() > deadline) {
                     throw notYet;
                 }
