@@ -30,6 +30,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 pub use body::RequestBody;
 pub(crate) use http2::connect;
@@ -261,7 +262,11 @@ impl Site {
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), (StatusCode, &'static str)> {
         let mut whole = BytesMut::new();
         let mut permits: Option<OwnedSemaphorePermit> = None;
-        while let Some(frame) = body.frame().await {
+        let patience = self.endpoint.handshake_timeout();
+        while let Some(frame) = timeout(patience, body.frame()).await.map_err(|_| {
+            let text = "the body does not come";
+            (StatusCode::REQUEST_TIMEOUT, text)
+        })? {
             let broken = (StatusCode::BAD_REQUEST, "the body breaks off");
             let Ok(data) = frame.map_err(|_| broken)?.into_data() else {
                 continue;

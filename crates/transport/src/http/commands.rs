@@ -19,7 +19,8 @@
 //! | `body` or `bodyBase64` | the body, as text if it is UTF-8; neither without a body |
 //!
 //! The status is 200 whenever the command was answered, whatever its code; else the answer is
-//! `{"error": …}`: 400 what came is no such object, 404 no such command, 413 too long, 415 not
+//! `{"error": …}`: 400 what came is no such object, 404 no such command, 408 the
+//! body does not come, 413 too long, 415 not
 //! JSON, 503 no memory or the server stops, 504 no answer within 90 seconds.
 //!
 //! The calls of one HTTP connection are requests of one connection inside of the server. What the

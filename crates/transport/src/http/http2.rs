@@ -3,16 +3,19 @@
 //! What a connection may take is bounded: the exchanges at a time, the bytes on the way, the size
 //! of heads, and resets. A peer that opens exchanges only to reset them (CVE-2023-44487), or
 //! floods the connection with frames, is told `ENHANCE_YOUR_CALM` and its connection is closed.
+//!
+//! A connection without exchanges is closed when it has been idle, and one whose peer does not answer
+//! pings: half of it may be gone.
 
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Ping, Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -77,8 +80,14 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
         Ok(Err(error)) => Err(error),
         Err(_) => return,
     };
-    if let Err(error) = served {
-        tracing::debug!(peer = %site.peer.peer, %error, "an HTTP/2 connection failed");
+    let peer = site.peer.peer;
+    match served {
+        Ok(()) => {}
+        Err(error) if error.is_library() => {
+            let text = format_args!("it breaks the rules of HTTP/2: {error}");
+            site.endpoint.log_refusal(peer, text);
+        }
+        Err(error) => tracing::debug!(%peer, %error, "an HTTP/2 connection failed"),
     }
 }
 
@@ -91,36 +100,38 @@ async fn accept(
     let draining = site.endpoint.draining(&site.stack);
     tokio::pin!(draining);
     let mut ending = false;
-    let mut busy_at = Instant::now();
     let mut pings = connection.ping_pong();
-    let mut asked = false;
+    let mut pinged = false;
+    let mut busy_at = Instant::now();
     loop {
         let idle = site.endpoint.idle_limit();
         let accepted = tokio::select! {
             accepted = poll_fn(|cx| connection.poll_accept(cx)) => accepted,
             () = &mut draining, if !ending => {
                 ending = true;
+                busy_at = Instant::now();
                 connection.graceful_shutdown();
                 continue;
             }
-            () = sleep_until(busy_at + idle.unwrap_or_default()), if idle.is_some() && !ending => {
+            pong = poll_fn(|cx| poll_pong(&mut pings, cx)), if pinged => {
+                pong?;
+                pinged = false;
+                continue;
+            }
+            () = sleep_until(busy_at + idle.unwrap_or_default()), if idle.is_some() => {
                 busy_at = Instant::now();
                 if Arc::strong_count(&allowance) == 1 {
-                    ending = true;
+                    if std::mem::replace(&mut ending, true) {
+                        return Ok(());
+                    }
                     connection.graceful_shutdown();
-                } else if asked {
-                    tracing::debug!(peer = %site.peer.peer, "an HTTP/2 peer is no longer there");
+                } else if std::mem::replace(&mut pinged, true) {
+                    tracing::debug!(peer = %site.peer.peer, "a peer answers no pings");
                     return Ok(());
                 } else if let Some(pings) = &mut pings {
                     // An exchange may wait for long. Is there still somebody who does?
                     pings.send_ping(Ping::opaque())?;
-                    asked = true;
                 }
-                continue;
-            }
-            answered = poll_fn(|cx| pings.as_mut().map_or(Poll::Pending, |it| it.poll_pong(cx))), if asked => {
-                answered?;
-                asked = false;
                 continue;
             }
         };
@@ -142,6 +153,13 @@ async fn accept(
             finished: false,
         };
         tokio::spawn(exchange.serve(Arc::clone(site), request));
+    }
+}
+
+fn poll_pong(pings: &mut Option<PingPong>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    match pings {
+        Some(pings) => pings.poll_pong(cx).map_ok(drop),
+        None => Poll::Pending,
     }
 }
 

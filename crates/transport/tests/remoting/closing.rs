@@ -6,18 +6,20 @@ use std::time::Duration;
 use kerolox_transport::{
     Body, Executor, HandlerTable, RemotingServer, RemotingServerConfig, Reply, TransportError,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use wire::command::RequestCode;
 use wire::frame::Head;
 use wire::header::NoHeader;
 
+use crate::listeners::V2;
 use crate::peer::{
     ECHO, Event, Events, LONG, Peer, ask, client, echo, frame, local, request, serve,
 };
 
 /// Requests that tell when they run and wait for a permit.
-fn gated() -> (HandlerTable, Arc<Semaphore>, mpsc::Receiver<()>) {
+pub(crate) fn gated() -> (HandlerTable, Arc<Semaphore>, mpsc::Receiver<()>) {
     let (started, starts) = mpsc::channel(10);
     let gate = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&gate);
@@ -246,19 +248,38 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed() {
+async fn a_connection_that_does_not_say_what_it_wants_is_closed() {
     let config = RemotingServerConfig {
         server_handshake_timeout_seconds: 1,
+        server_channel_max_idle_time_seconds: 1,
+        proxy_protocol_from: "127.0.0.1".into(),
         ..local()
     };
-    let server = RemotingServer::bind(config)
-        .await
-        .unwrap()
-        .handlers(echo())
-        .start();
-    let mut silent = Peer::connect(server.local_addr()).await;
-    let mut slow = Peer::connect(server.local_addr()).await;
-    slow.send(&[0, 0, 0]).await;
-    assert!(silent.receive().await.is_none());
-    assert!(slow.receive().await.is_none());
+    let server = RemotingServer::bind(config).await.unwrap();
+    let server = server.handlers(echo()).start();
+    let mut silent = Vec::new();
+    for start in [
+        &b""[..],
+        // Frames, TLS, a proxy's header and nothing behind it, WebSocket, HTTP/1.1, HTTP/2 before
+        // and behind its preface.
+        &[0, 0, 0],
+        &[0x16, 3, 1, 1, 0, 1],
+        b"PROXY TCP4 1",
+        V2,
+        b"GET / HTTP/1.1\r\nupgrade: websocket\r\n",
+        b"POST /v1/commands/SEND_MESSAGE HTTP/1.1\r\nhost",
+        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        stream.write_all(start).await.unwrap();
+        silent.push((start, stream));
+    }
+    for (start, mut stream) in silent {
+        let mut told = Vec::new();
+        let end = tokio::time::timeout(LONG, stream.read_to_end(&mut told));
+        // It may be reset.
+        let ended = end.await.map(drop);
+        assert!(ended.is_ok(), "behind \"{}\"", start.escape_ascii());
+    }
 }

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::command::RequestCode;
-use wire::frame::SerializeType;
 use wire::header::NoHeader;
 use wire::header::offset::{GetMaxOffsetRequest, GetMaxOffsetResponse};
 
@@ -48,18 +47,31 @@ impl HttpService for Grpc {
     }
 }
 
-async fn serve() -> RemotingServer {
-    serve_with(local()).await
+/// Never answers.
+struct Silent;
+
+impl HttpService for Silent {
+    fn serves(&self, _: &http::request::Parts) -> bool {
+        true
+    }
+
+    fn call(
+        &self,
+        _: Request<RequestBody>,
+        _: HttpPeer,
+    ) -> BoxFuture<'static, Response<ResponseBody>> {
+        Box::pin(std::future::pending())
+    }
 }
 
-async fn serve_with(config: RemotingServerConfig) -> RemotingServer {
+async fn serve() -> RemotingServer {
     let mut handlers = echo();
     handlers.inline_each(&[RequestCode::GetMaxOffset], |_, frame| {
         let request: GetMaxOffsetRequest<'_> = frame.header()?;
         let offset = i64::from(request.queue_id) * 10;
         Ok(Reply::ok(GetMaxOffsetResponse { offset }))
     });
-    RemotingServer::bind(config)
+    RemotingServer::bind(local())
         .await
         .unwrap()
         .handlers(handlers)
@@ -253,11 +265,17 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// The head of a POST to a path of eleven bytes.
@@ -269,8 +287,7 @@ fn head(path: &[u8; 11]) -> Vec<u8> {
 /// the server wrote.
 async fn flood(server: &RemotingServer, begin: &[u8], flood: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let start = [preface, &frame(SETTINGS, 0, 0, b"")[..], begin].concat();
+    let start = [PREFACE, &frame(SETTINGS, 0, 0, b""), begin].concat();
     let (mut reading, mut writing) = stream.split();
     let mut received = Vec::new();
     let exchange = async {
@@ -332,6 +349,16 @@ async fn floods_of_frames_end_their_connection_and_no_other() {
             frame(DATA, 0, 1, &[0; 100_000]),
         ),
         (
+            "windows of no size",
+            open.clone(),
+            frame(WINDOW_UPDATE, 0, 1, &[0; 4]),
+        ),
+        (
+            "windows beyond all bounds",
+            open.clone(),
+            frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
+        ),
+        (
             "a reset of nothing",
             Vec::new(),
             frame(RESET, 0, 1, &[0; 4]),
@@ -344,35 +371,65 @@ async fn floods_of_frames_end_their_connection_and_no_other() {
     }
 }
 
+/// The kind, flags and payload of the next frame; `None` at the end.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((head[3], head[4], payload))
+}
+
 #[tokio::test]
-async fn a_peer_that_waits_is_kept_while_it_answers_pings() {
-    let server = serve_with(RemotingServerConfig {
+async fn a_peer_that_is_gone_is_found_out_by_pings_and_an_idle_one_is_sent_away() {
+    let config = RemotingServerConfig {
         server_channel_max_idle_time_seconds: 1,
         ..local()
-    })
-    .await;
-    let there = connect(&server).await;
-    let call = post("/package.Service/Method", "application/grpc");
-    let (answer, mut sending) = there.clone().send_request(call, false).unwrap();
-    // One that asks the same and is gone then: content-type is the 31st name that HPACK knows.
-    let content_type = [&[0x0f, 16, 16], &b"application/grpc"[..]].concat();
-    let request = [head(b"/Service/Do"), content_type].concat();
-    let open = frame(HEADERS, END_HEADERS, 1, &request);
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut gone = TcpStream::connect(server.local_addr()).await.unwrap();
-    let start = [preface, &frame(SETTINGS, 0, 0, b"")[..], &open].concat();
-    gone.write_all(&start).await.unwrap();
-    let mut received = Vec::new();
-    gone.read_to_end(&mut received).await.unwrap();
-    const PING: [u8; 9] = [0, 0, 8, 6, 0, 0, 0, 0, 0];
-    assert!(received.windows(9).any(|it| it == PING), "{received:?}");
+    };
+    let server = RemotingServer::bind(config).await.unwrap();
+    let silent = Http2::new().service(Arc::new(Silent));
+    let server = server.handlers(echo()).protocol(Arc::new(silent)).start();
+    let open = frame(HEADERS, END_HEADERS, 1, &head(b"/v1/waiting"));
+    for (exchange, wanted) in [(&open[..], PING), (b"", GOAWAY)] {
+        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        let start = [PREFACE, &frame(SETTINGS, 0, 0, b""), exchange].concat();
+        stream.write_all(&start).await.unwrap();
+        let mut told = Vec::new();
+        let reading = async {
+            while let Some((kind, flags, payload)) = next_frame(&mut stream).await {
+                told.push(kind);
+                // Three times it is still there.
+                if (kind, flags) == (PING, 0) && told.iter().filter(|it| **it == PING).count() <= 3
+                {
+                    let pong = frame(PING, ACK, 0, &payload);
+                    stream.write_all(&pong).await.unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(LONG, reading).await.unwrap();
+        assert!(told.contains(&wanted), "{told:?}");
+        let pings = told.iter().filter(|it| **it == PING).count();
+        assert!(wanted == GOAWAY || pings == 4, "{told:?}");
+    }
+}
 
-    sending.send_data(Bytes::from("still here"), true).unwrap();
-    let answer = answer.await.unwrap();
-    assert_eq!(
-        answer.into_body().data().await.unwrap().unwrap(),
-        "still here"
-    );
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let config = RemotingServerConfig {
+        server_handshake_timeout_seconds: 1,
+        ..local()
+    };
+    let server = RemotingServer::bind(config).await.unwrap();
+    let server = server.handlers(echo()).start();
+    let client = connect(&server).await;
+    let mut slow = client.clone().ready().await.unwrap();
+    let request = post("/v1/commands/SEND_MESSAGE", "application/json");
+    let (answer, mut sending) = slow.send_request(request, false).unwrap();
+    sending.send_data("{".into(), false).unwrap();
+    let answer = tokio::time::timeout(LONG, answer).await.unwrap();
+    assert_eq!(answer.unwrap().status(), 408);
+    assert_eq!(call(&client, "SEND_MESSAGE", "{}").await.0, 200);
 }
 
 #[tokio::test]
@@ -391,21 +448,4 @@ async fn http_that_is_switched_off_is_refused_in_its_own_manner() {
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     let (_client, connection) = h2::client::handshake(stream).await.unwrap();
     connection.await.expect("GOAWAY without an error");
-}
-
-#[tokio::test]
-async fn a_client_of_a_server_that_stops_gets_its_last_answers() {
-    let server = serve().await;
-    let client = client();
-    let address = format!("h2://{}", server.local_addr());
-    let head = wire::frame::Head::request(ECHO as i32, SerializeType::RocketMq);
-    let connection = client.connection(&address).await.unwrap();
-    let answer = connection
-        .start_request(head, &NoHeader, Body::from("before"))
-        .unwrap();
-    assert_eq!(answer.wait(LONG).await.unwrap().body, "before");
-    server.shutdown(LONG).await;
-    while connection.is_open() {
-        tokio::task::yield_now().await;
-    }
 }

@@ -1,4 +1,4 @@
-//! Clients of all protocols: at once, while protocols come and go, and byte by byte.
+//! Clients of all protocols: at once, while protocols come and go, byte by byte, and at their ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,9 +11,12 @@ use kerolox_transport::{
     TransportError, WebSocket,
 };
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use wire::code::ResponseCode;
+use wire::command::RequestCode;
 use wire::header::NoHeader;
 
+use crate::closing::gated;
 use crate::http::try_call;
 use crate::listeners::set;
 use crate::networks::{Dripping, Proxied};
@@ -49,15 +52,23 @@ struct Served {
 
 impl Served {
     async fn on(network: &dyn Network) -> Self {
+        Self::with(network, echo(), local()).await
+    }
+
+    async fn with(
+        network: &dyn Network,
+        table: HandlerTable,
+        config: RemotingServerConfig,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket").display().to_string();
         let live = Live::new(RemotingServerConfig {
             listeners: format!("unix:{socket}"),
             proxy_protocol_from: "127.0.0.1".into(),
-            ..local()
+            ..config
         });
         let bound = RemotingServer::bind_on(network, (*live.load()).clone()).await;
-        let server = bound.unwrap().handlers(echo()).follow(&live).unwrap();
+        let server = bound.unwrap().handlers(table).follow(&live).unwrap();
         Self {
             server: server.start(),
             live,
@@ -91,34 +102,52 @@ fn client(layers: &str, network: impl Network) -> RemotingClient {
 
 /// A connection that requests are sent on.
 enum Caller {
-    Frames(Arc<Connection>),
-    Json(h2::client::SendRequest<Bytes>),
+    /// The client closes its connection when it is dropped.
+    Frames {
+        connection: Arc<Connection>,
+        _client: RemotingClient,
+    },
+    /// With the task of the connection.
+    Json(
+        h2::client::SendRequest<Bytes>,
+        JoinHandle<Result<(), h2::Error>>,
+    ),
 }
 
 impl Caller {
     async fn connect(client: &RemotingClient, address: &str) -> Option<Self> {
         let Some(address) = address.strip_prefix("http://") else {
-            return client.connection(address).await.ok().map(Self::Frames);
+            let connection = client.connection(address).await.ok()?;
+            let _client = client.clone();
+            return Some(Self::Frames {
+                connection,
+                _client,
+            });
         };
         let stream = TcpStream::connect(address).await.ok()?;
         let (client, connection) = h2::client::handshake(stream).await.ok()?;
-        tokio::spawn(connection);
-        Some(Self::Json(client))
+        Some(Self::Json(client, tokio::spawn(connection)))
     }
 
     /// Whether a request was answered with its own body. Only a connection that ends may fail it.
     async fn is_echoed(&self) -> bool {
+        self.ask(ECHO).await
+    }
+
+    /// Whether a request of this code was answered, with its own body or none.
+    async fn ask(&self, code: RequestCode) -> bool {
         let ends = [ResponseCode::GoAway, ResponseCode::ServiceNotAvailable];
         let is_end = |code: i64| ends.iter().any(|end| *end as i64 == code);
+        let wanted = if code == ECHO { "mixed" } else { "" };
         match self {
-            Self::Frames(connection) => {
+            Self::Frames { connection, .. } => {
                 let body = Body::from("mixed");
                 match connection
-                    .request(request(ECHO), &NoHeader, body, LONG)
+                    .request(request(code), &NoHeader, body, LONG)
                     .await
                 {
                     Ok(answer) if answer.head.code == 0 => {
-                        assert_eq!(answer.body, "mixed");
+                        assert_eq!(answer.body, wanted);
                         true
                     }
                     Ok(answer) if is_end(answer.head.code.into()) => false,
@@ -126,11 +155,11 @@ impl Caller {
                     other => panic!("{other:?}"),
                 }
             }
-            Self::Json(client) => {
-                let call = try_call(client, "SEND_MESSAGE", r#"{"body":"mixed"}"#);
+            Self::Json(client, _) => {
+                let call = try_call(client, code.name(), r#"{"body":"mixed"}"#);
                 match tokio::time::timeout(LONG, call).await.unwrap() {
                     Ok((200, answer)) if answer["code"] == 0 => {
-                        assert_eq!(answer["body"], "mixed");
+                        assert_eq!(answer["body"].as_str().unwrap_or_default(), wanted);
                         true
                     }
                     Ok((200, answer)) if answer["code"].as_i64().is_some_and(is_end) => false,
@@ -138,6 +167,17 @@ impl Caller {
                     other => panic!("{other:?}"),
                 }
             }
+        }
+    }
+
+    /// Waits until the connection is closed.
+    async fn ended(&self) {
+        let is_open = || match self {
+            Self::Frames { connection, .. } => connection.is_open(),
+            Self::Json(_, driver) => !driver.is_finished(),
+        };
+        while is_open() {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -273,5 +313,52 @@ async fn every_protocol_can_come_byte_by_byte() {
         if layers.starts_with("proxy") {
             assert_eq!(connection.peer().to_string(), "203.0.113.7:4711");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_gives_its_last_answers_by_every_protocol() {
+    for (layers, scheme) in WAYS {
+        let (table, gate, mut starts) = gated();
+        let served = Served::with(&Sockets, table, local()).await;
+        let (address, port) = (served.address(scheme), served.server.local_addr());
+        let caller = Caller::connect(&client(layers, Sockets), &address).await;
+        let caller = caller.unwrap();
+        let asking = caller.ask(RequestCode::PullMessage);
+        let stopping = async {
+            starts.recv().await.unwrap();
+            let stopping = tokio::spawn(served.server.shutdown(LONG));
+            // Once the port is closed the server is on its way.
+            while TcpStream::connect(port).await.is_ok() {}
+            gate.add_permits(1);
+            stopping.await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(asking, stopping);
+        assert!(answered, "{layers} by {scheme}");
+        assert!(!caller.ask(ECHO).await, "{layers} by {scheme}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_of_every_protocol_are_closed() {
+    let config = RemotingServerConfig {
+        server_channel_max_idle_time_seconds: 1,
+        ..local()
+    };
+    let served = Served::with(&Sockets, echo(), config).await;
+    let mut callers = Vec::new();
+    for (layers, scheme) in WAYS {
+        let client = client(layers, Sockets);
+        let caller = Caller::connect(&client, &served.address(scheme)).await;
+        let caller = caller.unwrap();
+        assert!(caller.is_echoed().await);
+        callers.push(caller);
+    }
+    for (caller, (layers, scheme)) in callers.iter().zip(WAYS) {
+        let ended = tokio::time::timeout(LONG, caller.ended()).await;
+        assert!(ended.is_ok(), "{layers} by {scheme}");
+    }
+    while served.server.connection_count() > 0 {
+        tokio::task::yield_now().await;
     }
 }

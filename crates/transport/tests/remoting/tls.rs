@@ -461,18 +461,3 @@ async fn settings_that_cannot_be_served_do_not_start() {
         assert_eq!(error.to_string(), wanted);
     }
 }
-
-#[tokio::test]
-async fn a_handshake_that_takes_too_long_is_cut_off() {
-    let config = RemotingServerConfig {
-        server_handshake_timeout_seconds: 1,
-        ..local()
-    };
-    let (server, _live) = serve(config).await;
-    // Nothing, the first byte of frames, the head of a handshake.
-    for start in [&b""[..], &[0], &[0x16, 3, 1, 1, 0, 1]] {
-        let mut peer = Peer::connect(server.local_addr()).await;
-        peer.send(start).await;
-        assert!(peer.receive().await.is_none());
-    }
-}
