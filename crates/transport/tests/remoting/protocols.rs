@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kerolox_transport::{
     BoxFuture, Connection, Detection, Endpoint, Executor, Link, Protocol, RemotingServer, Reply,
     TransportError,
@@ -12,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::code::ResponseCode;
 use wire::command::RequestCode;
 
-use crate::peer::{ECHO, Peer, echo, frame, local, request};
+use crate::peer::{ECHO, LONG, Peer, echo, frame, local, request};
 
 /// Greets whoever starts with "HELLO" and closes.
 struct Greeting;
@@ -60,6 +62,27 @@ async fn protocols_are_told_apart_by_their_first_bytes() {
     let mut stranger = Peer::connect(server.local_addr()).await;
     stranger.send(b"HELP").await;
     assert!(stranger.receive().await.is_none());
+}
+
+/// What clients of others sent, as it was recorded (`conversations.jsonl`), is answered.
+#[tokio::test]
+async fn clients_of_others_are_understood() {
+    let server = RemotingServer::bind(local()).await.unwrap();
+    let server = server.handlers(echo()).start();
+    for line in include_str!("../data/conversations.jsonl").lines() {
+        let recorded: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| recorded[name].as_str().unwrap();
+        let mut peer = Peer::connect(server.local_addr()).await;
+        peer.send(&STANDARD.decode(text("sent_b64")).unwrap()).await;
+        let (wanted, mut answer) = (text("answer").as_bytes(), Vec::new());
+        let answered = async {
+            while !answer.windows(wanted.len()).any(|it| it == wanted) {
+                assert_ne!(peer.stream.read_buf(&mut answer).await.unwrap(), 0);
+            }
+        };
+        let answered = tokio::time::timeout(LONG, answered).await;
+        assert!(answered.is_ok(), "{}", text("name"));
+    }
 }
 
 /// Takes bytes behind a mark, and has the server tell what follows.
