@@ -1,7 +1,8 @@
 //! Several protocols on one port, switched and replaced while they are used.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -227,42 +228,41 @@ async fn what_runs_on_a_replaced_protocol_is_finished() {
     assert_eq!(new.receive().await.unwrap().body, "goes on");
 }
 
-/// The middle one of the times that this many requests take, one after the other.
-async fn usual_time(peer: &mut Peer, requests: usize) -> Duration {
-    let mut times = Vec::new();
-    for _ in 0..requests {
-        let start = Instant::now();
-        peer.send(&frame(&request(RequestCode::PullMessage), b""))
-            .await;
-        assert_eq!(peer.receive().await.unwrap().head.code, 0);
-        times.push(start.elapsed());
-    }
-    times.sort();
-    times[times.len() / 2]
-}
-
+/// What counts is how many requests of the flood are served first, not time: that is the same on
+/// every machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_by_one_protocol_leaves_the_others_their_pace() {
     let executor = Executor::new("slow", 2, 1000);
+    let served: Arc<AtomicUsize> = Arc::default();
     let mut table = echo();
-    table.spawned(&[RequestCode::PullMessage], &executor, |_, _| async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok(Reply::empty())
+    let count = Arc::clone(&served);
+    table.spawned(&[RequestCode::PullMessage], &executor, move |_, _| {
+        let count = Arc::clone(&count);
+        async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(Reply::empty())
+        }
     });
     let server = RemotingServer::bind(local()).await.unwrap();
     let server = server.handlers(table).protocol(Arc::new(Marked(b'!')));
     let server = server.start();
     let mut plain = Peer::connect(server.local_addr()).await;
-    let alone = usual_time(&mut plain, 15).await;
-
     let mut flood = Peer::connect(server.local_addr()).await;
     flood.send(b"!").await;
-    let many = frame(&request(RequestCode::PullMessage), b"").repeat(3000);
-    flood.send(&many).await;
+    let pull = frame(&request(RequestCode::PullMessage), b"");
+    flood.send(&pull.repeat(3000)).await;
     while executor.queued() < 900 {
         tokio::task::yield_now().await;
     }
-    let beside = usual_time(&mut plain, 15).await;
+    let mut before_each = Vec::new();
+    for _ in 0..15 {
+        let before = served.load(Ordering::SeqCst);
+        plain.send(&pull).await;
+        assert_eq!(plain.receive().await.unwrap().head.code, 0);
+        before_each.push(served.load(Ordering::SeqCst) - before - 1);
+    }
+    before_each.sort_unstable();
     assert!(executor.queued() > 0, "the flood is over");
-    assert!(beside < alone * 2, "{beside:?} instead of {alone:?}");
+    assert!(before_each[7] <= 8, "{before_each:?}");
 }
