@@ -8,20 +8,21 @@
 //! `SEND topic text` stores a message and answers with its queue and offset; `READ topic queue
 //! offset` answers with the first message from there on. What is refused answers `ERROR`.
 //!
-//! Lines become frames in a pipe, so that requests take the way of all others: the same
-//! handlers, limits and logs. `cargo run --example line_protocol`, then `nc 127.0.0.1 10911`.
+//! A line becomes a request on a connection inside of the broker, so that it takes the way of all
+//! others: the same handlers, limits and logs. `cargo run --example line_protocol`, then
+//! `nc 127.0.0.1 10911`.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{BrokerSettings, RunningBroker};
-use bytes::BytesMut;
 use config::{Live, Settings};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
-use transport::{BoxFuture, Detection, Endpoint, Link, Protocol};
-use wire::code::ResponseCode;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use transport::{BoxFuture, ByteStream, Connection, Detection, Endpoint, Link, Protocol};
 use wire::command::RequestCode;
-use wire::frame::{Frame, Head, SerializeType, encode};
+use wire::frame::{Frame, Head, SerializeType};
 use wire::header::EncodeHeader;
 use wire::header::pull::PullMessageRequest;
 use wire::header::send::{SendMessageRequest, SendMessageResponse};
@@ -29,6 +30,14 @@ use wire::message::record::RecordRef;
 
 /// No line is longer.
 const MAX_LINE: u64 = 64 * 1024;
+
+/// The broker has so long to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The bit of a pull that brings its subscription along.
+const SUBSCRIPTION: i32 = 4;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 struct Lines;
 
@@ -38,43 +47,29 @@ impl Protocol for Lines {
     }
 
     fn detect(&self, first: &[u8]) -> Detection {
-        for word in [b"SEND ", b"READ "] {
-            let size = first.len().min(word.len());
-            if first[..size] == word[..size] {
-                return if size == word.len() {
-                    Detection::Yes
-                } else {
-                    Detection::NeedMore
-                };
-            }
-        }
-        Detection::No
+        Detection::by_start(first, &[b"SEND ", b"READ "])
     }
 
     fn serve(self: Arc<Self>, link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let (frames, theirs) = tokio::io::duplex(64 * 1024);
-            let (_, serving) = endpoint.open(link.inner(theirs));
-            let Ok(link) = link.wrap(|stream| std::future::ready(Ok(stream))).await else {
-                return;
-            };
+            let broker = endpoint.inside(|stream| link.inner(stream));
+            let (link, stream) = link.split();
             let ending = endpoint.draining(&link.stack);
-            let talking = talk(BufReader::new(link.stream), frames, ending);
-            // When the talk ends, so do the frames.
-            if let (Err(error), ()) = tokio::join!(talking, serving) {
+            if let Err(error) = talk(stream, &broker, ending).await {
                 eprintln!("{}: {error}", link.peer);
             }
+            broker.close();
         })
     }
 }
 
 /// Answers line after line, until the peer leaves or the connection is to end.
 async fn talk(
-    mut lines: impl AsyncBufReadExt + AsyncWriteExt + Unpin,
-    mut frames: DuplexStream,
+    stream: Box<dyn ByteStream>,
+    broker: &Connection,
     ending: impl Future<Output = ()>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut ending = std::pin::pin!(ending);
+) -> Result<()> {
+    let (mut lines, mut ending) = (BufReader::new(stream), pin!(ending));
     loop {
         let mut line = String::new();
         let mut limited = (&mut lines).take(MAX_LINE);
@@ -86,20 +81,17 @@ async fn talk(
             return Ok(());
         }
         let answer = match line.trim_end().splitn(3, ' ').collect::<Vec<_>>()[..] {
-            ["SEND", topic, text] => send(&mut frames, topic, text).await?,
-            ["READ", topic, place] => read(&mut frames, topic, place).await?,
-            _ => "ERROR say SEND topic text, or READ topic queue offset".to_owned(),
+            ["SEND", topic, text] => send(broker, topic, text).await,
+            ["READ", topic, place] => read(broker, topic, place).await,
+            _ => Err("say SEND topic text, or READ topic queue offset".into()),
         };
+        let answer = answer.unwrap_or_else(|error| format!("ERROR {error}"));
         lines.write_all(format!("{answer}\n").as_bytes()).await?;
         lines.flush().await?;
     }
 }
 
-async fn send(
-    frames: &mut DuplexStream,
-    topic: &str,
-    text: &str,
-) -> Result<String, Box<dyn Error + Send + Sync>> {
+async fn send(broker: &Connection, topic: &str, text: &str) -> Result<String> {
     let header = SendMessageRequest {
         producer_group: "lines".into(),
         topic: topic.into(),
@@ -107,79 +99,46 @@ async fn send(
         default_topic_queue_nums: 1,
         ..Default::default()
     };
-    let answer = ask(frames, RequestCode::SendMessage, &header, text.as_bytes()).await?;
-    if answer.head.code != ResponseCode::Success as i32 {
-        return Ok(refusal(&answer));
-    }
+    let answer = ask(broker, RequestCode::SendMessage, &header, text).await?;
     let stored: SendMessageResponse<'_> = answer.header()?;
     Ok(format!("OK {} {}", stored.queue_id, stored.queue_offset))
 }
 
-async fn read(
-    frames: &mut DuplexStream,
-    topic: &str,
-    place: &str,
-) -> Result<String, Box<dyn Error + Send + Sync>> {
-    let numbers = place
-        .split_once(' ')
-        .and_then(|(queue, offset)| Some((queue.parse().ok()?, offset.parse().ok()?)));
-    let Some((queue_id, queue_offset)) = numbers else {
-        return Ok("ERROR queue and offset are numbers".to_owned());
-    };
+async fn read(broker: &Connection, topic: &str, place: &str) -> Result<String> {
+    let (queue, offset) = place.split_once(' ').ok_or("say READ topic queue offset")?;
     let header = PullMessageRequest {
         consumer_group: "CID_ONSAPI_LINES".into(),
         topic: topic.into(),
-        queue_id,
-        queue_offset,
+        queue_id: queue.parse()?,
+        queue_offset: offset.parse()?,
         max_msg_nums: 1,
         sys_flag: SUBSCRIPTION,
         subscription: Some("*".into()),
         ..Default::default()
     };
-    let answer = ask(frames, RequestCode::PullMessage, &header, b"").await?;
-    if answer.head.code != ResponseCode::Success as i32 {
-        return Ok(refusal(&answer));
-    }
+    let answer = ask(broker, RequestCode::PullMessage, &header, "").await?;
     let message = RecordRef::parse(&answer.body)?;
     let text = String::from_utf8_lossy(message.body()).into_owned();
     Ok(format!("MESSAGE {} {text}", message.queue_offset()))
 }
 
-/// The bit of a pull that brings its subscription along.
-const SUBSCRIPTION: i32 = 4;
-
-fn refusal(answer: &Frame) -> String {
-    format!(
-        "ERROR {} {}",
-        answer.head.code,
-        answer.remark.as_deref().unwrap_or_default()
-    )
-}
-
-/// Sends a request through the pipe, and waits for its answer.
+/// Asks the broker; a refusal is an error with its code and remark.
 async fn ask<H: EncodeHeader>(
-    frames: &mut DuplexStream,
+    broker: &Connection,
     code: RequestCode,
     header: &H,
-    body: &[u8],
-) -> Result<Frame, Box<dyn Error + Send + Sync>> {
-    let mut bytes = BytesMut::new();
+    body: &str,
+) -> Result<Frame> {
     let head = Head::request(code as i32, SerializeType::Json);
-    encode(&head, None, header, body.len(), &mut bytes);
-    bytes.extend_from_slice(body);
-    frames.write_all(&bytes).await?;
-    bytes.clear();
-    loop {
-        if let Some(answer) = Frame::decode(&mut bytes)? {
-            return Ok(answer);
-        }
-        if frames.read_buf(&mut bytes).await? == 0 {
-            return Err("the broker closes the connection".into());
-        }
+    let asked = broker.request(head, header, body.to_owned().into(), PATIENCE);
+    let answer = asked.await?;
+    match (answer.head.code, answer.remark.as_deref()) {
+        (0, _) => Ok(answer),
+        (code, remark) => Err(format!("{code} {}", remark.unwrap_or_default()).into()),
     }
 }
 
-async fn start(data: &str, port: u16) -> Result<RunningBroker, Box<dyn Error>> {
+async fn start(data: &str, port: u16) -> Result<RunningBroker> {
     let mut settings = BrokerSettings::default();
     settings.set("bindAddress", "127.0.0.1")?;
     settings.set("brokerIP1", "127.0.0.1")?;
@@ -191,7 +150,7 @@ async fn start(data: &str, port: u16) -> Result<RunningBroker, Box<dyn Error>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<()> {
     let broker = start("./line-protocol-data", 10911).await?;
     println!("listening on {}; Ctrl-C stops it", broker.local_addr());
     tokio::signal::ctrl_c().await?;
@@ -206,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn lines_send_and_read() -> Result<(), Box<dyn Error>> {
+    async fn lines_send_and_read() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let broker = start(&directory.path().to_string_lossy(), 0).await?;
         let mut lines = BufReader::new(TcpStream::connect(broker.local_addr()).await?);

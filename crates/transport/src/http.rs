@@ -141,19 +141,14 @@ impl Protocol for Http2 {
             b"PATCH ",
             b"GET ",
         ];
-        for start in STARTS {
-            let compared = first.len().min(start.len());
-            if first[..compared] != start[..compared] {
-                continue;
-            }
-            return match detect_upgrade(first) {
-                _ if compared < start.len() => Detection::NeedMore,
+        match Detection::by_start(first, &STARTS) {
+            Detection::Yes => match detect_upgrade(first) {
                 Detection::Yes => Detection::No,
                 Detection::NeedMore => Detection::NeedMore,
                 Detection::No => Detection::Yes,
-            };
+            },
+            other => other,
         }
-        Detection::No
     }
 
     fn serve(self: Arc<Self>, link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()> {

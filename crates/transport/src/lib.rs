@@ -21,6 +21,7 @@
 //! | `connection_task` | the task that owns a connection's stream |
 //! | `outbox` | what waits to be written |
 //! | `endpoint`, `events` | the connections of one server or client, looked after; who is told |
+//! | `inside` | connections inside of a server, for protocols without frames |
 //! | `handler`, `executor`, `reply` | which code serves a request, where it runs, what it answers |
 //! | `settings` | the configuration keys |
 //!
@@ -69,6 +70,7 @@ mod events;
 mod executor;
 mod handler;
 mod http;
+mod inside;
 mod listeners;
 mod network;
 mod outbox;

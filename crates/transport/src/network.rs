@@ -90,7 +90,7 @@ impl Link {
     }
 
     /// The connection without its stream, and the stream with what was read of it in front.
-    pub(crate) fn split(self) -> (Self, Box<dyn ByteStream>) {
+    pub fn split(self) -> (Self, Box<dyn ByteStream>) {
         let Self {
             stream, received, ..
         } = self;

@@ -18,6 +18,19 @@ pub enum Detection {
     NeedMore,
 }
 
+impl Detection {
+    /// Whether a connection whose first bytes are these starts with one of `starts`.
+    pub fn by_start(first: &[u8], starts: &[&[u8]]) -> Self {
+        if starts.iter().any(|start| first.starts_with(start)) {
+            Self::Yes
+        } else if starts.iter().any(|start| start.starts_with(first)) {
+            Self::NeedMore
+        } else {
+            Self::No
+        }
+    }
+}
+
 /// Why a connection is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {

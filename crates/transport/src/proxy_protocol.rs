@@ -142,17 +142,7 @@ impl Protocol for ProxyProtocol {
     }
 
     fn detect(&self, first: &[u8]) -> Detection {
-        for start in [LINE, SIGNATURE] {
-            let size = first.len().min(start.len());
-            if first[..size] == start[..size] {
-                return if size == start.len() {
-                    Detection::Yes
-                } else {
-                    Detection::NeedMore
-                };
-            }
-        }
-        Detection::No
+        Detection::by_start(first, &[LINE, SIGNATURE])
     }
 
     fn serve(self: Arc<Self>, mut link: Link, endpoint: Arc<Endpoint>) -> BoxFuture<'static, ()> {

@@ -28,7 +28,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -44,18 +44,11 @@ use wire::frame::{Frame, Head, Language, SerializeType};
 
 use super::{ResponseBody, Site, refuse};
 use crate::connection::Connection;
-use crate::endpoint::Endpoint;
 use crate::error::TransportError;
-use crate::handler::HandlerTable;
-use crate::protocols::Protocols;
 use crate::reply::Body;
-use crate::settings::RemotingClientConfig;
 
 /// A command is answered within this time, longer than any broker holds a request.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Bytes on the way between the two ends of a connection inside of the server.
-const PIPE: usize = 64 * 1024;
 
 /// A call as it comes.
 #[derive(Deserialize)]
@@ -136,11 +129,7 @@ impl Commands {
         if let Some(open) = connection.as_ref().filter(|it| it.is_open()) {
             return Arc::clone(open);
         }
-        let (asking, serving) = tokio::io::duplex(PIPE);
-        let (_, driver) = site.endpoint.open(site.link(serving));
-        tokio::spawn(driver);
-        let (open, driver) = ASKING.open(site.link(asking));
-        tokio::spawn(driver);
+        let open = site.endpoint.inside(|stream| site.link(stream));
         *connection = Some(Arc::clone(&open));
         open
     }
@@ -153,19 +142,6 @@ impl Drop for Commands {
         }
     }
 }
-
-/// The asking ends of all connections inside.
-static ASKING: LazyLock<Arc<Endpoint>> = LazyLock::new(|| {
-    let limits = RemotingClientConfig::default().limits();
-    let handlers = HandlerTable::new();
-    Endpoint::new(
-        Protocols::default(),
-        handlers,
-        Arc::new(()),
-        limits,
-        PATIENCE,
-    )
-});
 
 /// The fields of a header, by name.
 type Fields = Vec<(String, String)>;
