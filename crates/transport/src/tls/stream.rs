@@ -149,12 +149,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Session> TlsStream<S, C> {
     /// sides have said that they send no more.
     fn process(&mut self, wish: Wish<'_>) -> io::Result<bool> {
         loop {
-            let UnbufferedStatus { discard, state } = self.session.process(&mut self.incoming);
+            let UnbufferedStatus { mut discard, state } = self.session.process(&mut self.incoming);
             let done = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        self.unread
-                            .extend_from_slice(record.map_err(broken)?.payload);
+                        let record = record.map_err(broken)?;
+                        self.unread.extend_from_slice(record.payload);
+                        discard += record.discard;
                     }
                     None
                 }
