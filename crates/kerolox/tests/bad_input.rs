@@ -634,3 +634,35 @@ async fn random_frames_do_no_harm() {
     expect(&answer.await.unwrap(), ResponseCode::Success);
     assert_eq!(server.end(Signal::TERM).await, Some(0));
 }
+
+/// A peer opens a WebSocket and sends a message of text, twice.
+#[tokio::test]
+async fn a_refusal_is_logged_once_a_peer_and_minute() {
+    let (dir, server) = start("");
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(&server.broker).await.expect("a port");
+        let upgrade = "GET /v1/frames HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n\
+            connection: Upgrade\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            sec-websocket-version: 13\r\n\r\n";
+        let text = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        let sent = [upgrade.as_bytes(), &text].concat();
+        stream.write_all(&sent).await.expect("it is taken");
+        let mut told = Vec::new();
+        let reading = async {
+            while !told.ends_with(b"send binary") {
+                let read = stream.read_buf(&mut told).await.expect("an answer");
+                assert_ne!(read, 0, "{}", told.escape_ascii());
+            }
+        };
+        timeout(TIMEOUT, reading).await.expect("it is refused");
+    }
+    assert_eq!(server.end(Signal::TERM).await, Some(0));
+    let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
+    let refusals = log.lines().filter(|line| line.contains("is refused"));
+    let refusals: Vec<_> = refusals.collect();
+    assert_eq!(refusals.len(), 1, "{log}");
+    assert!(
+        refusals[0].contains("a message is text: send binary"),
+        "{log}"
+    );
+}

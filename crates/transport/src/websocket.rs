@@ -215,7 +215,10 @@ impl Protocol for WebSocket {
             match timeout_at(deadline, self.accept(&mut link)).await {
                 Ok(Ok(Ok(()))) => {
                     let (ends, stream) = link.split();
-                    let (_, driver) = endpoint.open(ends.inner(WebSocketStream::server(stream)));
+                    let site = Arc::clone(&endpoint);
+                    let refused = move |why| site.log_refusal(peer, why);
+                    let stream = WebSocketStream::server(stream, refused);
+                    let (_, driver) = endpoint.open(ends.inner(stream));
                     driver.await;
                 }
                 Ok(Ok(Err(refusal))) => {

@@ -15,13 +15,16 @@ use super::outbound::Outbound;
 ///
 /// A peer that breaks the rules is read to the end of what was right. Then, when what waited has
 /// been written, it is told in a close frame what was wrong.
-#[derive(Debug)]
 pub(crate) struct WebSocketStream<S> {
     stream: S,
     inbound: Inbound,
     outbound: Outbound,
     ending: Ending,
+    refused: Option<Refused>,
 }
+
+/// Called once with why a peer that breaks the rules is sent away.
+type Refused = Box<dyn FnOnce(&'static str) + Send>;
 
 /// How far the stream is on its way to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +38,11 @@ enum Ending {
 
 impl<S> WebSocketStream<S> {
     /// The server's end, behind the handshake.
-    pub(crate) fn server(stream: S) -> Self {
-        Self::new(stream, true)
+    pub(crate) fn server(stream: S, refused: impl FnOnce(&'static str) + Send + 'static) -> Self {
+        Self {
+            refused: Some(Box::new(refused)),
+            ..Self::new(stream, true)
+        }
     }
 
     /// The client's end, behind the handshake.
@@ -50,6 +56,7 @@ impl<S> WebSocketStream<S> {
             inbound: Inbound::new(serving),
             outbound: Outbound::new(!serving),
             ending: Ending::Open,
+            refused: None,
         }
     }
 }
@@ -160,6 +167,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<S> {
         if this.ending == Ending::Open {
             this.outbound.close(close);
             this.ending = Ending::Closed;
+            if close.is_refusal()
+                && let Some(refused) = this.refused.take()
+            {
+                refused(close.reason);
+            }
         }
         if this.ending == Ending::Closed {
             ready!(this.poll_drain(cx))?;
