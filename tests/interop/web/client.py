@@ -97,7 +97,10 @@ class Http2:
         return frame
 
     def read(self):
-        for event in self.http.receive_data(self.socket.recv(65536)):
+        data = self.socket.recv(65536)
+        if not data:
+            raise Refused("closed")
+        for event in self.http.receive_data(data):
             if isinstance(event, DataReceived):
                 self.unread += event.data
                 acknowledged = event.flow_controlled_length
@@ -106,7 +109,11 @@ class Http2:
                 raise Refused(f"GOAWAY {event.error_code.name}")
             elif isinstance(event, (StreamEnded, StreamReset)) and event.stream_id == self.stream:
                 raise Refused("the exchange has ended")
-        self.flush()
+        try:
+            self.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            # The server has closed the connection; what it said before is still to be read.
+            pass
 
     def offend(self):
         """Opens exchanges only to reset them, as in CVE-2023-44487."""
