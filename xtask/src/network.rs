@@ -1,7 +1,9 @@
 //! Ports of this machine, and who listens there.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::process::Result;
@@ -12,20 +14,19 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 /// `GET_BROKER_RUNTIME_INFO`, as JSON.
 const QUESTION: &str = r#"{"code":28,"flag":0,"language":"JAVA","opaque":1,"serializeTypeCurrentRPC":"JSON","version":513}"#;
 
+/// Where free ports are looked for: below those that the system gives to clients, which keep them
+/// for a minute after their connections.
+const PORTS: Range<u16> = 10_000..32_000;
+
 /// The first of so many free ports in a row.
 pub(crate) fn free_ports(count: u16) -> Result<u16> {
-    for _ in 0..100 {
-        let first =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|bound| bound.local_addr());
-        let first = first
-            .map_err(|error| format!("no port is free: {error}"))?
-            .port();
-        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-        if first < u16::MAX - count && (first..first + count).all(free) {
-            return Ok(first);
-        }
-    }
-    Err(format!("no {count} free ports in a row were found"))
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+    // Somewhere else each time, since others look for ports, too.
+    let start = RandomState::new().hash_one(()) % u64::from(PORTS.end - PORTS.start - count);
+    (PORTS.start + start as u16..PORTS.end - count)
+        .chain(PORTS.start..PORTS.end - count)
+        .find(|first| (*first..first + count).all(free))
+        .ok_or_else(|| format!("no {count} free ports in a row were found"))
 }
 
 /// Whether a server answers a question at this address now.
