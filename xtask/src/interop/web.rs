@@ -22,8 +22,8 @@ use crate::process::{self, Result};
 
 const TOPIC: &str = "web";
 
-/// What the server logs of Chromium, which does not let its pages know.
-const LOGGED: &str = "pages of this origin are not served";
+/// What the server logs of the first that it refuses; it tells of an address once a minute.
+const LOGGED: &str = "a message is text: send binary";
 
 /// The broker's Unix socket, in the folder of the programs.
 const SOCKET: &str = "broker.sock";
