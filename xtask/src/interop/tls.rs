@@ -70,7 +70,6 @@ const CASES: [Case; 5] = [
         &[
             ("-servername other", "subject=CN = other"),
             ("-servername elsewhere", "subject=CN = localhost"),
-            ("-noservername", "subject=CN = localhost"),
         ],
     ),
 ];
