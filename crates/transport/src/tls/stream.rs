@@ -15,7 +15,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, UnbufferedConnectionCommon, UnbufferedStatus,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// So much is read at once.
 const READ: usize = 64 * 1024;
@@ -216,12 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Session> TlsStream<S, C> {
 
     /// Writes what waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outgoing.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.outgoing.advance(written),
-            }
-        }
+        ready!(pin!(self.stream.write_all_buf(&mut self.outgoing)).poll(cx))?;
         self.outgoing = BytesMut::new();
         Poll::Ready(Ok(()))
     }
@@ -367,7 +362,7 @@ mod tests {
     use std::sync::Arc;
 
     use rustls::pki_types::ServerName;
-    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::settings::{RemotingClientConfig, RemotingServerConfig};

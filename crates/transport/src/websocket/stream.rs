@@ -1,11 +1,10 @@
 //! A WebSocket as a stream of remoting frames.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::Buf;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::inbound::{Close, Inbound};
 use super::outbound::Outbound;
@@ -65,12 +64,7 @@ impl<S: AsyncWrite + Unpin> WebSocketStream<S> {
     /// Writes what waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let waiting = &mut self.outbound.waiting;
-        while !waiting.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, waiting))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => waiting.advance(written),
-            }
-        }
+        ready!(pin!(self.stream.write_all_buf(waiting)).poll(cx))?;
         self.outbound.trim();
         Poll::Ready(Ok(()))
     }
