@@ -17,6 +17,7 @@ use crate::call::Call;
 use crate::cluster::{Cluster, TIMEOUT};
 use crate::error::{ProxyError, code_of, common, named, ok, status};
 use crate::message::now_millis;
+use crate::renewal::Held;
 use crate::validate;
 
 /// Delay level of a message that goes to the dead letter queue at once.
@@ -33,6 +34,28 @@ pub(crate) struct Delivered<'a> {
     pub(crate) handle: &'a str,
 }
 
+impl<'a> Delivered<'a> {
+    /// Holds the message hidden no longer. Returns what is known of it, if it was held.
+    pub(crate) async fn release(&self, call: &Call, message_id: &str) -> Option<Held> {
+        let renewals = &call.state.renewals;
+        let released = renewals.release(&call.client_id, self.group, message_id, self.handle);
+        released.await
+    }
+
+    /// The same with what is known of a message that was held: the handle that holds now, if it
+    /// was hidden further since, and its lite topic, which clients don't always say.
+    pub(crate) fn as_held(self, held: Option<&'a Held>) -> Self {
+        match held {
+            Some(held) => Self {
+                lite_topic: held.lite_topic.as_deref(),
+                handle: &held.handle,
+                ..self
+            },
+            None => self,
+        }
+    }
+}
+
 /// Messages were consumed.
 pub(crate) async fn acknowledge(
     call: Call,
@@ -47,14 +70,14 @@ pub(crate) async fn acknowledge(
         lite_topic,
     } in &request.entries
     {
-        let said = lite_topic.as_deref();
-        let (handle, lite_topic) = current(&call, group, message_id, receipt_handle, said).await;
-        let delivered = Delivered {
+        let said = Delivered {
             group,
             topic,
             lite_topic: lite_topic.as_deref(),
-            handle: &handle,
+            handle: receipt_handle,
         };
+        let held = said.release(&call, message_id).await;
+        let delivered = said.as_held(held.as_ref());
         let status = match acknowledge_one(&call.state.cluster, delivered).await {
             Ok(()) => named(Code::Ok),
             Err(error) => error.status(),
@@ -85,14 +108,14 @@ pub(crate) async fn change_invisible_duration(
     let group = validate::group(request.group.as_ref())?;
     let millis = validate::invisible_millis(request.invisible_duration, 0, &call.state.config)?;
     ExtraInfo::decode_receipt_handle(&request.receipt_handle)?;
-    let (id, said) = (&request.message_id, request.lite_topic.as_deref());
-    let (handle, lite_topic) = current(&call, group, id, &request.receipt_handle, said).await;
-    let delivered = Delivered {
+    let said = Delivered {
         group,
         topic,
-        lite_topic: lite_topic.as_deref(),
-        handle: &handle,
+        lite_topic: request.lite_topic.as_deref(),
+        handle: &request.receipt_handle,
     };
+    let held = said.release(&call, &request.message_id).await;
+    let delivered = said.as_held(held.as_ref());
     let hidden = Hidden {
         millis,
         suspend: request.suspend(),
@@ -111,38 +134,20 @@ pub(crate) async fn forward_to_dead_letters(
 ) -> Result<ForwardMessageToDeadLetterQueueResponse, ProxyError> {
     let topic = validate::topic(request.topic.as_ref())?;
     let group = validate::group(request.group.as_ref())?;
-    let (id, said) = (&request.message_id, request.lite_topic.as_deref());
-    let (handle, lite_topic) = current(&call, group, id, &request.receipt_handle, said).await;
-    let delivered = Delivered {
+    let said = Delivered {
         group,
         topic,
-        lite_topic: lite_topic.as_deref(),
-        handle: &handle,
+        lite_topic: request.lite_topic.as_deref(),
+        handle: &request.receipt_handle,
     };
-    let answer = forward_one(&call.state.cluster, delivered, id).await?;
+    let held = said.release(&call, &request.message_id).await;
+    let delivered = said.as_held(held.as_ref());
+    let answer = forward_one(&call.state.cluster, delivered, &request.message_id).await?;
     let code = answer.head.code;
     let message = answer.remark.unwrap_or_else(|| code.to_string());
     Ok(ForwardMessageToDeadLetterQueueResponse {
         status: Some(status(code_of(code), message)),
     })
-}
-
-/// The handle that holds now for what a client received with another, if the message was hidden
-/// further since, and the message's lite topic, which clients don't always say. The message is
-/// hidden no further from now on.
-async fn current(
-    call: &Call,
-    group: &str,
-    message_id: &str,
-    handle: &str,
-    lite_topic: Option<&str>,
-) -> (String, Option<String>) {
-    let renewals = &call.state.renewals;
-    let held = renewals.release(&call.client_id, group, message_id, handle);
-    match held.await {
-        Some(held) => (held.handle, held.lite_topic),
-        None => (handle.to_owned(), lite_topic.map(str::to_owned)),
-    }
 }
 
 /// Reads a handle that still holds.

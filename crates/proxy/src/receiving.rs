@@ -115,29 +115,19 @@ async fn give_back(call: &Call, request: &ReceiveMessageRequest, message: &Messa
     };
     let group = request.group.as_ref().map_or("", |group| &group.name);
     let topic = message::name_of(message);
-    let state = &call.state;
-    let held = state
-        .renewals
-        .release(
-            &call.client_id,
-            group,
-            &system.message_id,
-            system.receipt_handle(),
-        )
-        .await;
-    let delivered = Delivered {
+    let said = Delivered {
         group,
         topic,
         lite_topic: system.lite_topic.as_deref(),
-        handle: held
-            .as_ref()
-            .map_or_else(|| system.receipt_handle(), |held| &held.handle),
+        handle: system.receipt_handle(),
     };
+    let held = said.release(call, &system.message_id).await;
+    let delivered = said.as_held(held.as_ref());
     let hidden = Hidden {
         millis: RETURNED_MILLIS,
         suspend: true,
     };
-    let changed = change_invisible_time(&state.cluster, delivered, hidden).await;
+    let changed = change_invisible_time(&call.state.cluster, delivered, hidden).await;
     if let Err(error) = changed {
         tracing::debug!(topic, group, %error, "a message comes back only when its time is up");
     }
