@@ -24,7 +24,7 @@ use wire::command::{
     ConsumerSendMsgBack, PullMessage, QueryConsumeQueue, QueryConsumerOffset, SendBatchMessage,
     SendMessageV2, UpdateAndCreateTopic, UpdateConsumerOffset,
 };
-use wire::frame::SerializeType;
+use wire::frame::{Frame, SerializeType};
 use wire::header::offset::{QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
 use wire::header::pull::{PullMessageResponse, QueryConsumeQueueRequest};
 use wire::header::send::{ConsumerSendMsgBackRequest, SendMessageRequestV2, SendMessageResponse};
@@ -456,9 +456,9 @@ fn batch(count: usize) -> Bytes {
     batch.freeze()
 }
 
-/// A topic named `batches` with these attributes.
-fn batches(attributes: &str) -> CreateTopicRequest<'_> {
-    CreateTopicRequest {
+/// Makes the topic `batches`, and sends it a batch of three with an id; the answer.
+async fn send_batch_to(client: &Client, attributes: &str) -> Frame {
+    let topic = CreateTopicRequest {
         topic: Cow::Borrowed("batches"),
         default_topic: Cow::Borrowed("TBW102"),
         read_queue_nums: 1,
@@ -467,7 +467,13 @@ fn batches(attributes: &str) -> CreateTopicRequest<'_> {
         topic_filter_type: Cow::Borrowed("SINGLE_TAG"),
         attributes: Some(Cow::Borrowed(attributes)),
         ..CreateTopicRequest::default()
-    }
+    };
+    let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
+    expect(&created, ResponseCode::Success);
+    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
+    let answer = client.ask::<SendBatchMessage>(&with_id, batch(3)).await;
+    expect(&answer, ResponseCode::Success);
+    answer
 }
 
 /// Where the last message of each key is kept, each message of a batch has a record of its own.
@@ -475,12 +481,7 @@ fn batches(attributes: &str) -> CreateTopicRequest<'_> {
 async fn a_batch_for_a_compacted_topic_is_taken_apart() {
     let cluster = Cluster::start();
     let client = Client::connect(&cluster.server.broker).await;
-    let topic = batches("+queue.type=BatchCQ,+cleanup.policy=COMPACTION");
-    let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
-    expect(&created, ResponseCode::Success);
-    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
-    let answer = client.ask::<SendBatchMessage>(&with_id, batch(3)).await;
-    expect(&answer, ResponseCode::Success);
+    let answer = send_batch_to(&client, "+queue.type=BatchCQ,+cleanup.policy=COMPACTION").await;
     let stored: SendMessageResponse<'_> = answer.header().expect("a header");
     assert_eq!((stored.queue_offset, &stored.batch_uniq_id), (0, &None));
     assert_eq!(stored.msg_id.split(',').count(), 3);
@@ -491,13 +492,7 @@ async fn a_batch_for_a_compacted_topic_is_taken_apart() {
 async fn a_batch_kept_as_one_record_is_shown_message_by_message() {
     let cluster = Cluster::start();
     let client = Client::connect(&cluster.server.broker).await;
-    let topic = batches("+queue.type=BatchCQ");
-    let created = client.ask::<UpdateAndCreateTopic>(&topic, "").await;
-    expect(&created, ResponseCode::Success);
-
-    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
-    let answer = client.ask::<SendBatchMessage>(&with_id, batch(3)).await;
-    expect(&answer, ResponseCode::Success);
+    let answer = send_batch_to(&client, "+queue.type=BatchCQ").await;
     let stored: SendMessageResponse<'_> = answer.header().expect("a header");
     assert_eq!(
         (stored.queue_offset, stored.batch_uniq_id.as_deref()),
@@ -537,6 +532,7 @@ async fn a_batch_kept_as_one_record_is_shown_message_by_message() {
     let waiting = client
         .start::<PullMessage>(&next, "")
         .expect("a connection");
+    let with_id = message("batches", 0, "UNIQ_KEY\u{1}id\u{2}");
     let answer = client.ask::<SendBatchMessage>(&with_id, batch(4)).await;
     expect(&answer, ResponseCode::Success);
     let got = waiting.wait(TIMEOUT).await.expect("an answer");

@@ -1,5 +1,7 @@
 package kerolox.interop;
 
+import static kerolox.interop.StaticTopics.map;
+import static kerolox.interop.StaticTopics.part;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.util.List;
@@ -27,7 +29,6 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(OwnServer.class)
 class StaticTopicOverBrokersTest {
     private static final int GET_MAX_OFFSET = 30;
-    private static final int UPDATE_AND_CREATE_STATIC_TOPIC = 513;
     private static final String LOGICAL_BROKER = "__syslo__global__";
 
     /** A queue is moved to the other broker, as {@code mqadmin remappingStaticTopic} does it, and clients notice nothing. */
@@ -130,27 +131,5 @@ class StaticTopicOverBrokersTest {
             assertEquals(offset + i, found.get(i).getQueueOffset());
             assertEquals(LOGICAL_BROKER, found.get(i).getBrokerName());
         }
-    }
-
-    private static void map(Clients clients, String address, String broker, String topic, int epoch, int queues, String hosted)
-        throws Exception {
-        String mapping = "{\"topic\":\"" + topic + "\",\"bname\":\"" + broker + "\",\"epoch\":" + epoch
-            + ",\"scope\":\"__global__\",\"totalQueues\":2,\"hostedQueues\":{" + hosted + "}}";
-        RemotingCommand answer = clients.ask(address, UPDATE_AND_CREATE_STATIC_TOPIC, Map.of(
-            "topic", topic,
-            "defaultTopic", topic,
-            "readQueueNums", Integer.toString(queues),
-            "writeQueueNums", Integer.toString(queues),
-            "perm", "6",
-            "topicFilterType", "SINGLE_TAG",
-            "topicSysFlag", "0",
-            "order", "false"), mapping);
-        assertEquals(0, answer.getCode(), answer.getRemark());
-    }
-
-    /** A part of a logical queue: a queue from its start. */
-    private static String part(String broker, int generation, int queue, long offset) {
-        return "{\"gen\":" + generation + ",\"queueId\":" + queue + ",\"bname\":\"" + broker + "\",\"logicOffset\":" + offset
-            + ",\"startOffset\":0,\"endOffset\":-1,\"timeOfStart\":-1,\"timeOfEnd\":-1}";
     }
 }

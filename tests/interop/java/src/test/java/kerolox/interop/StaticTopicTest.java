@@ -1,11 +1,14 @@
 package kerolox.interop;
 
+import static kerolox.interop.StaticTopics.map;
+import static kerolox.interop.StaticTopics.part;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
 import java.util.Map;
 import kerolox.interop.fixture.Clients;
+import kerolox.interop.fixture.Server;
 import kerolox.interop.fixture.SharedServer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
@@ -21,16 +24,15 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(SharedServer.class)
 class StaticTopicTest {
     private static final int GET_MAX_OFFSET = 30;
-    private static final int UPDATE_AND_CREATE_STATIC_TOPIC = 513;
     private static final int NOT_LEADER_FOR_QUEUE = 501;
 
     /** A logical queue keeps its number while its messages go to another queue, and is read through. */
     @Test
     @SuppressWarnings("deprecation")
-    void logicalQueueGoesOnElsewhere(Clients clients) throws Exception {
+    void logicalQueueGoesOnElsewhere(Server server, Clients clients) throws Exception {
         String broker = clients.queues(clients.topic(1)).get(0).getBrokerName();
         String topic = clients.newTopic();
-        map(clients, broker, topic, 1, 2, "0:[" + part(broker, 0, 1, 0, -1) + "],1:[" + part(broker, 0, 0, 0, -1) + "]");
+        map(clients, server.broker(), broker, topic, 1, 2, "0:[" + part(broker, 0, 1, 0) + "],1:[" + part(broker, 0, 0, 0) + "]");
         assertTrue(clients.readAtLeast(topic, 0).isEmpty());
         MessageQueue queue = clients.queues(topic).get(0);
         assertEquals(0, queue.getQueueId());
@@ -41,8 +43,8 @@ class StaticTopicTest {
         assertEquals("3", physicalEnd(clients, topic, 1));
         assertEquals("0", physicalEnd(clients, topic, 0));
 
-        map(clients, broker, topic, 2, 3, "0:[" + part(broker, 0, 1, 0, 3) + "," + part(broker, 1, 2, 1000, -1) + "],1:["
-            + part(broker, 0, 0, 0, -1) + "]");
+        map(clients, server.broker(), broker, topic, 2, 3, "0:[" + part(broker, 0, 1, 0, 3) + "," + part(broker, 1, 2, 1000) + "],1:["
+            + part(broker, 0, 0, 0) + "]");
         assertStored(1000, producer.send(Clients.message(topic, "3"), queue));
         assertEquals("1", physicalEnd(clients, topic, 2));
 
@@ -57,10 +59,10 @@ class StaticTopicTest {
 
     /** A queue that is led by another broker is not served here. */
     @Test
-    void queueLedElsewhereIsRefused(Clients clients) throws Exception {
+    void queueLedElsewhereIsRefused(Server server, Clients clients) throws Exception {
         String broker = clients.queues(clients.topic(1)).get(0).getBrokerName();
         String topic = clients.newTopic();
-        map(clients, broker, topic, 1, 1, "0:[" + part(broker, 0, 0, 0, 10) + "," + part("elsewhere", 1, 0, 1000, -1) + "]");
+        map(clients, server.broker(), broker, topic, 1, 1, "0:[" + part(broker, 0, 0, 0, 10) + "," + part("elsewhere", 1, 0, 1000) + "]");
         RemotingCommand refused = clients.ask(GET_MAX_OFFSET, Map.of("topic", topic, "queueId", "0"), "");
         assertEquals(NOT_LEADER_FOR_QUEUE, refused.getCode());
         assertEquals(topic + "-0 does not exit in request process of current broker " + broker, refused.getRemark());
@@ -84,26 +86,5 @@ class StaticTopicTest {
             Map.of("topic", topic, "queueId", Integer.toString(queue), "lo", "false"), "");
         assertEquals(0, answer.getCode(), answer.getRemark());
         return answer.getExtFields().get("offset");
-    }
-
-    private static void map(Clients clients, String broker, String topic, int epoch, int queues, String hosted) throws Exception {
-        String mapping = "{\"topic\":\"" + topic + "\",\"bname\":\"" + broker + "\",\"epoch\":" + epoch
-            + ",\"scope\":\"__global__\",\"totalQueues\":2,\"hostedQueues\":{" + hosted + "}}";
-        RemotingCommand answer = clients.ask(UPDATE_AND_CREATE_STATIC_TOPIC, Map.of(
-            "topic", topic,
-            "defaultTopic", topic,
-            "readQueueNums", Integer.toString(queues),
-            "writeQueueNums", Integer.toString(queues),
-            "perm", "6",
-            "topicFilterType", "SINGLE_TAG",
-            "topicSysFlag", "0",
-            "order", "false"), mapping);
-        assertEquals(0, answer.getCode(), answer.getRemark());
-    }
-
-    /** A part of a logical queue: a queue from its start, up to {@code end} unless that is -1. */
-    private static String part(String broker, int generation, int queue, long offset, long end) {
-        return "{\"gen\":" + generation + ",\"queueId\":" + queue + ",\"bname\":\"" + broker + "\",\"logicOffset\":" + offset
-            + ",\"startOffset\":0,\"endOffset\":" + end + ",\"timeOfStart\":-1,\"timeOfEnd\":-1}";
     }
 }
