@@ -21,9 +21,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * Transactions: messages that are there for consumers only if their producer says so. A producer tells a new server
- * of itself by its next heartbeat, half a minute later at worst, and questions count until then though nobody hears
- * them; so there are enough of them.
+ * Transactions: messages that are there for consumers only if their producer says so. Questions count though no
+ * producer hears them, and a producer tells a new server of itself when its next heartbeat gets through; so there are
+ * questions enough.
  */
 @ExtendWith(OwnServer.class)
 @Settings({"transactionTimeOut=1000", "transactionCheckInterval=500", "transactionCheckMax=1000",
