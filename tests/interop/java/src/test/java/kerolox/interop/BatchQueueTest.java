@@ -128,7 +128,7 @@ class BatchQueueTest {
         consumer.subscribe(topic, "*");
         consumer.start();
         List<String> polled = new ArrayList<>();
-        Await.until(() -> "12 messages are polled; " + polled.size() + " are", Duration.ofSeconds(30), () -> {
+        Await.until(() -> "12 messages are polled; " + polled.size() + " are", () -> {
             polled.addAll(Clients.bodies(consumer.poll(POLL_MILLIS)));
             return polled.size() >= 12;
         });

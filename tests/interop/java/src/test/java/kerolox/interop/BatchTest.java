@@ -86,7 +86,6 @@ class BatchTest {
         String topic = clients.topic(1);
         DefaultMQProducer producer = clients.newProducer();
         producer.setMaxMessageSize(16 * 1024 * 1024);
-        producer.setSendMsgTimeout(15_000);
         producer.start();
 
         List<Message> tooLarge = batch(topic, 50, "x".repeat(100_000));

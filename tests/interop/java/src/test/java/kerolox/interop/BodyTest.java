@@ -41,7 +41,6 @@ class BodyTest {
     @Test
     void randomBodiesOfManySizesComeBack(Clients clients) throws Exception {
         DefaultMQProducer producer = clients.producer();
-        producer.setSendMsgTimeout(15_000);
         for (int size : new int[] {1, 4_095, 4_096, 4_097, 100_000, MIB, 3_900_000}) {
             String topic = clients.topic(1);
             byte[] body = random(size);
@@ -57,7 +56,6 @@ class BodyTest {
         DefaultMQProducer producer = clients.newProducer();
         producer.setMaxMessageSize(16 * MIB);
         producer.setCompressMsgBodyOverHowmuch(16 * MIB);
-        producer.setSendMsgTimeout(15_000);
         producer.start();
 
         Message tooLarge = new Message(topic, random(4 * MIB + 1));

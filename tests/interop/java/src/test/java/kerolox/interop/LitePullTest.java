@@ -213,7 +213,7 @@ class LitePullTest {
 
     private static List<String> poll(DefaultLitePullConsumer consumer, int count) throws Exception {
         List<MessageExt> polled = new ArrayList<>();
-        Await.until(() -> count + " messages are polled; " + polled.size() + " were", Await.PATIENCE, () -> {
+        Await.until(() -> count + " messages are polled; " + polled.size() + " were", () -> {
             polled.addAll(consumer.poll(POLL_MILLIS));
             return polled.size() >= count;
         });

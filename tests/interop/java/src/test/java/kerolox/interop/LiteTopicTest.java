@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import kerolox.interop.fixture.Await;
@@ -141,7 +142,12 @@ class LiteTopicTest {
         }
 
         Taken take(String client, int hiddenMillis) throws Exception {
-            RemotingCommand answer = pop(client, hiddenMillis, POLL_MILLIS);
+            List<RemotingCommand> answers = new ArrayList<>();
+            Await.until("something comes to " + client, () -> {
+                answers.add(0, pop(client, hiddenMillis, POLL_MILLIS));
+                return answers.get(0).getCode() != POLLING_TIMEOUT;
+            });
+            RemotingCommand answer = answers.get(0);
             assertEquals(0, answer.getCode(), answer.getRemark());
             List<String> bodies = Clients.bodies(MessageDecoder.decodes(ByteBuffer.wrap(answer.getBody())));
             Map<String, String> fields = answer.getExtFields();

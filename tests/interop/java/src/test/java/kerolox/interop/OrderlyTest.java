@@ -113,7 +113,7 @@ class OrderlyTest {
         sendNumbered(producer, topic, 0, 10);
         Inbox inbox = new Inbox();
         DefaultMQPushConsumer first = orderly(clients, group, topic, inbox.orderly());
-        inbox.awaitAtLeast(QUEUES * 10);
+        inbox.awaitExactly(QUEUES * 10);
         first.shutdown();
 
         sendNumbered(producer, topic, 10, 10);

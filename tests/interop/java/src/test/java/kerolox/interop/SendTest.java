@@ -15,6 +15,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import kerolox.interop.fixture.Await;
 import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.Inbox;
 import kerolox.interop.fixture.SharedServer;
@@ -112,7 +113,7 @@ class SendTest {
                 }
             });
         }
-        assertTrue(answered.await(30, TimeUnit.SECONDS), "all sends are answered");
+        assertTrue(answered.await(Await.PATIENCE.toSeconds(), TimeUnit.SECONDS), "all sends are answered");
         assertEquals(List.of(), List.copyOf(failures));
 
         Inbox inbox = new Inbox();
@@ -178,7 +179,7 @@ class SendTest {
         };
         producer.send(Clients.message(topic, "sync"), third);
         producer.send(Clients.message(topic, "async"), third, callback);
-        assertTrue(answered.await(30, TimeUnit.SECONDS), "the asynchronous send is acknowledged");
+        assertTrue(answered.await(Await.PATIENCE.toSeconds(), TimeUnit.SECONDS), "the asynchronous send is acknowledged");
         producer.sendOneway(Clients.message(topic, "one way"), third);
         producer.sendOneway(Clients.message(topic, "selected"), (queues, message, key) -> third, null);
 

@@ -82,7 +82,7 @@ class SqlFilterTest {
         consumer.subscribe(topic, MessageSelector.bySql("n < 3 OR n = 7"));
         consumer.start();
         List<MessageExt> polled = new ArrayList<>();
-        Await.until(() -> "4 messages are polled; " + polled.size() + " were", Await.PATIENCE, () -> {
+        Await.until(() -> "4 messages are polled; " + polled.size() + " were", () -> {
             polled.addAll(consumer.poll(100));
             return polled.size() >= 4;
         });
@@ -151,7 +151,7 @@ class SqlFilterTest {
         Properties properties = new Properties();
         properties.setProperty("enablePropertyFilter", Boolean.toString(enabled));
         producer.getDefaultMQProducerImpl().getmQClientFactory().getMQClientAPIImpl()
-            .updateBrokerConfig(server.broker(), properties, 5_000);
+            .updateBrokerConfig(server.broker(), properties, Clients.TIMEOUT_MILLIS);
         return producer;
     }
 

@@ -14,8 +14,6 @@ import kerolox.interop.fixture.Server;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
-import org.apache.rocketmq.client.exception.MQBrokerException;
-import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -50,7 +48,7 @@ class StaticTopicOverBrokersTest {
         map(clients, brokerB, b, topic, 1, 1, other);
         MessageQueue moving = new MessageQueue(topic, LOGICAL_BROKER, 0);
         MessageQueue staying = new MessageQueue(topic, LOGICAL_BROKER, 1);
-        Await.until("both queues are routed", () -> isRouted(clients, topic, List.of(moving, staying)));
+        Await.until("both queues are routed", () -> clients.queues(topic).equals(List.of(moving, staying)));
 
         Inbox inbox = new Inbox();
         clients.pushConsumer(clients.newGroup(), topic, inbox);
@@ -75,7 +73,7 @@ class StaticTopicOverBrokersTest {
 
         DefaultMQPullConsumer consumer = clients.pullConsumer(clients.newGroup());
         // Brokers of the reference look only every five seconds where the others are.
-        Await.until("the new leader reaches the other broker", () -> pulls(consumer, moving));
+        Await.until("the new leader reaches the other broker", () -> consumer.pull(moving, "*", 0, 1) != null);
         assertPulled(PullStatus.FOUND, List.of("0", "1", "2"), 0, 3, consumer.pull(moving, "*", 0, 32));
         assertPulled(PullStatus.NO_MATCHED_MSG, List.of(), 0, 10_000, consumer.pull(moving, "*", 3, 32));
         assertPulled(PullStatus.FOUND, List.of("3", "4"), 10_000, 10_002, consumer.pull(moving, "*", 10_000, 32));
@@ -87,32 +85,10 @@ class StaticTopicOverBrokersTest {
         inbox.awaitBodies(List.of("0", "1", "2", "3", "4", "other"));
     }
 
-    private static boolean isRouted(Clients clients, String topic, List<MessageQueue> queues) {
-        try {
-            return clients.queues(topic).equals(queues);
-        } catch (MQClientException noRouteYet) {
-            return false;
-        }
-    }
-
     private static boolean sendsAt(String broker, DefaultMQProducer producer, MessageQueue queue, String body, long offset)
         throws Exception {
-        try {
-            assertStored(broker, queue, offset, producer.send(Clients.message(queue.getTopic(), body), queue));
-            return true;
-        } catch (MQBrokerException notLeader) {
-            return false;
-        }
-    }
-
-    @SuppressWarnings("deprecation")
-    private static boolean pulls(DefaultMQPullConsumer consumer, MessageQueue queue) throws Exception {
-        try {
-            consumer.pull(queue, "*", 0, 1);
-            return true;
-        } catch (MQBrokerException unreachable) {
-            return false;
-        }
+        assertStored(broker, queue, offset, producer.send(Clients.message(queue.getTopic(), body), queue));
+        return true;
     }
 
     /** Senders are told which broker took the message. */

@@ -58,7 +58,7 @@ class TlsTest {
             Clients.send(producer, clients.topic(1), 1);
             RemotingCommand answer = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl()
                 .getRemotingClient().invokeSync(
-                    broker.address(), RemotingCommand.createRequestCommand(GET_BROKER_RUNTIME_INFO, null), 5_000);
+                    broker.address(), RemotingCommand.createRequestCommand(GET_BROKER_RUNTIME_INFO, null), Clients.TIMEOUT_MILLIS);
             assertEquals(0, answer.getCode(), answer.getRemark());
 
             for (Relay relay : List.of(nameServer, broker)) {

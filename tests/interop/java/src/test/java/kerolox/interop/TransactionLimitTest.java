@@ -2,7 +2,7 @@ package kerolox.interop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import java.util.List;
+import java.util.Map;
 import kerolox.interop.fixture.Await;
 import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.Inbox;
@@ -20,6 +20,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
     "transactionOpBatchInterval=10"})
 @Order(1)
 class TransactionLimitTest {
+    private static final int GET_PRODUCER_CONNECTION_LIST = 204;
     private static final String GIVEN_UP = "TRANS_CHECK_MAX_TIME_TOPIC";
 
     /** A message whose producer never knows is given up after some questions, and kept elsewhere. */
@@ -29,21 +30,18 @@ class TransactionLimitTest {
         Inbox inbox = new Inbox();
         clients.pushConsumer(clients.newGroup(), topic, inbox);
         Decisions decisions = new Decisions();
-        TransactionMQProducer producer = clients.transactionProducer(clients.newGroup(), decisions);
+        String group = clients.newGroup();
+        TransactionMQProducer producer = clients.transactionProducer(group, decisions);
+        // A producer tells brokers of itself once it knows them, and questions that nobody hears count, too.
+        Decisions.send(producer, topic, "no", LocalTransactionState.ROLLBACK_MESSAGE);
+        Await.until("the broker knows the producer", () ->
+            clients.ask(GET_PRODUCER_CONNECTION_LIST, Map.of("producerGroup", group), "").getCode() == 0);
         String body = clients.newTopic();
         Decisions.send(producer, topic, body, LocalTransactionState.UNKNOW);
 
-        Await.until("it is given up", () -> givenUp(clients).contains(body));
+        Await.until("it is given up", () -> Clients.bodies(clients.readAll(GIVEN_UP)).contains(body));
         Await.until("every question has come", () -> decisions.asked(body) >= 3);
         assertEquals(3, decisions.asked(body));
         assertEquals(0, inbox.size());
-    }
-
-    private static List<String> givenUp(Clients clients) {
-        try {
-            return Clients.bodies(clients.readAll(GIVEN_UP));
-        } catch (Exception noSuchTopicYet) {
-            return List.of();
-        }
     }
 }

@@ -8,6 +8,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import kerolox.interop.fixture.Await;
+import kerolox.interop.fixture.Clients;
 import kerolox.interop.fixture.Server;
 import org.apache.rocketmq.client.apis.ClientConfiguration;
 import org.apache.rocketmq.client.apis.ClientServiceProvider;
@@ -39,7 +40,8 @@ final class GrpcClients implements AutoCloseable {
     }
 
     GrpcClients(Server server, boolean tls) {
-        configuration = ClientConfiguration.newBuilder().setEndpoints(server.proxy()).enableSsl(tls).build();
+        configuration = ClientConfiguration.newBuilder().setEndpoints(server.proxy()).enableSsl(tls)
+            .setRequestTimeout(Duration.ofMillis(Clients.TIMEOUT_MILLIS)).build();
     }
 
     @Override
@@ -101,7 +103,7 @@ final class GrpcClients implements AutoCloseable {
     /** Receives until there are so many messages, and acknowledges none. */
     static List<MessageView> receive(SimpleConsumer consumer, int count, Duration hidden) throws Exception {
         List<MessageView> received = new ArrayList<>();
-        Await.until(() -> count + " messages are received, not " + bodies(received), Await.PATIENCE, () -> {
+        Await.until(() -> count + " messages are received, not " + bodies(received), () -> {
             received.addAll(consumer.receive(count, hidden));
             return received.size() >= count;
         });

@@ -53,14 +53,14 @@ class GrpcLiteTest {
             for (String body : List.of("c0", "a0", "b0", "a1", "a2", "b1")) {
                 send(producer, topic, body);
             }
-            Await.until(() -> "all have come: " + seen, Await.PATIENCE, () -> seen.size() >= 5);
+            Await.until(() -> "all have come: " + seen, () -> seen.size() >= 5);
             assertEquals(List.of("a0", "a1", "a2"), of("a", seen));
             assertEquals(List.of("b0", "b1"), of("b", seen));
 
             consumer.unsubscribeLite("a");
             send(producer, topic, "a3");
             send(producer, topic, "b2");
-            Await.until(() -> "b2 has come: " + seen, Await.PATIENCE, () -> seen.contains("b2"));
+            Await.until(() -> "b2 has come: " + seen, () -> seen.contains("b2"));
             assertEquals(List.of("a0", "a1", "a2"), of("a", seen));
         }
     }
@@ -77,7 +77,7 @@ class GrpcLiteTest {
             });
             consumer.subscribeLite("a");
             send(grpc.producer(topic), topic, "a0");
-            Await.until(() -> "it comes again: " + attempts, Await.PATIENCE, () -> attempts.size() == 2);
+            Await.until(() -> "it comes again: " + attempts, () -> attempts.size() == 2);
             assertEquals(List.of(1, 2), List.copyOf(attempts));
         }
     }
@@ -101,7 +101,7 @@ class GrpcLiteTest {
             last.subscribeLite("a");
             Await.until("the first one has lost it", () -> first.getLiteTopicSet().isEmpty());
             send(grpc.producer(topic), topic, "a0");
-            Await.until(() -> "it has come: " + seen, Await.PATIENCE, () -> !seen.isEmpty());
+            Await.until(() -> "it has come: " + seen, () -> !seen.isEmpty());
             assertEquals(List.of("last"), List.copyOf(seen));
         }
     }
