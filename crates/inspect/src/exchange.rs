@@ -66,6 +66,8 @@ pub struct Exchange {
     pub outcome: Outcome,
     /// The server's words about it.
     pub remark: Option<Box<str>>,
+    /// Which part of it could not be read, and why: `the request is compressed by …`.
+    pub unread: Option<Box<str>>,
     /// When its parts were seen.
     pub timing: Timing,
     /// The first bytes of request and response, if [`Options::keep_bytes`] asks for them.
@@ -108,6 +110,7 @@ impl Exchange {
             response_len: 0,
             outcome: Outcome::Unanswered(Unanswered::CaptureEnded),
             remark: None,
+            unread: None,
             timing: Timing::default(),
             bytes: [Bytes::new(), Bytes::new()],
         }

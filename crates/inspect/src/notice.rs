@@ -42,6 +42,14 @@ pub enum Notice {
         /// What is wrong.
         reason: String,
     },
+    /// Messages of calls cannot be read.
+    #[error("of a call to {server} {what}, so what it means is left out")]
+    Unread {
+        /// The server.
+        server: SocketAddr,
+        /// Which part of the call, and what is wrong with it.
+        what: String,
+    },
     /// A kind of link cannot be read.
     #[error(
         "packets of link type {0} cannot be read: capture on Ethernet, Linux cooked, loopback or raw IP"

@@ -15,6 +15,7 @@ use crate::capture::Timestamp;
 use crate::exchange::{Command, Exchange, Outcome, Protocol, Side, Status, Unanswered};
 use crate::inspector::Context;
 use crate::message::call::{self, Telemetry};
+use crate::notice::Notice;
 use crate::protocol::grpc::Messages;
 use crate::protocol::hpack::Header;
 use crate::protocol::http2::{Event, Frames, Said};
@@ -108,6 +109,9 @@ impl Calls {
                 if let Some(status) = value(&headers, "grpc-status") {
                     call.transport = status.parse().ok();
                 }
+                if let Some(encoding) = value(&headers, "grpc-encoding") {
+                    call.messages[usize::from(!from_client)].are_encoded(encoding);
+                }
                 if let Some(remark) = value(&headers, "grpc-message") {
                     exchange.remark = Some(remark.into());
                 }
@@ -120,7 +124,12 @@ impl Calls {
                         last,
                         from_client,
                     };
-                    call.message(line, &message, seen, self.language, context);
+                    match message {
+                        Ok(message) => {
+                            call.message(line, &message, seen, self.language, context);
+                        }
+                        Err(what) => call.unread(&what, from_client, context),
+                    }
                 }
             }
             Said::Reset => {
@@ -158,11 +167,15 @@ impl Calls {
         exchange.id = stream;
         exchange.request_len = len as u64;
         exchange.timing.request = (first, last);
+        let mut messages: [Messages; 2] = Default::default();
+        if let Some(encoding) = value(headers, "grpc-encoding") {
+            messages[0].are_encoded(encoding);
+        }
         let call = Call {
             exchange,
             method,
             may_be_held: false,
-            messages: Default::default(),
+            messages,
             status: None,
             transport: None,
             retransmissions: line.retransmissions(),
@@ -238,6 +251,17 @@ struct Seen {
 }
 
 impl Call {
+    /// Says that a message of the call cannot be read, and why.
+    fn unread(&mut self, what: &str, from_client: bool, context: &mut Context<'_>) {
+        let part = if from_client { "request" } else { "response" };
+        let unread = format!("the {part} is {what}");
+        context.notices.say(Notice::Unread {
+            server: self.exchange.server,
+            what: unread.clone(),
+        });
+        self.exchange.unread = Some(unread.into());
+    }
+
     fn message(
         &mut self,
         line: &mut Line,

@@ -40,6 +40,8 @@ struct Line<'a> {
     unanswered: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
     message_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +174,7 @@ fn object(exchange: &Exchange) -> Line<'_> {
         status_code,
         unanswered,
         remark: exchange.remark.as_deref(),
+        unread: exchange.unread.as_deref(),
         message_type: exchange.message_type.map(MessageType::name),
         detail: exchange.detail.as_deref(),
         offset: exchange.offset,

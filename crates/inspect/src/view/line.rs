@@ -56,6 +56,9 @@ pub fn line(exchange: &Exchange) -> String {
     {
         let _ = write!(line, "  {}", plain(remark));
     }
+    if let Some(unread) = &exchange.unread {
+        let _ = write!(line, "  ({})", plain(unread));
+    }
     line
 }
 
