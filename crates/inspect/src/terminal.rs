@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const FRAME: Duration = Duration::from_millis(200);
 /// Bytes of each request and response that can be looked at, unless the options say more.
 const KEEP_BYTES: usize = 2048;
+/// Bytes of each message's body that can be looked at, decompressed, unless the options say more.
+const KEEP_BODIES: usize = 200;
 
 /// Shows a source until the user leaves, or `interrupted` says so; a source that ends stays on the
 /// screen. A `live` one goes by this machine's clock.
@@ -37,25 +39,26 @@ pub fn browse(
 ) -> io::Result<()> {
     let mut inspector = Inspector::new(Options {
         keep_bytes: options.keep_bytes.max(KEEP_BYTES),
+        keep_bodies: options.keep_bodies.max(KEEP_BODIES),
         ..options
     });
     let mut board = Board::default();
     let mut terminal = ratatui::try_init()?;
     let mut browse = || -> io::Result<()> {
-        let (mut ended, mut drawn) = (false, None::<Instant>);
+        let mut drawn = None::<Instant>;
         while !interrupted() {
-            if !ended {
+            if !board.has_ended {
                 let read = source.read(PATIENCE, &mut |observed| {
                     inspector.observe(observed, &mut |exchange| board.take(exchange));
                 });
                 match read {
-                    Ok(goes_on) => ended = !goes_on,
+                    Ok(goes_on) => board.has_ended = !goes_on,
                     Err(error) => {
-                        ended = true;
+                        board.has_ended = true;
                         board.say(format!("the capture ends here: {error}"));
                     }
                 }
-                if ended {
+                if board.has_ended {
                     inspector.end(&mut |exchange| board.take(exchange));
                 } else if live {
                     inspector.tick(Timestamp::now(), &mut |exchange| board.take(exchange));
@@ -65,7 +68,11 @@ pub fn browse(
                 }
                 board.lost = source.lost();
             }
-            let patience = if ended { FRAME } else { Duration::ZERO };
+            let patience = if board.has_ended {
+                FRAME
+            } else {
+                Duration::ZERO
+            };
             let mut changed = false;
             while event::poll(if changed { Duration::ZERO } else { patience })? {
                 changed = true;

@@ -13,7 +13,7 @@ use crate::exchange::Exchange;
 use crate::statistics::{Row, Statistics, Table};
 
 /// Exchanges that can be looked at; older ones are only counted.
-const MAX_RECENT: usize = 5_000;
+pub(super) const MAX_RECENT: usize = 5_000;
 /// Exchanges that wait while the screen is held; more are only counted as passed over.
 const MAX_HELD: usize = 20_000;
 /// How often rates are measured.
@@ -137,6 +137,8 @@ pub(super) struct Board {
     pub(super) passed_over: u64,
     pub(super) is_held: bool,
     pub(super) lost: u64,
+    /// Whether nothing will come any more.
+    pub(super) has_ended: bool,
     pub(super) notices: Vec<String>,
     pub(super) by: By,
     pub(super) order: Order,
@@ -171,6 +173,7 @@ impl Default for Board {
             passed_over: 0,
             is_held: false,
             lost: 0,
+            has_ended: false,
             notices: Vec::new(),
             by: By::default(),
             order: Order::default(),

@@ -6,8 +6,11 @@ use crate::exchange::{Exchange, Message, MessageType};
 use crate::view::line;
 use crate::view::time::{clock, duration};
 
-/// Bytes in a line.
+/// Bytes in a line where there is room, and where there is less.
 const WIDTH: usize = 16;
+const NARROW_WIDTH: usize = 8;
+/// Columns that a line of the former takes.
+const ROOM: u16 = 76;
 
 /// The names and values of what is known of an exchange.
 pub(super) fn fields(exchange: &Exchange) -> Vec<(&'static str, String)> {
@@ -45,6 +48,7 @@ pub(super) fn fields(exchange: &Exchange) -> Vec<(&'static str, String)> {
     fields.put_some("type", exchange.message_type.map(MessageType::name));
     fields.put("status", line::status(exchange));
     fields.put_some("remark", exchange.remark.as_ref());
+    fields.put_some("not read", exchange.unread.as_ref());
     fields.put_some("latency", exchange.latency().map(duration));
     if exchange.is_held() {
         fields.put("held by the server", duration(exchange.timing.held));
@@ -80,6 +84,9 @@ fn message_fields(message: &Message, fields: &mut Fields) {
         fields.put("  delivered in vain", message.attempts);
     }
     fields.put("  body", format!("{} bytes", message.body_len));
+    if !message.body.is_empty() {
+        fields.put("  body begins", String::from_utf8_lossy(&message.body));
+    }
 }
 
 struct Fields(Vec<(&'static str, String)>);
@@ -96,8 +103,12 @@ impl Fields {
     }
 }
 
-/// The bytes of request and response, as far as they are kept.
-pub(super) fn dump(exchange: &Exchange) -> Vec<String> {
+/// The bytes of request and response, as far as they are kept, for a screen with so many columns.
+pub(super) fn dump(exchange: &Exchange, columns: u16) -> Vec<String> {
+    let width = match columns < ROOM {
+        true => NARROW_WIDTH,
+        false => WIDTH,
+    };
     let mut lines = Vec::new();
     let parts = [
         ("request", exchange.request_len),
@@ -110,10 +121,10 @@ pub(super) fn dump(exchange: &Exchange) -> Vec<String> {
             _ if kept < length => format!("{name}, the first {kept} of {length} bytes"),
             _ => format!("{name}, {length} bytes"),
         });
-        for (at, line) in bytes.chunks(WIDTH).enumerate() {
+        for (at, line) in bytes.chunks(width).enumerate() {
             let mut hex = String::new();
             for (column, byte) in line.iter().enumerate() {
-                let gap = if column == WIDTH / 2 { "  " } else { " " };
+                let gap = if column == 8 { "  " } else { " " };
                 hex.push_str(&format!("{gap}{byte:02x}"));
             }
             let shown = |byte: &u8| match byte {
@@ -121,7 +132,8 @@ pub(super) fn dump(exchange: &Exchange) -> Vec<String> {
                 _ => '.',
             };
             let text: String = line.iter().map(shown).collect();
-            lines.push(format!("{:08x} {hex:<50}  {text}", at * WIDTH));
+            let hex_width = 3 * width + width / WIDTH;
+            lines.push(format!("{:08x} {hex:<hex_width$}  {text}", at * width));
         }
         lines.push(String::new());
     }

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style, Stylize};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as Cells, Table as Grid, TableState};
 
-use super::board::{Board, By, Place};
+use super::board::{Board, By, MAX_RECENT, Place};
 use super::fields::{dump, fields};
 use crate::exchange::Exchange;
 use crate::view::line;
@@ -43,6 +43,30 @@ const NUMBERS: [(&str, u16); 10] = [
     ("p99", 9),
     ("max", 9),
 ];
+/// The numbers in the order in which they get room.
+const NUMBERS_RANK: [usize; 10] = [1, 3, 8, 0, 2, 7, 5, 6, 9, 4];
+
+/// What is shown of an exchange, and how wide it is at most.
+const COLUMNS: [(&str, u16); 8] = [
+    ("time", 15),
+    ("command", 28),
+    ("subject", 60),
+    ("group", 40),
+    ("client", 45),
+    ("status", 26),
+    ("latency", 14),
+    ("messages", ID_END as u16 + 1),
+];
+/// These in the order in which they get room.
+const COLUMNS_RANK: [usize; 8] = [0, 1, 6, 2, 5, 7, 4, 3];
+/// Where an exchange's subject stands in them, which gives way to what else is important.
+const SUBJECT: usize = 2;
+/// The least room of a subject, and of the name of a row.
+const MIN_NAME: u16 = 12;
+/// So many columns hold everything that can be said at the top, and a line of 16 bytes.
+const WIDE: u16 = 100;
+/// How wide the names of fields, and the keys of the help, are.
+const NAME: usize = 24;
 
 /// How many letters of a message's id are shown.
 const ID_END: usize = 12;
@@ -52,15 +76,21 @@ const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// Draws everything.
 pub(super) fn draw(board: &mut Board, frame: &mut Frame<'_>) {
-    let notices = board.notices.len().min(3) as u16;
-    let [head, body, said, foot] = Layout::vertical([
+    let area = frame.area();
+    let latest = board.notices.iter().rev().take(3).rev();
+    let mut said: Vec<Line<'_>> = latest
+        .flat_map(|one| wrapped(&line::plain(one), area.width.into()))
+        .map(|line| Line::from(line).yellow())
+        .collect();
+    said.drain(..said.len().saturating_sub(usize::from(area.height) / 3));
+    let [head, body, notices, foot] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Min(1),
-        Constraint::Length(notices),
+        Constraint::Length(said.len() as u16),
         Constraint::Length(1),
     ])
-    .areas(frame.area());
-    frame.render_widget(Paragraph::new(top(board)), head);
+    .areas(area);
+    frame.render_widget(Paragraph::new(top(board, area.width)), head);
     board.page = usize::from(body.height.saturating_sub(1)).max(1);
     match board.place().clone() {
         Place::Rows { .. } => rows(board, frame, body),
@@ -68,50 +98,111 @@ pub(super) fn draw(board: &mut Board, frame: &mut Frame<'_>) {
         Place::Fields { of, .. } => {
             let lines = fields(&of)
                 .into_iter()
-                .map(|(name, value)| Line::from(vec![format!("{name:<24}").bold(), value.into()]));
+                .flat_map(|(name, value)| named(name, &value, body.width));
             scrolled(board, lines.collect(), frame, body);
         }
         Place::Bytes { of, .. } => {
-            let lines = dump(&of).into_iter().map(Line::from);
+            let lines = dump(&of, body.width).into_iter().map(Line::from);
             scrolled(board, lines.collect(), frame, body);
         }
     }
-    let latest = board.notices.iter().rev().take(3).rev();
-    let latest: Vec<Line<'_>> = latest.map(|one| line::plain(one).yellow().into()).collect();
-    frame.render_widget(Paragraph::new(latest), said);
+    frame.render_widget(Paragraph::new(said), notices);
     frame.render_widget(Paragraph::new(bottom(board)), foot);
     if board.is_helping {
         help(frame);
     }
 }
 
-/// What it is about, and the tables that there are.
-fn top(board: &Board) -> Text<'static> {
-    let total = &board.statistics.total;
-    let mut first = vec![
-        "kerolox inspect".bold(),
-        format!(
-            "  {} exchanges  {:.0}/s  {} messages  {} errors",
-            total.exchanges,
-            board.total_rate(),
-            total.messages,
-            total.errors
-        )
-        .into(),
-    ];
-    if let Some(p99) = total.percentile(99.0) {
-        first.push(format!("  p99 {}", duration(p99)).into());
+/// A text in lines of a width, which break at blanks if there are any.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut room = width.max(1);
+    for word in text.split_inclusive(' ') {
+        let is_long = word.trim_end().chars().count() > width;
+        if !is_long && word.trim_end().chars().count() > room {
+            lines.push(String::new());
+            room = width;
+        }
+        for letter in word.chars() {
+            if room == 0 && letter == ' ' {
+                continue;
+            }
+            if room == 0 {
+                lines.push(String::new());
+                room = width.max(1);
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(letter);
+            }
+            room -= 1;
+        }
     }
-    if board.lost > 0 {
-        first.push(format!("  {} lost", board.lost).red());
+    lines
+}
+
+/// A name and what belongs to it, in as many lines as that takes.
+fn named(name: &str, value: &str, width: u16) -> Vec<Line<'static>> {
+    let lines = wrapped(value, usize::from(width).saturating_sub(NAME));
+    let names = std::iter::once(name).chain(std::iter::repeat(""));
+    let both = names.zip(lines);
+    both.map(|(name, value)| Line::from(vec![format!("{name:<NAME$}").bold(), value.into()]))
+        .collect()
+}
+
+/// Which of the columns have room beside each other, with a gap between them: by their places in
+/// the order of their importance, given back from the left to the right.
+fn fitting(widths: &[u16], rank: &[usize], room: u16) -> Vec<usize> {
+    let mut left = room + 1;
+    let mut fit: Vec<usize> = rank
+        .iter()
+        .copied()
+        .take_while(|at| {
+            let taken = widths.get(*at).map_or(0, |width| width + 1);
+            let fits = taken <= left;
+            left = left.saturating_sub(taken);
+            fits
+        })
+        .collect();
+    fit.sort_unstable();
+    fit
+}
+
+/// What it is about, and the tables that there are.
+fn top(board: &Board, width: u16) -> Text<'static> {
+    let total = &board.statistics.total;
+    let is_wide = width >= WIDE;
+    let mut first = Vec::new();
+    if is_wide {
+        first.push("kerolox inspect  ".bold());
     }
     if board.is_held {
-        first.push("  HELD".yellow().bold());
+        first.push("HELD".yellow().bold());
         if board.passed_over > 0 {
             first.push(format!(" ({} passed over)", board.passed_over).yellow());
         }
+        first.push("  ".into());
     }
-    let tables = By::ALL.iter().enumerate().flat_map(|(at, by)| {
+    if board.lost > 0 {
+        first.push(format!("{} lost  ", board.lost).red());
+    }
+    first.push(
+        format!(
+            "{} exchanges  {:.0}/s  {} errors",
+            total.exchanges,
+            board.total_rate(),
+            total.errors
+        )
+        .into(),
+    );
+    if let Some(p99) = total.percentile(99.0) {
+        first.push(format!("  p99 {}", duration(p99)).into());
+    }
+    first.push(format!("  {} messages", total.messages).into());
+    // Where there is little room, the way that one has gone takes that of the other tables.
+    let is_first = matches!(board.place(), Place::Rows { .. });
+    let shown = |by: &By| is_wide || is_first || *by == board.by;
+    let tables = By::ALL.iter().enumerate().filter(|(_, by)| shown(by));
+    let tables = tables.flat_map(|(at, by)| {
         let name = format!(" {} {} ", at + 1, by.name());
         let style = if *by == board.by {
             CHOSEN
@@ -122,10 +213,10 @@ fn top(board: &Board) -> Text<'static> {
     });
     let mut second: Vec<Span<'static>> = tables.collect();
     second.push(match board.place() {
-        Place::Rows { .. } => format!(" by {}", board.order.name()).into(),
-        Place::Exchanges { of, .. } => format!(" › {}", line::plain(of)).into(),
-        Place::Fields { of, .. } => format!(" › {} {}", of.number, of.command).into(),
-        Place::Bytes { of, .. } => format!(" › {} {} › bytes", of.number, of.command).into(),
+        Place::Rows { .. } => format!("by {}", board.order.name()).into(),
+        Place::Exchanges { of, .. } => format!("› {}", line::plain(of)).into(),
+        Place::Fields { of, .. } => format!("› {} {}", of.number, of.command).into(),
+        Place::Bytes { of, .. } => format!("› {} {} › bytes", of.number, of.command).into(),
     });
     Text::from(vec![Line::from(first), Line::from(second)])
 }
@@ -150,7 +241,21 @@ fn bottom(board: &Board) -> Line<'static> {
 }
 
 fn rows(board: &Board, frame: &mut Frame<'_>, area: Rect) {
-    let cells = board.rows().into_iter().map(|(key, row)| {
+    let rows = board.rows();
+    if rows.is_empty() {
+        let why = match (board.text.is_empty(), board.has_ended) {
+            (false, _) => "Nothing fits what was typed: / changes that.",
+            (true, true) => "There are no exchanges of RocketMQ in this capture.",
+            (true, false) => "Nothing was seen yet.",
+        };
+        return instead(why, frame, area);
+    }
+    let longest = rows.iter().map(|(key, _)| key.chars().count()).max();
+    let name = longest.map_or(0, |longest| longest as u16);
+    let name = name.clamp(MIN_NAME, (area.width / 3).max(MIN_NAME));
+    let widths = NUMBERS.map(|(_, width)| width);
+    let fit = fitting(&widths, &NUMBERS_RANK, area.width.saturating_sub(name + 1));
+    let cells = rows.into_iter().map(|(key, row)| {
         let time = |percent| {
             row.percentile(percent)
                 .map_or_else(|| "-".to_owned(), duration)
@@ -167,64 +272,79 @@ fn rows(board: &Board, frame: &mut Frame<'_>, area: Rect) {
             time(99.0),
             time(100.0),
         ];
-        let numbers = numbers
-            .into_iter()
-            .zip(NUMBERS)
-            .map(|(number, (name, width))| {
-                let cell = Cell::from(format!("{number:>width$}", width = usize::from(width)));
-                match name {
-                    "errors" if row.errors > 0 => cell.red(),
-                    _ => cell,
-                }
-            });
-        Cells::new([Cell::from(line::plain(&key))].into_iter().chain(numbers))
+        let numbers = fit.iter().map(|at| {
+            let (name, width) = NUMBERS[*at];
+            let number = format!("{:>width$}", numbers[*at], width = usize::from(width));
+            match name {
+                "errors" if row.errors > 0 => Cell::from(number).red(),
+                _ => Cell::from(number),
+            }
+        });
+        let name = Cell::from(line::plain(&key));
+        Cells::new(std::iter::once(name).chain(numbers).collect::<Vec<_>>())
     });
-    let widths = NUMBERS.map(|(_, width)| Constraint::Length(width));
-    let widths = [Constraint::Min(12)].into_iter().chain(widths);
+    let columns = fit.iter().map(|at| NUMBERS[*at]);
+    let head = columns
+        .clone()
+        .map(|(name, width)| format!("{name:>width$}", width = usize::from(width)));
     let name = board.by.name().trim_end_matches('s').to_owned();
-    let head = NUMBERS.map(|(name, width)| format!("{name:>width$}", width = usize::from(width)));
-    let head = Cells::new([name].into_iter().chain(head)).style(HEAD);
+    let head = Cells::new(std::iter::once(name).chain(head)).style(HEAD);
+    let widths = columns.map(|(_, width)| Constraint::Length(width));
+    let widths = std::iter::once(Constraint::Min(MIN_NAME)).chain(widths);
     list(board, Grid::new(cells, widths).header(head), frame, area);
 }
 
 fn exchanges(board: &Board, of: &str, frame: &mut Frame<'_>, area: Rect) {
-    let head = [
-        "time", "command", "subject", "group", "client", "status", "latency", "messages",
-    ];
-    let cells = board.exchanges(of).into_iter().map(|exchange| {
-        let group = exchange.group.as_deref().unwrap_or("-");
-        let cells = Cells::new([
-            clock(exchange.timing.request.0),
-            exchange.command.to_string(),
-            line::subject(exchange),
-            line::plain(group),
-            exchange.client.to_string(),
-            line::status(exchange),
-            latency(exchange),
-            messages(exchange),
-        ]);
-        if exchange.is_error() {
-            cells.red()
-        } else {
-            cells
+    let exchanges = board.exchanges(of);
+    if exchanges.is_empty() {
+        let why = format!("None of these is among the latest {MAX_RECENT} exchanges.");
+        return instead(&why, frame, area);
+    }
+    let texts: Vec<[String; 8]> = exchanges
+        .iter()
+        .map(|exchange| {
+            [
+                clock(exchange.timing.request.0),
+                exchange.command.to_string(),
+                line::subject(exchange),
+                line::plain(exchange.group.as_deref().unwrap_or("-")),
+                exchange.client.to_string(),
+                line::status(exchange),
+                latency(exchange),
+                messages(exchange),
+            ]
+        })
+        .collect();
+    let mut widths = [0; 8];
+    for (at, (width, (head, most))) in widths.iter_mut().zip(COLUMNS).enumerate() {
+        let texts = texts.iter().map(|texts| texts[at].chars().count());
+        let longest = texts.max().unwrap_or(0).max(head.len());
+        *width = (longest as u16).min(most);
+    }
+    let wanted = std::mem::replace(&mut widths[SUBJECT], MIN_NAME);
+    let fit = fitting(&widths, &COLUMNS_RANK, area.width);
+    let cells = exchanges.iter().zip(&texts).map(|(exchange, texts)| {
+        let cells = Cells::new(fit.iter().map(|at| texts[*at].as_str()));
+        match exchange.is_error() {
+            true => cells.red(),
+            false => cells,
         }
     });
-    let widths = [
-        Constraint::Length(15),
-        Constraint::Length(28),
-        Constraint::Min(16),
-        Constraint::Min(10),
-        Constraint::Length(21),
-        Constraint::Length(21),
-        Constraint::Length(14),
-        Constraint::Length(ID_END as u16 + 1),
-    ];
-    list(
-        board,
-        Grid::new(cells, widths).header(Cells::new(head).style(HEAD)),
-        frame,
-        area,
-    );
+    let head = fit.iter().map(|at| COLUMNS[*at].0);
+    let head = Cells::new(head).style(HEAD);
+    // What is left goes to the subject, or stays free behind the last column.
+    let taken: u16 = fit.iter().map(|at| widths[*at] + 1).sum();
+    let room = (area.width + 1).saturating_sub(taken) + MIN_NAME;
+    widths[SUBJECT] = wanted.clamp(MIN_NAME, room.max(MIN_NAME));
+    let widths = fit.iter().map(|at| Constraint::Length(widths[*at]));
+    list(board, Grid::new(cells, widths).header(head), frame, area);
+}
+
+/// Says why there is no list.
+fn instead(why: &str, frame: &mut Frame<'_>, area: Rect) {
+    let lines = wrapped(why, area.width.into()).into_iter().map(Line::from);
+    let page: Vec<_> = std::iter::once(Line::default()).chain(lines).collect();
+    frame.render_widget(Paragraph::new(page).dim(), area);
 }
 
 fn list(board: &Board, grid: Grid<'_>, frame: &mut Frame<'_>, area: Rect) {
@@ -240,17 +360,20 @@ fn scrolled(board: &mut Board, lines: Vec<Line<'static>>, frame: &mut Frame<'_>,
 
 fn help(frame: &mut Frame<'_>) {
     let area = frame.area();
-    let (width, height) = (area.width.min(90), area.height.min(HELP.len() as u16 + 2));
+    let width = area.width.min(90);
+    let lines = HELP
+        .iter()
+        .flat_map(|(keys, what)| named(keys, what, width.saturating_sub(2)));
+    let lines: Vec<Line<'_>> = lines.collect();
+    let height = area.height.min(lines.len() as u16 + 2);
     let area = Rect {
         x: (area.width - width) / 2,
         y: (area.height - height) / 2,
         width,
         height,
     };
-    let lines =
-        HELP.map(|(keys, what)| Line::from(vec![format!("{keys:<24}").bold(), what.into()]));
     frame.render_widget(Clear, area);
-    let page = Paragraph::new(lines.to_vec()).block(Block::bordered().title(" keys "));
+    let page = Paragraph::new(lines).block(Block::bordered().title(" keys "));
     frame.render_widget(page, area);
 }
 

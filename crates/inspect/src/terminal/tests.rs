@@ -15,12 +15,17 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        let mut screen = Self {
-            board: Board::default(),
-            terminal: Terminal::new(TestBackend::new(160, 40)).unwrap(),
-        };
+        let mut screen = Self::empty(160, 40);
         screen.feed();
         screen
+    }
+
+    /// One on which nothing was seen yet.
+    fn empty(width: u16, height: u16) -> Self {
+        Self {
+            board: Board::default(),
+            terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
+        }
     }
 
     fn feed(&mut self) {
@@ -179,4 +184,55 @@ fn keys_are_explained_on_any_screen() {
     screen.lines();
     screen.terminal = Terminal::new(TestBackend::new(1, 1)).unwrap();
     screen.lines();
+}
+
+#[test]
+fn a_narrow_screen_leaves_out_whole_columns_and_breaks_long_lines() {
+    const NOTICE: &str = "parts of connections to 192.0.2.1:10911 are missing in the capture; \
+                          reading goes on at the next frame that can be recognized";
+    for (width, height) in [(80, 24), (60, 15)] {
+        let mut screen = Screen::empty(width, height);
+        screen.feed();
+        screen.press(KeyCode::Char('5'));
+        let head = screen.lines().swap_remove(2);
+        let head: Vec<&str> = head.split_whitespace().collect();
+        assert!(head.starts_with(&["command"]), "{head:?}");
+        for column in ["exchanges", "errors", "p99"] {
+            assert!(head.contains(&column), "{head:?}");
+        }
+        screen.type_text("/send_batch");
+        screen.press(KeyCode::Enter);
+        screen.press(KeyCode::Enter);
+        let head = screen.lines().swap_remove(2);
+        let head: Vec<&str> = head.split_whitespace().collect();
+        assert!(
+            head.starts_with(&["time", "command", "subject"]),
+            "{head:?}"
+        );
+        assert!(head.contains(&"latency"), "{head:?}");
+        screen.shows("5 commands  › SEND_BATCH_MESSAGE");
+        screen.board.say(NOTICE.to_owned());
+        let lines = screen.lines().join(" ");
+        assert!(lines.contains(NOTICE), "{lines}");
+        screen.press(KeyCode::Enter);
+        screen.press(KeyCode::Enter);
+        screen.shows("request, the first 64 of ");
+        let dump = screen.lines();
+        let first = dump.iter().find(|line| line.starts_with("00000000"));
+        let bytes = if width < 76 { 8 } else { 16 };
+        let text = first.unwrap().rsplit("  ").next().unwrap();
+        assert_eq!(text.chars().count(), bytes, "{first:?}");
+    }
+}
+
+#[test]
+fn an_empty_screen_says_why() {
+    let mut screen = Screen::empty(60, 15);
+    screen.shows("Nothing was seen yet.");
+    screen.board.has_ended = true;
+    screen.shows("There are no exchanges of RocketMQ in this capture.");
+    screen.feed();
+    screen.type_text("/no such thing");
+    screen.press(KeyCode::Enter);
+    screen.shows("Nothing fits what was typed");
 }
