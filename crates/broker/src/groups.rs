@@ -23,12 +23,12 @@ use crate::table_file::TableFile;
 /// The groups that every broker has (`SubscriptionGroupManager.init`).
 const SYSTEM_GROUPS: [&str; 8] = [
     names::TOOLS_CONSUMER_GROUP,
-    "FILTERSRV_CONSUMER",
-    "SELF_TEST_C_GROUP",
-    "CID_ONS-HTTP-PROXY",
-    "CID_ONSAPI_PULL",
-    "CID_ONSAPI_PERMISSION",
-    "CID_ONSAPI_OWNER",
+    names::FILTER_SERVER_CONSUMER_GROUP,
+    names::SELF_TEST_CONSUMER_GROUP,
+    names::ONS_HTTP_PROXY_GROUP,
+    names::ONS_API_PULL_GROUP,
+    names::ONS_API_PERMISSION_GROUP,
+    names::ONS_API_OWNER_GROUP,
     names::TRANS_GROUP,
 ];
 

@@ -119,21 +119,34 @@ const NOT_ALLOWED_SEND_TOPICS: [&str; 8] = [
     ROCKSDB_TRANS_OP_HALF_TOPIC,
 ];
 
+/// Consumers of filter servers, which there are no more.
+pub const FILTER_SERVER_CONSUMER_GROUP: &str = "FILTERSRV_CONSUMER";
+/// Consumers by which a broker is tried.
+pub const SELF_TEST_CONSUMER_GROUP: &str = "SELF_TEST_C_GROUP";
+/// Consumers of Alibaba Cloud by HTTP, and three more of its groups.
+pub const ONS_HTTP_PROXY_GROUP: &str = "CID_ONS-HTTP-PROXY";
+/// See [`ONS_HTTP_PROXY_GROUP`].
+pub const ONS_API_PERMISSION_GROUP: &str = "CID_ONSAPI_PERMISSION";
+/// See [`ONS_HTTP_PROXY_GROUP`].
+pub const ONS_API_OWNER_GROUP: &str = "CID_ONSAPI_OWNER";
+/// See [`ONS_HTTP_PROXY_GROUP`].
+pub const ONS_API_PULL_GROUP: &str = "CID_ONSAPI_PULL";
+
 /// The groups of tools and of the system.
 const PREDEFINED_GROUPS: [&str; 14] = [
     DEFAULT_CONSUMER_GROUP,
     DEFAULT_PRODUCER_GROUP,
     TOOLS_CONSUMER_GROUP,
     SCHEDULE_GROUP,
-    "FILTERSRV_CONSUMER",
+    FILTER_SERVER_CONSUMER_GROUP,
     "__MONITOR_CONSUMER",
     CLIENT_INNER_PRODUCER_GROUP,
     "SELF_TEST_P_GROUP",
-    "SELF_TEST_C_GROUP",
-    "CID_ONS-HTTP-PROXY",
-    "CID_ONSAPI_PERMISSION",
-    "CID_ONSAPI_OWNER",
-    "CID_ONSAPI_PULL",
+    SELF_TEST_CONSUMER_GROUP,
+    ONS_HTTP_PROXY_GROUP,
+    ONS_API_PERMISSION_GROUP,
+    ONS_API_OWNER_GROUP,
+    ONS_API_PULL_GROUP,
     TRANS_GROUP,
 ];
 
