@@ -6,6 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store::QueueKind;
+use wire::message::attribute::{
+    CLEANUP_POLICY, LITE_BIND_TOPIC, LITE_CLIENT_MAX_EVENT_COUNT, LITE_CLIENT_QUOTA,
+    LITE_EXCLUSIVE, LITE_EXPIRATION, LITE_RESET_OFFSET_EXCLUSIVE, LITE_RESET_OFFSET_UNSUBSCRIBE,
+    LITE_SUB_MODEL, LITE_WILDCARD, MESSAGE_TYPE, PRIORITY_FACTOR, QUEUE_TYPE, RESERVE_TIME,
+};
 
 use crate::error::BrokerError;
 
@@ -41,8 +46,6 @@ const fn fixed(name: &'static str, values: Values) -> Attribute {
     }
 }
 
-/// The attribute that tells what entries of a topic's queues stand for.
-const QUEUE_TYPE: &str = "queue.type";
 const BATCH_QUEUES: &str = "BatchCQ";
 
 /// The kind of a topic's queues (`QueueTypeUtils`).
@@ -53,8 +56,6 @@ pub(crate) fn queue_kind(attributes: &BTreeMap<String, String>) -> QueueKind {
     }
 }
 
-/// The attribute that tells how messages leave a topic.
-const CLEANUP_POLICY: &str = "cleanup.policy";
 const COMPACTION: &str = "COMPACTION";
 
 /// Whether a topic keeps the last message of each key only (`CleanupPolicyUtils`).
@@ -63,12 +64,6 @@ pub(crate) fn is_compacted(attributes: &BTreeMap<String, String>) -> bool {
         .get(CLEANUP_POLICY)
         .is_some_and(|policy| policy == COMPACTION)
 }
-
-/// The attribute that tells which kind of messages a topic is for.
-pub(crate) const MESSAGE_TYPE: &str = "message.type";
-
-/// How many pops of a hundred have a group get messages by priority.
-const PRIORITY_FACTOR: &str = "priority.factor";
 
 /// The value of [`PRIORITY_FACTOR`] (`SubscriptionGroupConfig.getPriorityFactor`).
 pub(crate) fn priority_factor(attributes: &BTreeMap<String, String>) -> u32 {
@@ -93,23 +88,20 @@ pub(crate) const TOPIC: &[Attribute] = &[
             "NORMAL",
         ]),
     ),
-    attribute("reserve.time", Values::Between(-1, i64::MAX)),
-    attribute("lite.topic.expiration", Values::Between(-1, 43_200)),
+    attribute(RESERVE_TIME, Values::Between(-1, i64::MAX)),
+    attribute(LITE_EXPIRATION, Values::Between(-1, 43_200)),
 ];
 
 /// The attributes of groups.
 pub(crate) const GROUP: &[Attribute] = &[
     attribute(PRIORITY_FACTOR, Values::Between(0, 100)),
-    attribute("lite.bind.topic", Values::Any),
-    attribute("lite.sub.model", Values::OneOf(&["Shared", "Exclusive"])),
-    attribute("lite.sub.reset.offset.exclusive", Values::TrueOrFalse),
-    attribute("lite.sub.reset.offset.unsubscribe", Values::TrueOrFalse),
-    attribute("lite.sub.client.quota", Values::Between(-1, i64::MAX)),
-    attribute(
-        "lite.sub.client.max.event.cnt",
-        Values::Between(10, i64::MAX),
-    ),
-    attribute("lite.sub.wildcard", Values::Any),
+    attribute(LITE_BIND_TOPIC, Values::Any),
+    attribute(LITE_SUB_MODEL, Values::OneOf(&["Shared", LITE_EXCLUSIVE])),
+    attribute(LITE_RESET_OFFSET_EXCLUSIVE, Values::TrueOrFalse),
+    attribute(LITE_RESET_OFFSET_UNSUBSCRIBE, Values::TrueOrFalse),
+    attribute(LITE_CLIENT_QUOTA, Values::Between(-1, i64::MAX)),
+    attribute(LITE_CLIENT_MAX_EVENT_COUNT, Values::Between(10, i64::MAX)),
+    attribute(LITE_WILDCARD, Values::Any),
 ];
 
 /// Attributes by name, or changes of them by signed name.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use store::{Arrival, Queue};
 use wire::body::group::SubscriptionGroupConfig;
-use wire::message::names;
+use wire::message::{attribute, names};
 
 use self::events::{Abandoned, Events};
 use self::order::{OrderKey, Orders};
@@ -72,27 +72,30 @@ impl<'a> Rules<'a> {
 
     /// Whether a lite topic has one client at a time.
     fn is_exclusive(&self) -> bool {
-        self.is("lite.sub.model", "Exclusive")
+        self.is(attribute::LITE_SUB_MODEL, attribute::LITE_EXCLUSIVE)
     }
 
     /// Whether a lite topic is consumed anew when another client takes it over.
     fn resets_when_taken(&self) -> bool {
-        self.is("lite.sub.reset.offset.exclusive", "true")
+        self.is(attribute::LITE_RESET_OFFSET_EXCLUSIVE, "true")
     }
 
     /// Whether a lite topic is consumed anew after a client has left it.
     fn resets_when_left(&self) -> bool {
-        self.is("lite.sub.reset.offset.unsubscribe", "true")
+        self.is(attribute::LITE_RESET_OFFSET_UNSUBSCRIBE, "true")
     }
 
     /// Whether its clients get all lite topics of the parent topic.
     pub(crate) fn is_wildcard(&self) -> bool {
-        self.0.attributes.contains_key("lite.sub.wildcard")
+        self.0.attributes.contains_key(attribute::LITE_WILDCARD)
     }
 
     /// Most lite topics that wait for one client.
     fn max_events(&self, broker: &Broker) -> usize {
-        let own = self.0.attributes.get("lite.sub.client.max.event.cnt");
+        let own = self
+            .0
+            .attributes
+            .get(attribute::LITE_CLIENT_MAX_EVENT_COUNT);
         let own = own.and_then(|count| count.parse().ok());
         own.filter(|count| *count > 0)
             .unwrap_or(broker.settings().broker.max_client_event_count)
@@ -106,7 +109,7 @@ pub(crate) fn is_parent(topic: &Topic) -> bool {
 
 /// After how many minutes without a message a lite topic of this parent topic ends; -1: never.
 pub(crate) fn expiration_minutes(topic: &Topic) -> i32 {
-    let minutes = topic.config.attributes.get("lite.topic.expiration");
+    let minutes = topic.config.attributes.get(attribute::LITE_EXPIRATION);
     minutes
         .and_then(|minutes| minutes.parse().ok())
         .unwrap_or(-1)

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use wire::body::json;
 use wire::body::topic::{TopicConfig, TopicConfigSerializeWrapper};
 use wire::body::version::DataVersion;
-use wire::message::{names, perm};
+use wire::message::{attribute, names, perm};
 
 use crate::attributes;
 use crate::error::BrokerError;
@@ -45,7 +45,7 @@ pub(crate) struct Topic {
 impl Topic {
     /// Whether it is for messages of a type (`TopicMessageType`).
     pub(crate) fn is_for(&self, message_type: &str) -> bool {
-        let of_topic = self.config.attributes.get(attributes::MESSAGE_TYPE);
+        let of_topic = self.config.attributes.get(attribute::MESSAGE_TYPE);
         of_topic.is_some_and(|of_topic| of_topic == message_type)
     }
 }

@@ -21,6 +21,7 @@ use wire::header::NoHeader;
 use wire::header::group::GetSubscriptionGroupConfigRequest;
 use wire::header::nameserver::GetRouteInfoRequest;
 use wire::header::topic::GetTopicConfigRequest;
+use wire::message::attribute::MESSAGE_TYPE;
 use wire::message::perm;
 
 use crate::cache::Cache;
@@ -32,9 +33,6 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Number of the master among the brokers of a name.
 const MASTER: i64 = 0;
-
-/// Attribute of a topic that says what kind of messages it is for.
-const MESSAGE_TYPE: &str = "message.type";
 
 /// A queue that can be sent to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

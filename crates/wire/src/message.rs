@@ -9,8 +9,10 @@
 //! - [`tags`]: tag hash codes and tag expressions
 //! - [`sql92`]: expressions that select messages by their properties
 //! - [`pop`]: what POP writes into messages, headers and handles; [`recall`]: recall handles
+//! - [`attribute`]: names of the attributes of topics and groups
 //! - [`sys_flag`], [`perm`]: bit sets carried as integers
 
+pub mod attribute;
 pub mod body;
 pub mod compression;
 pub mod id;

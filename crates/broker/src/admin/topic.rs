@@ -18,10 +18,11 @@ use wire::header::topic::{
     GetAllTopicConfigResponse, GetTopicConfigRequest, QueryTopicConsumeByWhoRequest,
     QueryTopicsByConsumerRequest,
 };
+use wire::message::attribute::MESSAGE_TYPE;
 use wire::message::names;
 
 use super::{page, read_body};
-use crate::attributes::{self, MESSAGE_TYPE};
+use crate::attributes;
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::lite;

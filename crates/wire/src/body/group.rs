@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::heartbeat::SubscriptionData;
 use super::version::DataVersion;
+use crate::message::attribute;
 
 /// Settings of a consumer group on a broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,24 +66,20 @@ impl Default for SubscriptionGroupConfig {
     }
 }
 
-/// Attribute of a group that names the topic whose lite topics it receives.
-const LITE_BIND_TOPIC: &str = "lite.bind.topic";
-
-/// Attribute of a group that says how many lite topics one of its clients may subscribe to.
-const LITE_CLIENT_QUOTA: &str = "lite.sub.client.quota";
-
-/// That number without the attribute.
+/// How many lite topics a client may subscribe to, unless an attribute says so.
 const DEFAULT_LITE_CLIENT_QUOTA: i32 = 2000;
 
 impl SubscriptionGroupConfig {
     /// The topic whose lite topics the group receives; `None` for a group that receives topics.
     pub fn lite_bind_topic(&self) -> Option<&str> {
-        self.attributes.get(LITE_BIND_TOPIC).map(String::as_str)
+        self.attributes
+            .get(attribute::LITE_BIND_TOPIC)
+            .map(String::as_str)
     }
 
     /// How many lite topics one of its clients may subscribe to.
     pub fn lite_client_quota(&self) -> i32 {
-        let quota = self.attributes.get(LITE_CLIENT_QUOTA);
+        let quota = self.attributes.get(attribute::LITE_CLIENT_QUOTA);
         quota
             .and_then(|quota| quota.parse().ok())
             .unwrap_or(DEFAULT_LITE_CLIENT_QUOTA)
