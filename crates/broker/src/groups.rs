@@ -6,19 +6,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use config::Live;
-use parking_lot::RwLock;
 use store::{Clock, Disk};
 use wire::body::group::{SubscriptionGroupConfig, SubscriptionGroupWrapper};
-use wire::body::json;
 use wire::body::version::DataVersion;
 use wire::message::{names, perm};
 
 use crate::attributes;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
-use crate::table_file::TableFile;
+use crate::versioned_table::{Rows, VersionedTable};
 
 /// The groups that every broker has (`SubscriptionGroupManager.init`).
 const SYSTEM_GROUPS: [&str; 8] = [
@@ -34,25 +31,49 @@ const SYSTEM_GROUPS: [&str; 8] = [
 
 /// All consumer groups of the broker.
 pub(crate) struct GroupTable {
-    state: RwLock<State>,
-    file: TableFile,
-    clock: Arc<dyn Clock>,
+    table: VersionedTable<Groups>,
     live: Live<BrokerSettings>,
 }
 
-struct State {
-    groups: HashMap<String, Arc<SubscriptionGroupConfig>>,
+#[derive(Default)]
+struct Groups {
+    by_name: HashMap<String, Arc<SubscriptionGroupConfig>>,
     /// What is forbidden, as bits of [`perm`], by group and topic.
     forbidden: BTreeMap<String, BTreeMap<String, i32>>,
-    data_version: DataVersion,
 }
 
-impl State {
+impl Groups {
     fn put(&mut self, config: SubscriptionGroupConfig) -> Arc<SubscriptionGroupConfig> {
         let config = Arc::new(config);
-        self.groups
+        self.by_name
             .insert(config.group_name.clone(), Arc::clone(&config));
         config
+    }
+}
+
+impl Rows for Groups {
+    type Content = SubscriptionGroupWrapper;
+
+    fn take(&mut self, content: SubscriptionGroupWrapper) -> DataVersion {
+        self.forbidden = content.forbidden_table;
+        for (name, config) in content.subscription_group_table {
+            self.put(SubscriptionGroupConfig {
+                group_name: name,
+                ..config
+            });
+        }
+        content.data_version
+    }
+
+    fn content(&self, version: DataVersion) -> SubscriptionGroupWrapper {
+        let groups = self.by_name.iter();
+        SubscriptionGroupWrapper {
+            data_version: version,
+            subscription_group_table: groups
+                .map(|(name, config)| (name.clone(), SubscriptionGroupConfig::clone(config)))
+                .collect(),
+            forbidden_table: self.forbidden.clone(),
+        }
     }
 }
 
@@ -68,33 +89,12 @@ impl GroupTable {
             .store
             .config_dir()
             .join("subscriptionGroup.json");
-        let (file, content) = TableFile::open::<SubscriptionGroupWrapper>(disk, &path)?;
-        let timestamp = clock.now_millis();
-        let mut state = State {
-            groups: HashMap::new(),
-            forbidden: BTreeMap::new(),
-            data_version: DataVersion {
-                timestamp,
-                ..DataVersion::default()
-            },
-        };
+        let mut groups = Groups::default();
         for group in SYSTEM_GROUPS {
-            state.put(named(group));
-        }
-        if let Some(content) = content {
-            state.data_version = content.data_version;
-            state.forbidden = content.forbidden_table;
-            for (name, config) in content.subscription_group_table {
-                state.put(SubscriptionGroupConfig {
-                    group_name: name,
-                    ..config
-                });
-            }
+            groups.put(named(group));
         }
         Ok(Self {
-            state: RwLock::new(state),
-            file,
-            clock,
+            table: VersionedTable::open(disk, clock, &path, groups)?,
             live,
         })
     }
@@ -105,7 +105,7 @@ impl GroupTable {
         if names::is_lmq(group) && self.live.load().store.enable_lmq {
             return Some(Arc::new(named(group)));
         }
-        self.state.read().groups.get(group).cloned()
+        self.table.read().by_name.get(group).cloned()
     }
 
     /// The settings of a group that shows up. A new one is made, if the broker is set to do so
@@ -119,13 +119,13 @@ impl GroupTable {
         if !allowed || names::validate_group(group).is_err() {
             return None;
         }
-        let mut state = self.state.write();
-        if let Some(known) = state.groups.get(group) {
+        let mut groups = self.table.write();
+        if let Some(known) = groups.by_name.get(group) {
             return Some(Arc::clone(known));
         }
         tracing::info!(group, "a consumer makes a new group");
-        let created = state.put(named(group));
-        self.advance(&mut state);
+        let created = groups.put(named(group));
+        self.table.advance(groups);
         // It is written with the next round of all tables: a request waits, and the next one after
         // a kill makes it again.
         Some(created)
@@ -133,11 +133,11 @@ impl GroupTable {
 
     /// Makes groups or changes them, all or none. The attributes are changes, by signed names.
     pub(crate) fn upsert(&self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
+        let mut groups = self.table.write();
         let mut altered = Vec::with_capacity(configs.len());
         for mut config in configs {
-            let current = state
-                .groups
+            let current = groups
+                .by_name
                 .get(&config.group_name)
                 .map(|known| &known.attributes);
             config.attributes = attributes::alter(attributes::GROUP, current, &config.attributes)?;
@@ -152,31 +152,29 @@ impl GroupTable {
                 ?config,
                 "group created or changed"
             );
-            state.put(config);
+            groups.put(config);
         }
-        self.advance(&mut state);
-        drop(state);
+        self.table.advance(groups);
         self.persist()
     }
 
     /// Forgets a group and what is forbidden to it, if it is there.
     pub(crate) fn remove(&self, group: &str) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
-        let known = state.groups.remove(group).is_some();
-        let restricted = state.forbidden.remove(group).is_some();
+        let mut groups = self.table.write();
+        let known = groups.by_name.remove(group).is_some();
+        let restricted = groups.forbidden.remove(group).is_some();
         if !known && !restricted {
             return Ok(());
         }
         tracing::info!(group, "group deleted");
-        self.advance(&mut state);
-        drop(state);
+        self.table.advance(groups);
         self.persist()
     }
 
     /// Whether a group may not read a topic.
     pub(crate) fn is_read_forbidden(&self, group: &str, topic: &str) -> bool {
-        let state = self.state.read();
-        let bits = state
+        let groups = self.table.read();
+        let bits = groups
             .forbidden
             .get(group)
             .and_then(|topics| topics.get(topic));
@@ -190,8 +188,8 @@ impl GroupTable {
         topic: &str,
         forbidden: bool,
     ) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
-        let topics = state.forbidden.entry(group.into()).or_default();
+        let mut groups = self.table.write();
+        let topics = groups.forbidden.entry(group.into()).or_default();
         let before = topics.get(topic).copied().unwrap_or_default();
         let after = if forbidden {
             before | perm::READ
@@ -204,43 +202,42 @@ impl GroupTable {
             topics.insert(topic.into(), after);
         }
         if topics.is_empty() {
-            state.forbidden.remove(group);
+            groups.forbidden.remove(group);
         }
         if before == after {
             return Ok(());
         }
         tracing::info!(group, topic, forbidden, "reading forbidden or allowed");
-        self.advance(&mut state);
-        drop(state);
+        self.table.advance(groups);
         self.persist()
     }
 
     /// The names of all groups, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.state.read().groups.keys().cloned().collect();
+        let mut names: Vec<String> = self.table.read().by_name.keys().cloned().collect();
         names.sort_unstable();
         names
     }
 
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
-        self.state.read().groups.len()
+        self.table.read().by_name.len()
     }
 
     /// At most `count` groups behind the first `skip`, in the order of their names, with what is
     /// forbidden to them.
     pub(crate) fn page(&self, skip: usize, count: usize) -> SubscriptionGroupWrapper {
-        let state = self.state.read();
+        let groups = self.table.read();
         let sorted: BTreeMap<&String, &Arc<SubscriptionGroupConfig>> =
-            state.groups.iter().collect();
+            groups.by_name.iter().collect();
         let mut page = SubscriptionGroupWrapper {
-            data_version: state.data_version,
+            data_version: self.table.version(),
             ..SubscriptionGroupWrapper::default()
         };
         for (name, config) in sorted.into_iter().skip(skip).take(count) {
             page.subscription_group_table
                 .insert(name.clone(), SubscriptionGroupConfig::clone(config));
-            if let Some(topics) = state.forbidden.get(name) {
+            if let Some(topics) = groups.forbidden.get(name) {
                 page.forbidden_table.insert(name.clone(), topics.clone());
             }
         }
@@ -249,30 +246,17 @@ impl GroupTable {
 
     /// All groups, as they stand in the file.
     pub(crate) fn wrapper(&self) -> SubscriptionGroupWrapper {
-        // A group that is not in the table may be restricted all the same.
-        let mut all = self.page(0, usize::MAX);
-        all.forbidden_table = self.state.read().forbidden.clone();
-        all
+        self.table.content()
     }
 
     /// The version of the table.
     pub(crate) fn data_version(&self) -> DataVersion {
-        self.state.read().data_version
+        self.table.version()
     }
 
     /// Writes the file, if it is behind.
     pub(crate) fn persist(&self) -> Result<(), BrokerError> {
-        Ok(self.file.save(|| self.encode())?)
-    }
-
-    fn encode(&self) -> Bytes {
-        json::write_pretty(&self.wrapper())
-    }
-
-    /// To be called under the lock, when something was changed.
-    fn advance(&self, state: &mut State) {
-        state.data_version.advance(0, self.clock.now_millis());
-        self.file.touch();
+        self.table.persist()
     }
 }
 
@@ -287,6 +271,7 @@ fn named(group: &str) -> SubscriptionGroupConfig {
 mod tests {
     use super::*;
     use store::{MemoryDisk, OpenMode, SystemClock};
+    use wire::body::json;
 
     fn settings() -> BrokerSettings {
         let mut settings = BrokerSettings::default();
@@ -383,7 +368,8 @@ mod tests {
         assert_eq!(groups.get("fx-g-retry").unwrap().retry_max_times, 3);
         assert!(groups.is_read_forbidden("fx-g-order", "fx-normal"));
         let golden: serde_json::Value = serde_json::from_slice(golden).unwrap();
-        let written: serde_json::Value = serde_json::from_slice(&groups.encode()).unwrap();
+        let written = json::write(&groups.wrapper());
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
         assert_eq!(written, golden);
     }
 }

@@ -48,6 +48,7 @@ mod timer;
 mod topics;
 mod traffic;
 mod transaction;
+mod versioned_table;
 
 pub use broker::{RunningBroker, StartError};
 pub use pop::PopConfig;

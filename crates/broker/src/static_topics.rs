@@ -15,11 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use config::Live;
-use parking_lot::RwLock;
 use store::{Clock, Disk};
-use wire::body::json;
 use wire::body::static_topic::{
     LogicQueueMappingItem, TopicQueueMappingDetail, TopicQueueMappingInfo,
     TopicQueueMappingSerializeWrapper,
@@ -30,20 +27,36 @@ use wire::header::TopicRpcFields;
 pub(crate) use self::logical_queue::{LogicalPull, LogicalQueue};
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
-use crate::table_file::TableFile;
+use crate::versioned_table::{Rows, VersionedTable};
 
 /// The mappings of all static topics.
 pub(crate) struct StaticTopics {
-    state: RwLock<State>,
+    table: VersionedTable<Mappings>,
     /// Whether there are any, to pass over the lock where there are none.
     any: AtomicBool,
-    file: TableFile,
-    clock: Arc<dyn Clock>,
 }
 
-struct State {
-    mappings: BTreeMap<String, Arc<TopicQueueMappingDetail>>,
-    data_version: DataVersion,
+/// The mappings by topic.
+type Mappings = BTreeMap<String, Arc<TopicQueueMappingDetail>>;
+
+impl Rows for Mappings {
+    type Content = TopicQueueMappingSerializeWrapper;
+
+    fn take(&mut self, content: TopicQueueMappingSerializeWrapper) -> DataVersion {
+        let mappings = content.topic_queue_mapping_info_map.into_iter();
+        self.extend(mappings.map(|(topic, mapping)| (topic, Arc::new(mapping))));
+        content.data_version
+    }
+
+    fn content(&self, version: DataVersion) -> TopicQueueMappingSerializeWrapper {
+        TopicQueueMappingSerializeWrapper {
+            data_version: version,
+            topic_queue_mapping_info_map: self
+                .iter()
+                .map(|(topic, mapping)| (topic.clone(), TopicQueueMappingDetail::clone(mapping)))
+                .collect(),
+        }
+    }
 }
 
 impl StaticTopics {
@@ -58,21 +71,9 @@ impl StaticTopics {
             .store
             .config_dir()
             .join("topicQueueMapping.json");
-        let (file, content) = TableFile::open::<TopicQueueMappingSerializeWrapper>(disk, &path)?;
-        let content = content.unwrap_or_default();
-        let mappings = content.topic_queue_mapping_info_map.into_iter();
-        let mappings: BTreeMap<_, _> = mappings
-            .map(|(topic, mapping)| (topic, Arc::new(mapping)))
-            .collect();
-        Ok(Self {
-            any: AtomicBool::new(!mappings.is_empty()),
-            state: RwLock::new(State {
-                mappings,
-                data_version: content.data_version,
-            }),
-            file,
-            clock,
-        })
+        let table = VersionedTable::open(disk, clock, &path, Mappings::new())?;
+        let any = AtomicBool::new(!table.read().is_empty());
+        Ok(Self { table, any })
     }
 
     /// The mapping of a topic; `None` for one that is not static.
@@ -80,7 +81,7 @@ impl StaticTopics {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        self.state.read().mappings.get(topic).cloned()
+        self.table.read().get(topic).cloned()
     }
 
     /// The logical queue that a request means; `None` if it means a queue of this broker, since
@@ -139,8 +140,8 @@ impl StaticTopics {
         for parts in mapping.hosted_queues.values() {
             check_parts(parts)?;
         }
-        let mut state = self.state.write();
-        if let Some(known) = state.mappings.get(&mapping.topic) {
+        let mut mappings = self.table.write();
+        if let Some(known) = mappings.get(&mapping.topic) {
             if !force {
                 check_successor(known, &mapping)?;
             }
@@ -150,76 +151,55 @@ impl StaticTopics {
             }
         }
         tracing::info!(topic = mapping.topic, ?mapping, "static topic mapped");
-        state
-            .mappings
-            .insert(mapping.topic.clone(), Arc::new(mapping));
+        mappings.insert(mapping.topic.clone(), Arc::new(mapping));
         self.any.store(true, Ordering::Release);
-        self.advance(&mut state);
-        drop(state);
+        self.table.advance(mappings);
         self.persist()
     }
 
     /// Forgets the mapping of a topic, if it has one.
     pub(crate) fn remove(&self, topic: &str) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
-        if state.mappings.remove(topic).is_none() {
+        let mut mappings = self.table.write();
+        if mappings.remove(topic).is_none() {
             return Ok(());
         }
-        self.advance(&mut state);
-        drop(state);
+        self.table.advance(mappings);
         self.persist()
     }
 
     /// All mappings.
     pub(crate) fn all(&self) -> Vec<Arc<TopicQueueMappingDetail>> {
-        self.state.read().mappings.values().cloned().collect()
+        self.table.read().values().cloned().collect()
     }
 
     /// Puts a mapping in the place of one that is still in force.
     fn replace(&self, known: &Arc<TopicQueueMappingDetail>, new: TopicQueueMappingDetail) {
-        let mut state = self.state.write();
-        if let Some(current) = state.mappings.get_mut(&new.topic)
+        let mut mappings = self.table.write();
+        if let Some(current) = mappings.get_mut(&new.topic)
             && Arc::ptr_eq(current, known)
         {
             *current = Arc::new(new);
-            self.advance(&mut state);
+            self.table.advance(mappings);
         }
     }
 
     /// All mappings, as they stand in the file.
     pub(crate) fn wrapper(&self) -> TopicQueueMappingSerializeWrapper {
-        let state = self.state.read();
-        let mappings = state.mappings.iter();
-        TopicQueueMappingSerializeWrapper {
-            data_version: state.data_version,
-            topic_queue_mapping_info_map: mappings
-                .map(|(topic, mapping)| (topic.clone(), TopicQueueMappingDetail::clone(mapping)))
-                .collect(),
-        }
+        self.table.content()
     }
 
     /// What name servers have to know: which logical queues are led here.
     pub(crate) fn infos(&self) -> BTreeMap<String, TopicQueueMappingInfo> {
-        let state = self.state.read();
-        let mappings = state.mappings.iter();
-        mappings
+        let mappings = self.table.read();
+        let infos = mappings.iter();
+        infos
             .map(|(topic, mapping)| (topic.clone(), info(mapping)))
             .collect()
     }
 
     /// Writes the file, if it is behind.
     pub(crate) fn persist(&self) -> Result<(), BrokerError> {
-        Ok(self.file.save(|| self.encode())?)
-    }
-
-    fn encode(&self) -> Bytes {
-        json::write_pretty(&self.wrapper())
-    }
-
-    /// To be called under the lock, when something was changed.
-    fn advance(&self, state: &mut State) {
-        state.data_version.advance(0, self.clock.now_millis());
-        self.file.touch();
+        self.table.persist()
     }
 }
 

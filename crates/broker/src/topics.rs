@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use config::Live;
-use parking_lot::RwLock;
+use parking_lot::RwLockWriteGuard;
 use store::{Clock, Disk};
 use tokio::sync::Notify;
-use wire::body::json;
 use wire::body::topic::{TopicConfig, TopicConfigSerializeWrapper};
 use wire::body::version::DataVersion;
 use wire::message::{attribute, names, perm};
@@ -22,7 +20,7 @@ use crate::attributes;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::statistics::TopicStatistics;
-use crate::table_file::TableFile;
+use crate::versioned_table::{Rows, VersionedTable};
 
 /// Queues of the topic of delayed messages, one a level.
 const SCHEDULE_QUEUES: i32 = 18;
@@ -52,31 +50,51 @@ impl Topic {
 
 /// All topics of the broker.
 pub(crate) struct TopicTable {
-    state: RwLock<State>,
+    table: VersionedTable<Topics>,
     /// The names of the system's topics that depend on this broker's and its cluster's.
     own_system_topics: HashSet<String>,
     changed: Notify,
-    file: TableFile,
-    clock: Arc<dyn Clock>,
     live: Live<BrokerSettings>,
 }
 
-struct State {
-    topics: HashMap<String, Arc<Topic>>,
-    data_version: DataVersion,
-}
+#[derive(Default)]
+struct Topics(HashMap<String, Arc<Topic>>);
 
-impl State {
+impl Topics {
     fn put(&mut self, config: TopicConfig) -> Arc<Topic> {
-        let known = self.topics.get(&config.topic_name);
+        let known = self.0.get(&config.topic_name);
         let topic = Arc::new(Topic {
             statistics: known.map_or_else(Arc::default, |known| Arc::clone(&known.statistics)),
             config,
             kept: AtomicBool::new(false),
         });
-        self.topics
+        self.0
             .insert(topic.config.topic_name.clone(), Arc::clone(&topic));
         topic
+    }
+}
+
+impl Rows for Topics {
+    type Content = TopicConfigSerializeWrapper;
+
+    fn take(&mut self, content: TopicConfigSerializeWrapper) -> DataVersion {
+        for (name, config) in content.topic_config_table {
+            self.put(TopicConfig {
+                topic_name: name,
+                ..config
+            });
+        }
+        content.data_version
+    }
+
+    fn content(&self, version: DataVersion) -> TopicConfigSerializeWrapper {
+        let topics = self.0.iter();
+        TopicConfigSerializeWrapper {
+            data_version: version,
+            topic_config_table: topics
+                .map(|(name, topic)| (name.clone(), topic.config.clone()))
+                .collect(),
+        }
     }
 }
 
@@ -89,38 +107,19 @@ impl TopicTable {
     ) -> Result<Self, BrokerError> {
         let settings = live.load();
         let path = settings.store.config_dir().join("topics.json");
-        let (file, content) = TableFile::open::<TopicConfigSerializeWrapper>(disk, &path)?;
         let system_topics = system_topics(&settings);
         let own_system_topics = system_topics
             .iter()
             .map(|config| config.topic_name.clone())
             .collect();
-        let timestamp = clock.now_millis();
-        let mut state = State {
-            topics: HashMap::new(),
-            data_version: DataVersion {
-                timestamp,
-                ..DataVersion::default()
-            },
-        };
+        let mut topics = Topics::default();
         for config in system_topics {
-            state.put(config);
-        }
-        if let Some(content) = content {
-            state.data_version = content.data_version;
-            for (name, config) in content.topic_config_table {
-                state.put(TopicConfig {
-                    topic_name: name,
-                    ..config
-                });
-            }
+            topics.put(config);
         }
         Ok(Self {
-            state: RwLock::new(state),
+            table: VersionedTable::open(disk, clock, &path, topics)?,
             own_system_topics,
             changed: Notify::new(),
-            file,
-            clock,
             live,
         })
     }
@@ -142,13 +141,13 @@ impl TopicTable {
                 kept,
             }));
         }
-        self.state.read().topics.get(topic).cloned()
+        self.table.read().0.get(topic).cloned()
     }
 
     /// Whether a topic keeps the last message of each key only.
     pub(crate) fn is_compacted(&self, topic: &str) -> bool {
-        let state = self.state.read();
-        let topic = state.topics.get(topic);
+        let topics = self.table.read();
+        let topic = topics.0.get(topic);
         topic.is_some_and(|topic| attributes::is_compacted(&topic.config.attributes))
     }
 
@@ -157,7 +156,7 @@ impl TopicTable {
     pub(crate) fn get_for_message(&self, topic: &str) -> Option<Arc<Topic>> {
         let topic = self.get(topic)?;
         if !topic.kept.load(Ordering::Acquire) {
-            self.file.save_or_warn(|| self.encode());
+            self.table.persist_or_warn();
             topic.kept.store(true, Ordering::Release);
         }
         Some(topic)
@@ -182,12 +181,12 @@ impl TopicTable {
         {
             return None;
         }
-        let mut state = self.state.write();
-        if state.topics.contains_key(topic) {
-            drop(state);
+        let mut topics = self.table.write();
+        if topics.0.contains_key(topic) {
+            drop(topics);
             return self.get_for_message(topic);
         }
-        let model = &state.topics.get(default_topic)?.config;
+        let model = &topics.0.get(default_topic)?.config;
         if !perm::is_inherited(model.perm) {
             return None;
         }
@@ -207,10 +206,9 @@ impl TopicTable {
             default_topic,
             "a message makes a new topic"
         );
-        let created = state.put(config);
-        self.advance(&mut state);
-        drop(state);
-        self.file.save_or_warn(|| self.encode());
+        let created = topics.put(config);
+        self.advance(topics);
+        self.table.persist_or_warn();
         Some(created)
     }
 
@@ -228,8 +226,8 @@ impl TopicTable {
         if let Some(known) = self.get(topic).filter(|known| is_as_wanted(known)) {
             return known;
         }
-        let mut state = self.state.write();
-        let config = match state.topics.get(topic) {
+        let mut topics = self.table.write();
+        let config = match topics.0.get(topic) {
             Some(known) if is_as_wanted(known) => return Arc::clone(known),
             Some(known) => TopicConfig {
                 order: order.unwrap_or_default(),
@@ -245,22 +243,18 @@ impl TopicTable {
                 ..TopicConfig::default()
             },
         };
-        let created = state.put(config);
-        self.advance(&mut state);
-        drop(state);
-        self.file.save_or_warn(|| self.encode());
+        let created = topics.put(config);
+        self.advance(topics);
+        self.table.persist_or_warn();
         created
     }
 
     /// Makes topics or changes them, all or none. The attributes are changes, by signed names.
     pub(crate) fn upsert(&self, configs: Vec<TopicConfig>) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
+        let mut topics = self.table.write();
         let mut changed = Vec::new();
         for mut config in configs {
-            let known = state
-                .topics
-                .get(&config.topic_name)
-                .map(|topic| &topic.config);
+            let known = topics.0.get(&config.topic_name).map(|topic| &topic.config);
             let current = known.map(|known| &known.attributes);
             config.attributes = attributes::alter(attributes::TOPIC, current, &config.attributes)?;
             if known != Some(&config) {
@@ -276,69 +270,66 @@ impl TopicTable {
                 ?config,
                 "topic created or changed"
             );
-            state.put(config);
+            topics.put(config);
         }
-        self.advance(&mut state);
-        drop(state);
+        self.advance(topics);
         self.persist()
     }
 
     /// Marks topics as ordered, since the name servers say so (`updateOrderTopicConfig`).
-    pub(crate) fn set_ordered<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        let mut state = self.state.write();
+    pub(crate) fn set_ordered<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut topics = self.table.write();
         let mut any = false;
-        for name in topics {
-            let config = match state.topics.get(name) {
+        for name in names {
+            let config = match topics.0.get(name) {
                 Some(known) if !known.config.order => TopicConfig {
                     order: true,
                     ..known.config.clone()
                 },
                 _ => continue,
             };
-            state.put(config);
+            topics.put(config);
             any = true;
         }
         if any {
-            self.advance(&mut state);
-            drop(state);
-            self.file.save_or_warn(|| self.encode());
+            self.advance(topics);
+            self.table.persist_or_warn();
         }
     }
 
     /// Forgets a topic, if it is there.
     pub(crate) fn remove(&self, topic: &str) -> Result<(), BrokerError> {
-        let mut state = self.state.write();
-        if state.topics.remove(topic).is_none() {
+        let mut topics = self.table.write();
+        if topics.0.remove(topic).is_none() {
             return Ok(());
         }
         tracing::info!(topic, "topic deleted");
-        self.advance(&mut state);
-        drop(state);
+        self.advance(topics);
         self.persist()
     }
 
     /// Does something with every topic, under the table's lock.
     pub(crate) fn for_each(&self, act: impl FnMut(&Arc<Topic>)) {
-        self.state.read().topics.values().for_each(act);
+        self.table.read().0.values().for_each(act);
     }
 
     /// How many topics there are.
     pub(crate) fn len(&self) -> usize {
-        self.state.read().topics.len()
+        self.table.read().0.len()
     }
 
     /// All topics, as they stand in the file.
     pub(crate) fn wrapper(&self) -> TopicConfigSerializeWrapper {
-        self.page(0, usize::MAX)
+        self.table.content()
     }
 
     /// At most `count` topics behind the first `skip`, in the order of their names.
     pub(crate) fn page(&self, skip: usize, count: usize) -> TopicConfigSerializeWrapper {
-        let state = self.state.read();
-        let sorted: BTreeMap<&String, &Arc<Topic>> = state.topics.iter().collect();
+        let topics = self.table.read();
+        let sorted: BTreeMap<&String, &Arc<Topic>> = topics.0.iter().collect();
         let page = sorted.into_iter().skip(skip).take(count);
         TopicConfigSerializeWrapper {
-            data_version: state.data_version,
+            data_version: self.table.version(),
             topic_config_table: page
                 .map(|(name, topic)| (name.clone(), topic.config.clone()))
                 .collect(),
@@ -347,7 +338,7 @@ impl TopicTable {
 
     /// The version of the table.
     pub(crate) fn data_version(&self) -> DataVersion {
-        self.state.read().data_version
+        self.table.version()
     }
 
     /// Whether a topic is the system's own.
@@ -367,7 +358,7 @@ impl TopicTable {
     /// Takes note of a change elsewhere that name servers have to hear of, such as that of the
     /// broker's permission.
     pub(crate) fn mark_changed(&self) {
-        self.advance(&mut self.state.write());
+        self.advance(self.table.write());
     }
 
     /// Has a permit after every change: it is time to register with the name servers.
@@ -377,17 +368,12 @@ impl TopicTable {
 
     /// Writes the file, if it is behind.
     pub(crate) fn persist(&self) -> Result<(), BrokerError> {
-        Ok(self.file.save(|| self.encode())?)
+        self.table.persist()
     }
 
-    fn encode(&self) -> Bytes {
-        json::write_pretty(&self.wrapper())
-    }
-
-    /// To be called under the lock, when something was changed.
-    fn advance(&self, state: &mut State) {
-        state.data_version.advance(0, self.clock.now_millis());
-        self.file.touch();
+    /// Counts a change of the topics, and lets go of them.
+    fn advance(&self, changed: RwLockWriteGuard<'_, Topics>) {
+        self.table.advance(changed);
         self.changed.notify_one();
     }
 }
@@ -453,6 +439,7 @@ mod tests {
     use super::*;
     use crate::settings::BrokerConfig;
     use store::{MemoryDisk, OpenMode, SystemClock};
+    use wire::body::json;
 
     fn settings() -> BrokerSettings {
         let broker = BrokerConfig {
@@ -620,7 +607,8 @@ mod tests {
         assert_eq!(topics.get("fx-readonly").unwrap().config.perm, perm::READ);
         assert_eq!(topics.data_version().counter, 17);
         let golden: serde_json::Value = serde_json::from_slice(golden).unwrap();
-        let written: serde_json::Value = serde_json::from_slice(&topics.encode()).unwrap();
+        let written = json::write(&topics.wrapper());
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
         assert_eq!(written["dataVersion"], golden["dataVersion"]);
         let table = golden["topicConfigTable"].as_object().unwrap();
         for (name, config) in table {
