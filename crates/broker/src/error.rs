@@ -7,6 +7,8 @@ use wire::header::HeaderError;
 use wire::message::MessageError;
 use wire::message::names::NameError;
 
+use crate::settings::BrokerConfig;
+
 /// Why a request is refused. [`BrokerError::refusal`] gives each its response code; the texts are
 /// the remarks, in the reference's words where its users may look for them.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,17 @@ pub(crate) enum BrokerError {
 }
 
 impl BrokerError {
+    /// The broker's settings forbid `doing` something.
+    pub(crate) fn forbidden_by(config: &BrokerConfig, doing: &str) -> Self {
+        let ip = &config.broker_ip;
+        Self::NoPermission(format!("the broker[{ip}] {doing} is forbidden"))
+    }
+
+    /// Nothing is known of how far a group has come.
+    pub(crate) fn no_offset() -> Self {
+        Self::NotFound("Not found, maybe this group consumer boot first".into())
+    }
+
     /// The answer that tells a client: the one place where errors get their codes.
     pub(crate) fn refusal(&self) -> Refusal {
         let code = match self {

@@ -78,18 +78,17 @@ fn accept(
 ) -> Result<Accepted, BrokerError> {
     let mut header: PullMessageRequest<'_> = frame.header()?;
     let settings = broker.settings();
-    let ip = &settings.broker.broker_ip;
     if !perm::is_readable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{ip}] pulling message is forbidden"
-        )));
+        return Err(BrokerError::forbidden_by(
+            &settings.broker,
+            "pulling message",
+        ));
     }
     if !settings.broker.lite_pull_message_enable
         && RequestCode::of(&frame.head) == Ok(RequestCode::LitePullMessage)
     {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{ip}] for lite pull consumer is forbidden"
-        )));
+        let doing = "for lite pull consumer";
+        return Err(BrokerError::forbidden_by(&settings.broker, doing));
     }
     let group = broker
         .groups

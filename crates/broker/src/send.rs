@@ -325,10 +325,8 @@ impl<'a> Sending<'a> {
         let is_half = read.is_half && !is_retry;
         if is_half {
             if places.settings.broker.reject_transaction_message {
-                return Err(BrokerError::NoPermission(format!(
-                    "the broker[{}] sending transaction message is forbidden",
-                    places.settings.broker.broker_ip
-                )));
+                let doing = "sending transaction message";
+                return Err(BrokerError::forbidden_by(&places.settings.broker, doing));
             }
             (read.delay_level, read.has_time) = (0, false);
             header.sys_flag = message_flag::with_transaction_type(

@@ -55,9 +55,7 @@ pub(crate) fn query(
     if starts_in_memory {
         return Ok(Reply::ok(QueryConsumerOffsetResponse { offset: 0 }));
     }
-    Err(BrokerError::NotFound(
-        "Not found, maybe this group consumer boot first".into(),
-    ))
+    Err(BrokerError::no_offset())
 }
 
 /// UPDATE_CONSUMER_OFFSET: how far a group has come in a queue.

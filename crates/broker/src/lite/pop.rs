@@ -91,9 +91,7 @@ fn accept(
         )));
     }
     if !perm::is_readable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{ip}] pop message is forbidden"
-        )));
+        return Err(BrokerError::forbidden_by(&settings.broker, "pop message"));
     }
     if header.max_msg_num > MOST_MESSAGES {
         return Err(BrokerError::InvalidParameter(format!(

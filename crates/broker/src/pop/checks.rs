@@ -21,10 +21,7 @@ pub(super) fn readable_topic(
 ) -> Result<Arc<Topic>, BrokerError> {
     let settings = broker.settings();
     if !perm::is_readable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{}] {doing} is forbidden",
-            settings.broker.broker_ip
-        )));
+        return Err(BrokerError::forbidden_by(&settings.broker, doing));
     }
     let found = existing_topic(broker, topic)?;
     if !perm::is_readable(found.config.perm) {

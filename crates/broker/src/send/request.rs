@@ -91,10 +91,10 @@ pub(crate) fn find_topic(
     let found = broker.topics.get_for_message(name);
     let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
     if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{}] sending message is forbidden",
-            settings.broker.broker_ip
-        )));
+        return Err(BrokerError::forbidden_by(
+            &settings.broker,
+            "sending message",
+        ));
     }
     if names::is_not_allowed_send_topic(name) {
         return Err(BrokerError::NoPermission(format!(

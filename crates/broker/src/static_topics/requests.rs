@@ -128,9 +128,7 @@ pub(crate) async fn query(
             Err(error) => return Err(error),
         }
     }
-    Err(BrokerError::NotFound(
-        "Not found, maybe this group consumer boot first".into(),
-    ))
+    Err(BrokerError::no_offset())
 }
 
 /// UPDATE_CONSUMER_OFFSET: in the part that the offset is in.
