@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use store::TagsCode;
 use transport::Reply;
+use wire::body::group::SubscriptionGroupConfig;
 use wire::header::send::ConsumerSendMsgBackRequest;
 use wire::message::id::OffsetMessageId;
 use wire::message::record::RecordRef;
@@ -47,10 +48,10 @@ pub(crate) async fn send_back(
         .ok_or_else(|| BrokerError::GroupNotExist(name.to_owned()))?;
     let settings = broker.settings();
     if !perm::is_writable(settings.broker.broker_permission) {
-        return Err(BrokerError::NoPermission(format!(
-            "the broker[{}] sending message is forbidden",
-            settings.broker.broker_ip
-        )));
+        return Err(BrokerError::forbidden_by(
+            &settings.broker,
+            "sending message",
+        ));
     }
     if group.retry_queue_nums <= 0 {
         return Ok(Reply::empty());
@@ -69,66 +70,9 @@ pub(crate) async fn send_back(
         )));
     }
 
-    let max_reconsume_times = header
-        .max_reconsume_times
-        .filter(|_| call.head.version >= TELLS_MAX_RECONSUME_TIMES)
-        .unwrap_or(group.retry_max_times);
-    let is_dead = record.reconsume_times() >= max_reconsume_times || header.delay_level < 0;
-    let access = perm::READ | perm::WRITE;
-    let (topic, queues, delay_level) = if is_dead {
-        let topic = names::dlq_topic(name);
-        broker
-            .topics
-            .create_on_send_back(&topic, DEAD_LETTER_QUEUES, access, None, 0);
-        (topic, DEAD_LETTER_QUEUES, 0)
-    } else {
-        let topic = names::retry_topic(name);
-        let sys_flag = topic_flag::build(false, header.unit_mode);
-        let found = broker.topics.create_on_send_back(
-            &topic,
-            group.retry_queue_nums,
-            access,
-            None,
-            sys_flag,
-        );
-        if !perm::is_writable(found.config.perm) {
-            return Err(BrokerError::NoPermission(format!(
-                "the topic[{topic}] sending message is forbidden"
-            )));
-        }
-        let level = match header.delay_level {
-            0 => FIRST_RETRY_LEVEL + record.reconsume_times(),
-            level => level,
-        };
-        (
-            topic,
-            group.retry_queue_nums,
-            level.min(broker.schedule.max_level()),
-        )
-    };
-
+    let (topic, queues, delay_level) = destination(broker, call, &header, &group, &record)?;
     let sent = record.properties();
-    let mut string = properties::without(&sent, &REPLACED);
-    if properties::get(&sent, property::RETRY_TOPIC).is_none() {
-        properties::put(&mut string, property::RETRY_TOPIC, &record.topic());
-    }
-    if properties::get(&sent, property::ORIGIN_MESSAGE_ID).is_none() {
-        let mut id = String::new();
-        let offset = record.physical_offset();
-        OffsetMessageId {
-            host: record.store_host(),
-            offset,
-        }
-        .append_to(&mut id);
-        properties::put(&mut string, property::ORIGIN_MESSAGE_ID, &id);
-    }
-    properties::put(&mut string, property::WAIT_STORE_MSG_OK, "false");
-    properties::put(
-        &mut string,
-        property::DELAY_TIME_LEVEL,
-        &delay_level.to_string(),
-    );
-
+    let mut string = copied_properties(&record, delay_level);
     let queue_id = broker.random_queue(queues);
     let (queue, tags_code) = if delay_level > 0 {
         broker
@@ -145,24 +89,81 @@ pub(crate) async fn send_back(
     let mut copies = [copy];
     broker.store.append(&mut copies);
     let [copy] = copies;
-    match copy.outcome {
-        Some(Err(error)) => Err(error.into()),
-        stored => {
-            if let Some(Ok(stored)) = stored
-                && let Some(topic) = broker.topics.get(queue.topic())
-                && delay_level > 0
-            {
-                // It counts for the topic that it waits in, not for the broker.
-                let tally = Tally::one(stored.size);
-                topic.statistics.stored(tally);
-                topic.statistics.stored_in(queue.id(), tally);
-            }
-            let stored_in = record.topic();
-            let topic = properties::get(&sent, property::RETRY_TOPIC).unwrap_or(&stored_in);
-            if let Some(topic) = broker.topics.get(topic) {
-                topic.statistics.group(name).sent_back();
-            }
-            Ok(Reply::empty())
-        }
+    let stored = copy.outcome.transpose()?;
+    if let Some(stored) = stored
+        && let Some(topic) = broker.topics.get(queue.topic())
+        && delay_level > 0
+    {
+        // It counts for the topic that it waits in, not for the broker.
+        let tally = Tally::one(stored.size);
+        topic.statistics.stored(tally);
+        topic.statistics.stored_in(queue.id(), tally);
     }
+    let stored_in = record.topic();
+    let topic = properties::get(&sent, property::RETRY_TOPIC).unwrap_or(&stored_in);
+    if let Some(topic) = broker.topics.get(topic) {
+        topic.statistics.group(name).sent_back();
+    }
+    Ok(Reply::empty())
+}
+
+/// Where the copy of a message goes: its topic, how many queues that has, and the level of the
+/// delay, 0 for none.
+fn destination(
+    broker: &Broker,
+    call: &Call,
+    header: &ConsumerSendMsgBackRequest<'_>,
+    group: &SubscriptionGroupConfig,
+    record: &RecordRef<'_>,
+) -> Result<(String, i32, i32), BrokerError> {
+    let max_reconsume_times = header
+        .max_reconsume_times
+        .filter(|_| call.head.version >= TELLS_MAX_RECONSUME_TIMES)
+        .unwrap_or(group.retry_max_times);
+    let create = |topic: &str, queues, sys_flag| {
+        let access = perm::READ | perm::WRITE;
+        let topics = &broker.topics;
+        topics.create_on_send_back(topic, queues, access, None, sys_flag)
+    };
+    if record.reconsume_times() >= max_reconsume_times || header.delay_level < 0 {
+        let topic = names::dlq_topic(&header.group);
+        create(&topic, DEAD_LETTER_QUEUES, 0);
+        return Ok((topic, DEAD_LETTER_QUEUES, 0));
+    }
+    let topic = names::retry_topic(&header.group);
+    let queues = group.retry_queue_nums;
+    let found = create(&topic, queues, topic_flag::build(false, header.unit_mode));
+    if !perm::is_writable(found.config.perm) {
+        return Err(BrokerError::NoPermission(format!(
+            "the topic[{topic}] sending message is forbidden"
+        )));
+    }
+    let level = match header.delay_level {
+        0 => FIRST_RETRY_LEVEL + record.reconsume_times(),
+        level => level,
+    };
+    Ok((topic, queues, level.min(broker.schedule.max_level())))
+}
+
+/// The properties of a message's copy, which tell where the message was first.
+fn copied_properties(record: &RecordRef<'_>, delay_level: i32) -> String {
+    let sent = record.properties();
+    let mut copied = properties::without(&sent, &REPLACED);
+    if properties::get(&sent, property::RETRY_TOPIC).is_none() {
+        properties::put(&mut copied, property::RETRY_TOPIC, &record.topic());
+    }
+    if properties::get(&sent, property::ORIGIN_MESSAGE_ID).is_none() {
+        let mut id = String::new();
+        let offset = record.physical_offset();
+        OffsetMessageId {
+            host: record.store_host(),
+            offset,
+        }
+        .append_to(&mut id);
+        properties::put(&mut copied, property::ORIGIN_MESSAGE_ID, &id);
+    }
+    properties::put(&mut copied, property::WAIT_STORE_MSG_OK, "false");
+    let delay_level = delay_level.to_string();
+    properties::put(&mut copied, property::DELAY_TIME_LEVEL, &delay_level);
+    copied
 }

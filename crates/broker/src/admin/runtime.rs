@@ -22,57 +22,90 @@ use crate::routes::Call;
 /// The version of RocketMQ whose broker this one is like.
 const VERSION: &str = "V5_5_0";
 
+/// Names and values, as they are told.
+#[derive(Default)]
+struct Table(BTreeMap<String, String>);
+
+impl Table {
+    fn put(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.0.insert(name.into(), value.to_string());
+    }
+}
+
+/// Names whose numbers stay 0, since what they count cannot pile up here.
+const NEVER_WAITING: [&str; 13] = [
+    "dispatchBehindBytes",
+    "dispatchMaxBuffer",
+    "pageCacheLockTimeMills",
+    "sendThreadPoolQueueHeadWaitTimeMills",
+    "pullThreadPoolQueueSize",
+    "pullThreadPoolQueueHeadWaitTimeMills",
+    "litePullThreadPoolQueueSize",
+    "litePullThreadPoolQueueHeadWaitTimeMills",
+    "queryThreadPoolQueueSize",
+    "queryThreadPoolQueueHeadWaitTimeMills",
+    "ackThreadPoolQueueSize",
+    "ackThreadPoolQueueHeadWaitTimeMills",
+    "EndTransactionQueueSize",
+];
+
 /// GET_BROKER_RUNTIME_INFO: names and values, those of the reference as far as they have a
-/// meaning here. Numbers of what cannot pile up here, such as waiting sends, are 0.
+/// meaning here.
 pub(crate) async fn info(
     broker: &Arc<Broker>,
     _: &Call,
     _: NoHeader,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
-    let mut table = BTreeMap::new();
-    let mut put = |name: &str, value: String| {
-        table.insert(name.to_owned(), value);
-    };
+    let mut table = Table::default();
     let settings = broker.settings();
-    let store = &broker.store;
-    let now = broker.now_millis();
+    table.put("brokerActive", true);
+    table.put("brokerVersionDesc", VERSION);
+    table.put("bootTimestamp", broker.started_millis);
+    table.put(
+        "runtime",
+        uptime(broker.now_millis() - broker.started_millis),
+    );
+    table.put(
+        "startAcceptSendRequestTimeStamp",
+        settings.broker.start_accept_send_request_time_stamp,
+    );
+    put_traffic(&mut table, broker);
+    put_log(&mut table, broker)?;
+    put_waiting(&mut table, broker)?;
+    // As the reference says it without its pool of buffers.
+    table.put("remainTransientStoreBufferNumbs", i32::MAX);
+    Ok(Reply::empty().with_body(json::write(&KVTable { table: table.0 })))
+}
 
-    put("brokerActive", "true".into());
-    put("brokerVersionDesc", VERSION.into());
-    put("bootTimestamp", broker.started_millis.to_string());
-    put("runtime", uptime(now - broker.started_millis));
-    let accepts_from = settings.broker.start_accept_send_request_time_stamp;
-    put("startAcceptSendRequestTimeStamp", accepts_from.to_string());
-
-    let traffic = &broker.statistics.traffic;
+/// How many messages come and go, and how long that takes.
+fn put_traffic(table: &mut Table, broker: &Broker) {
+    let statistics = &broker.statistics;
+    let traffic = &statistics.traffic;
     let (messages_in, bytes_in) = traffic.total_in();
     let (messages_out, _) = traffic.total_out();
-    put("putMessageTimesTotal", messages_in.max(1).to_string());
-    put("putMessageSizeTotal", bytes_in.to_string());
-    put(
-        "putMessageAverageSize",
-        (bytes_in as f64 / messages_in.max(1) as f64).to_string(),
-    );
-    let report = broker.rates.report(now, traffic);
+    let count = messages_in.max(1);
+    table.put("putMessageTimesTotal", count);
+    table.put("putMessageSizeTotal", bytes_in);
+    table.put("putMessageAverageSize", bytes_in as f64 / count as f64);
+    let report = broker.rates.report(broker.now_millis(), traffic);
     let rates = |[short, middle, long]: [f64; 3]| format!("{short:.1} {middle:.1} {long:.1}");
-    put("putTps", rates(report.stored));
-    put("getFoundTps", rates(report.found));
-    put("getMissTps", rates(report.missed));
+    table.put("putTps", rates(report.stored));
+    table.put("getFoundTps", rates(report.found));
+    table.put("getMissTps", rates(report.missed));
     let looks = std::array::from_fn(|span| report.found[span] + report.missed[span]);
-    put("getTotalTps", rates(looks));
-    put("getTransferredTps", rates(report.delivered));
-    let statistics = &broker.statistics;
+    table.put("getTotalTps", rates(looks));
+    table.put("getTransferredTps", rates(report.delivered));
     let times = &statistics.put_times;
-    put("putMessageEntireTimeMax", times.longest().to_string());
-    put("putMessageDistributeTime", times.distribution());
+    table.put("putMessageEntireTimeMax", times.longest());
+    table.put("putMessageDistributeTime", times.distribution());
     for (name, part) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
-        put(name, format!("{:.2}", times.quantile(part)));
+        table.put(name, format!("{:.2}", times.quantile(part)));
     }
     let failed = statistics.put_failed.load(Ordering::Relaxed);
-    put("putMessageFailedTimes", failed.to_string());
+    table.put("putMessageFailedTimes", failed);
     let longest = statistics.longest_get.load(Ordering::Relaxed);
-    put("getMessageEntireTimeMax", longest.to_string());
+    table.put("getMessageEntireTimeMax", longest);
     let (today, yesterday) = (report.this_morning, report.yesterday_morning);
     for (name, value) in [
         ("msgPutTotalTodayNow", messages_in),
@@ -82,79 +115,59 @@ pub(crate) async fn info(
         ("msgGetTotalTodayMorning", today.messages_out),
         ("msgGetTotalYesterdayMorning", yesterday.messages_out),
     ] {
-        put(name, value.to_string());
+        table.put(name, value);
     }
+}
 
-    let log = settings.store.commit_log_dir();
-    let used = store.disk_ratio()?.to_string();
-    put("commitLogDiskRatio", used.clone());
-    put(
-        &format!("commitLogDiskRatio_{}", log.display()),
-        used.clone(),
-    );
-    put("consumeQueueDiskRatio", used);
+/// What is in the log, and on its disk.
+fn put_log(table: &mut Table, broker: &Broker) -> Result<(), BrokerError> {
+    let store = &broker.store;
+    let log = broker.settings().store.commit_log_dir();
+    let used = store.disk_ratio()?;
+    table.put("commitLogDiskRatio", used);
+    table.put(format!("commitLogDiskRatio_{}", log.display()), used);
+    table.put("consumeQueueDiskRatio", used);
     if let Ok(space) = store.disk().space(&log) {
         let (total, free) = (readable(space.total), readable(space.free));
-        put(
-            "commitLogDirCapacity",
-            format!("Total : {total}, Free : {free}."),
-        );
+        let capacity = format!("Total : {total}, Free : {free}.");
+        table.put("commitLogDirCapacity", capacity);
     }
     let (min, max) = (store.min_physical_offset(), store.max_physical_offset());
-    put("commitLogMinOffset", min.to_string());
-    put("commitLogMaxOffset", max.to_string());
-    let unflushed = (max - store.flushed_position()).max(0);
-    put(
-        "remainHowManyDataToFlush",
-        readable(unflushed.unsigned_abs()),
-    );
-    put(
-        "earliestMessageTimeStamp",
-        store.earliest_time()?.to_string(),
-    );
+    table.put("commitLogMinOffset", min);
+    table.put("commitLogMaxOffset", max);
+    let unflushed = (max - store.flushed_position()).max(0).unsigned_abs();
+    table.put("remainHowManyDataToFlush", readable(unflushed));
+    table.put("earliestMessageTimeStamp", store.earliest_time()?);
+    Ok(())
+}
 
+/// What waits: delayed messages, those with a time of their own, requests.
+fn put_waiting(table: &mut Table, broker: &Broker) -> Result<(), BrokerError> {
     let delayed: DelayOffsetSerializeWrapper = read_body(&broker.schedule.encode())?;
     for (level, offset) in delayed.offset_table {
         let (_, end) = range(broker, names::SCHEDULE_TOPIC, level - 1);
-        put(
-            &format!("scheduleMessageOffset_{level}"),
-            format!("{offset},{end}"),
-        );
+        let name = format!("scheduleMessageOffset_{level}");
+        table.put(name, format!("{offset},{end}"));
     }
-    for name in [
-        "dispatchBehindBytes",
-        "dispatchMaxBuffer",
-        "pageCacheLockTimeMills",
-        "sendThreadPoolQueueHeadWaitTimeMills",
-        "pullThreadPoolQueueSize",
-        "pullThreadPoolQueueHeadWaitTimeMills",
-        "litePullThreadPoolQueueSize",
-        "litePullThreadPoolQueueHeadWaitTimeMills",
-        "queryThreadPoolQueueSize",
-        "queryThreadPoolQueueHeadWaitTimeMills",
-        "ackThreadPoolQueueSize",
-        "ackThreadPoolQueueHeadWaitTimeMills",
-        "EndTransactionQueueSize",
-    ] {
-        put(name, "0".into());
+    for name in NEVER_WAITING {
+        table.put(name, 0);
     }
     let unflushed = broker.unflushed_sends.load(Ordering::Relaxed);
-    put("sendThreadPoolQueueSize", unflushed.to_string());
-    let capacity = settings.broker.send_thread_pool_queue_capacity;
-    put("sendThreadPoolQueueCapacity", capacity.to_string());
-    // As the reference says it without its pool of buffers.
-    put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
+    table.put("sendThreadPoolQueueSize", unflushed);
+    let capacity = broker.settings().broker.send_thread_pool_queue_capacity;
+    table.put("sendThreadPoolQueueCapacity", capacity);
     let timer = broker.timer.backlog(broker)?;
-    put("timerReadBehind", timer.seconds.to_string());
-    put("timerOffsetBehind", timer.not_entered.to_string());
-    put("timerCongestNum", timer.waiting.to_string());
+    table.put("timerReadBehind", timer.seconds);
+    table.put("timerOffsetBehind", timer.not_entered);
+    table.put("timerCongestNum", timer.waiting);
+    let now = broker.now_millis();
     for (name, counter) in [
         ("timerEnqueueTps", &broker.statistics.timer_entered),
         ("timerDequeueTps", &broker.statistics.timer_delivered),
     ] {
-        put(name, format!("{:?}", counter.rate(now)));
+        table.put(name, format!("{:?}", counter.rate(now)));
     }
-    Ok(Reply::empty().with_body(json::write(&KVTable { table })))
+    Ok(())
 }
 
 /// A span of time, as the reference writes it.

@@ -65,90 +65,113 @@ fn apply(
     connection: &Arc<Connection>,
     change: &LiteSubscriptionDto,
 ) -> Result<(), BrokerError> {
-    let LiteSubscriptionDto {
-        client_id: client,
-        group,
-        topic,
-        ..
-    } = change;
     let named = change.lite_topic_set.iter();
     let light_queues: Vec<Arc<str>> = named
-        .filter_map(|lite| names::lite_lmq_name(topic, lite))
+        .filter_map(|lite| names::lite_lmq_name(&change.topic, lite))
         .map(Arc::from)
         .collect();
-    let config = broker.groups.get(group);
+    let config = broker.groups.get(&change.group);
     let config = config.as_deref();
     let rules = config.map(Rules::of);
-    let may_consume = || {
-        let rules = rules
-            .as_ref()
-            .filter(|_| config.is_some_and(|config| config.consume_enable));
-        rules.ok_or_else(|| {
-            BrokerError::IllegalOperation("Consumer group is not allowed to consume.".into())
-        })
-    };
-    let lite = &broker.lite;
-    let now = broker.now_millis();
+    let may_consume = config.is_some_and(|config| config.consume_enable);
+    let consuming = rules.as_ref().filter(|_| may_consume).ok_or_else(|| {
+        BrokerError::IllegalOperation("Consumer group is not allowed to consume.".into())
+    });
     match change.action {
         LiteSubscriptionAction::PartialAdd => {
-            let rules = may_consume()?;
-            let max = broker.settings().broker.max_lite_subscription_count;
-            if lite.state.lock().subscriptions.len() >= max {
-                return Err(BrokerError::LiteSubscriptionQuota(format!(
-                    "lite subscription quota exceeded {max}"
-                )));
-            }
-            if rules.is_wildcard() {
-                return Err(BrokerError::IllegalOperation(
-                    "subscribe lite operation is not supported for this group".into(),
-                ));
-            }
-            let open = |subscriptions: &mut Subscriptions| {
-                subscriptions.open(client, group, topic, Some(connection), now);
-            };
-            open(&mut lite.state.lock().subscriptions);
-            for light_queue in &light_queues {
-                add(broker, change, light_queue, Some(rules));
-            }
+            add_some(broker, connection, change, &light_queues, consuming?)?;
         }
         LiteSubscriptionAction::PartialRemove => {
             let resets = rules.as_ref().is_some_and(Rules::resets_when_left);
             for light_queue in &light_queues {
-                let removed = lite.state.lock().subscriptions.remove(client, light_queue);
+                let removed = {
+                    let subscriptions = &mut broker.lite.state.lock().subscriptions;
+                    subscriptions.remove(&change.client_id, light_queue)
+                };
                 if removed && resets {
-                    start_anew(broker, group, light_queue);
+                    start_anew(broker, &change.group, light_queue);
                 }
             }
         }
         LiteSubscriptionAction::CompleteAdd => {
-            let rules = may_consume()?;
-            let mut state = lite.state.lock();
-            state
-                .subscriptions
-                .open(client, group, topic, Some(connection), now);
-            if rules.is_wildcard() {
-                if state.subscriptions.add_all(client) {
-                    let at = now + WILDCARD_DELAY_MILLIS;
-                    state.events.look_later(&wildcard_name(group), at);
-                }
-                return Ok(());
-            }
-            let before = state.subscriptions.of_client(client);
-            let mut left: Vec<Arc<str>> = before
-                .map(|before| before.light_queues.iter().cloned().collect())
-                .unwrap_or_default();
-            left.retain(|light_queue| !light_queues.contains(light_queue));
-            for light_queue in left {
-                state.subscriptions.remove(client, &light_queue);
-            }
-            drop(state);
-            for light_queue in &light_queues {
-                add(broker, change, light_queue, None);
-            }
+            replace_all(broker, connection, change, &light_queues, consuming?);
         }
-        LiteSubscriptionAction::CompleteRemove => lite.leave(broker, client),
+        LiteSubscriptionAction::CompleteRemove => broker.lite.leave(broker, &change.client_id),
     }
     Ok(())
+}
+
+/// Subscribes a client to more lite topics.
+fn add_some(
+    broker: &Broker,
+    connection: &Arc<Connection>,
+    change: &LiteSubscriptionDto,
+    light_queues: &[Arc<str>],
+    rules: &Rules<'_>,
+) -> Result<(), BrokerError> {
+    let max = broker.settings().broker.max_lite_subscription_count;
+    if broker.lite.state.lock().subscriptions.len() >= max {
+        return Err(BrokerError::LiteSubscriptionQuota(format!(
+            "lite subscription quota exceeded {max}"
+        )));
+    }
+    if rules.is_wildcard() {
+        return Err(BrokerError::IllegalOperation(
+            "subscribe lite operation is not supported for this group".into(),
+        ));
+    }
+    open(
+        broker,
+        connection,
+        change,
+        &mut broker.lite.state.lock().subscriptions,
+    );
+    for light_queue in light_queues {
+        add(broker, change, light_queue, Some(rules));
+    }
+    Ok(())
+}
+
+/// Subscribes a client to these lite topics and no others; to all, if its group takes all.
+fn replace_all(
+    broker: &Broker,
+    connection: &Arc<Connection>,
+    change: &LiteSubscriptionDto,
+    light_queues: &[Arc<str>],
+    rules: &Rules<'_>,
+) {
+    let client = &change.client_id;
+    let mut state = broker.lite.state.lock();
+    open(broker, connection, change, &mut state.subscriptions);
+    if rules.is_wildcard() {
+        if state.subscriptions.add_all(client) {
+            let at = broker.now_millis() + WILDCARD_DELAY_MILLIS;
+            state.events.look_later(&wildcard_name(&change.group), at);
+        }
+        return;
+    }
+    let before = state.subscriptions.of_client(client);
+    let mut left: Vec<Arc<str>> = before
+        .map(|before| before.light_queues.iter().cloned().collect())
+        .unwrap_or_default();
+    left.retain(|light_queue| !light_queues.contains(light_queue));
+    for light_queue in left {
+        state.subscriptions.remove(client, &light_queue);
+    }
+    drop(state);
+    for light_queue in light_queues {
+        add(broker, change, light_queue, None);
+    }
+}
+
+fn open(
+    broker: &Broker,
+    connection: &Arc<Connection>,
+    change: &LiteSubscriptionDto,
+    subscriptions: &mut Subscriptions,
+) {
+    let (client, group, topic) = (&change.client_id, &change.group, &change.topic);
+    subscriptions.open(client, group, topic, Some(connection), broker.now_millis());
 }
 
 /// Subscribes a client to a lite topic. With rules, as by a single subscription: others may have
