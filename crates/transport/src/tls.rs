@@ -1,5 +1,6 @@
 //! TLS around any other protocol. What is inside is told by its own first bytes.
 
+mod any_certificate;
 mod client;
 pub(crate) mod identity;
 mod stream;

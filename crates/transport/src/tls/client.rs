@@ -4,14 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
 
+use super::any_certificate::AnyCertificate;
 use super::identity;
 use super::stream::TlsStream;
 use crate::error::TransportError;
@@ -78,8 +77,10 @@ pub(super) fn config(settings: &RemotingClientConfig) -> Result<ClientConfig, St
     let verifier: Arc<dyn ServerCertVerifier> = if settings.tls_test_mode_enable
         || !settings.tls_client_auth_server
     {
-        let algorithms = provider.signature_verification_algorithms;
-        Arc::new(AnyServer { algorithms })
+        Arc::new(AnyCertificate {
+            required: true,
+            algorithms: provider.signature_verification_algorithms,
+        })
     } else {
         let Some(path) = settings.tls_client_trust_cert_path.as_deref() else {
             return Err("tls.client.authServer=true needs tls.client.trustCertPath; set it".into());
@@ -109,46 +110,5 @@ pub(super) fn config(settings: &RemotingClientConfig) -> Result<ClientConfig, St
                 .map_err(|error| format!("the key does not fit the certificate: {error}"))
         }
         _ => Ok(builder.with_no_client_auth()),
-    }
-}
-
-/// Takes the certificate of any server that has its key.
-#[derive(Debug)]
-struct AnyServer {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

@@ -8,20 +8,16 @@ use std::sync::Arc;
 
 use config::Settings;
 use pkcs8::der::pem::PemLabel;
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::verify_server_name;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{RootCertStore, ServerConfig};
 
+use super::any_certificate::AnyCertificate;
 use crate::settings::{ClientAuth, RemotingServerConfig};
 
 /// What HTTP clients choose from. Remoting clients name nothing.
@@ -224,10 +220,9 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let required = settings.tls_server_need_client_auth == ClientAuth::Require;
     if !settings.tls_server_auth_client {
-        let algorithms = provider.signature_verification_algorithms;
         return Ok(Arc::new(AnyCertificate {
             required,
-            algorithms,
+            algorithms: provider.signature_verification_algorithms,
         }));
     }
     let Some(path) = settings.tls_server_trust_cert_path.as_deref() else {
@@ -255,55 +250,6 @@ pub(super) fn roots(path: &str) -> Result<Arc<RootCertStore>, String> {
             .map_err(|error| format!("{path} can't be trusted: {error}"))?;
     }
     Ok(Arc::new(roots))
-}
-
-/// Takes any certificate whose key the client has (`tls.server.authClient=false`, Netty's
-/// `InsecureTrustManagerFactory`).
-#[derive(Debug)]
-struct AnyCertificate {
-    required: bool,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ClientCertVerifier for AnyCertificate {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.required
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 /// The certificate of the test mode: kept in a directory, made where there is none.
