@@ -17,7 +17,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Syntax(String),
     /// Neither Kerolox nor the reference has such a key.
-    #[error("there is no key `{key}`{}", nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error("there is no key `{key}`; {}", hint(*nearest))]
     UnknownKey {
         /// The key as it was written.
         key: String,
@@ -60,6 +60,13 @@ pub enum ConfigError {
     /// Several errors, one on a line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<ConfigError>),
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => "`kerolox config-keys` lists all".to_owned(),
+    }
 }
 
 impl ConfigError {

@@ -132,7 +132,7 @@ fn every_error_is_told_with_its_line() {
             "broker.conf:6: `flushDiskType` cannot be `SOMETIMES`: it takes one of ASYNC_FLUSH, SYNC_FLUSH",
             "broker.conf:7: `autoCreateTopicEnable` cannot be `yes`: it takes true or false",
             "broker.conf:8: `logicalDiskSpaceCleanForciblyThreshold` cannot be `1.5`: it takes a number from 0.0 to 1.0",
-            "broker.conf:9: there is no key `wombat`",
+            "broker.conf:9: there is no key `wombat`; `kerolox config-keys` lists all",
         ]
     );
 }

@@ -90,6 +90,9 @@ pub(crate) enum ClientError {
         "the name server at {address} cannot be reached ({reason}): is it running? Choose another with --name-server"
     )]
     NameServer { address: String, reason: String },
+    /// What answers does not know the commands of name servers.
+    #[error("{address} is no name server: give the address of one with --name-server")]
+    NotANameServer { address: String },
     /// A request could not be sent or was not answered.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -203,6 +206,11 @@ impl Client {
         let mut failure = ClientError::Argument("--name-server names no address".to_owned());
         for address in self.name_servers.iter() {
             match self.ask::<C>(address, request, Body::Empty, TIMEOUT).await {
+                Ok(answer) if answer.head.code == ResponseCode::RequestCodeNotSupported as i32 => {
+                    failure = ClientError::NotANameServer {
+                        address: address.to_owned(),
+                    };
+                }
                 Ok(answer) => return Ok((address, answer)),
                 Err(error) => {
                     failure = ClientError::NameServer {

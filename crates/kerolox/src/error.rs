@@ -35,7 +35,7 @@ pub(crate) enum CliError {
     /// A proxy without a cluster.
     #[error("the proxy needs the addresses of name servers: give them with -n")]
     NoNameServer,
-    /// A port is taken; `option` names what to change.
+    /// A port is taken; `option` names the option or key to change.
     #[error(
         "{address} is in use by another program: stop that program, or choose another port with {option}"
     )]
@@ -114,6 +114,7 @@ impl CliError {
         match self {
             CliError::Config(_)
             | CliError::Client(ClientError::Argument(_))
+            | CliError::NoNameServer
             | CliError::Unconfirmed => 2,
             _ => 1,
         }

@@ -97,13 +97,7 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
             Err(error) => {
                 stop_broker(broker).await?;
                 name_server.shutdown().await;
-                return Err(match error {
-                    TransportError::AddressInUse { address } => CliError::PortInUse {
-                        address,
-                        option: "--grpc-port",
-                    },
-                    error => CliError::start("proxy", error),
-                });
+                return Err(proxy_error(error, "--grpc-port"));
             }
         };
         let with_grpc = Http2::new().service(proxy.service());
@@ -227,7 +221,7 @@ pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<()
         let name_servers = name_servers.ok_or(CliError::NoNameServer)?;
         let proxy = Proxy::start(loaded.settings)
             .await
-            .map_err(|error| CliError::start("proxy", error))?;
+            .map_err(|error| proxy_error(error, "grpcServerPort"))?;
         output::print(&format!(
             "The proxy boot success. Listening on {}, name servers: {name_servers}, ready in {} ms\n",
             proxy.local_addr(),
@@ -237,6 +231,14 @@ pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<()
         proxy.shutdown().await;
         Ok(())
     })
+}
+
+/// Why a proxy did not start; `option` names what sets its port.
+fn proxy_error(error: TransportError, option: &'static str) -> CliError {
+    match error {
+        TransportError::AddressInUse { address } => CliError::PortInUse { address, option },
+        error => CliError::start("proxy", error),
+    }
 }
 
 /// Reads a configuration file, if one is given, over `defaults`. What has no

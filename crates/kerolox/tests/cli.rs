@@ -181,6 +181,17 @@ fn a_port_in_use_is_named_with_what_to_do() {
         )),
         "{error}"
     );
+    let (_dir, conf) = file(
+        "rmq-proxy.json",
+        &format!("{{\"bindAddress\": \"127.0.0.1\", \"grpcServerPort\": {port}}}"),
+    );
+    let refused = run(&["proxy", "-c", &conf, "-n", "127.0.0.1:9"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr).lines().last().unwrap();
+    assert!(
+        error.ends_with("choose another port with grpcServerPort"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -226,7 +237,7 @@ fn each_role_runs_with_its_own_file() {
         "{\"bindAddress\": \"127.0.0.1\", \"grpcServerPort\": 0, \"proxyMode\": \"CLUSTER\"}",
     );
     let lonely = run(&["proxy", "-c", &conf]);
-    assert_eq!(lonely.status.code(), Some(1));
+    assert_eq!(lonely.status.code(), Some(2));
     assert!(text(&lonely.stderr).contains("give them with -n"));
     let proxy = Server::start(&["proxy", "--proxyConfigPath", &conf, "-n", "127.0.0.1:9"]);
     let greeting = &proxy.greeting;
@@ -557,8 +568,12 @@ fn a_directory_that_is_none_is_refused_in_one_sentence() {
     for command in ["dump", "verify", "repair"] {
         let error = refusal(&["store", command, path]);
         assert!(error.contains("is no store directory"), "{error}");
-        let error = refusal(&["store", command, &format!("{path}/none")]);
-        assert!(error.contains("cannot list"), "{error}");
+        let missing = format!("{path}/none");
+        let error = refusal(&["store", command, &missing]);
+        assert!(
+            error.contains(&format!("{missing} is no store directory")),
+            "{error}"
+        );
     }
     fs::create_dir_all(dir.path().join("store/commitlog")).expect("a directory");
     let error = refusal(&["store", "verify", path]);

@@ -662,4 +662,11 @@ fn errors_are_one_clear_sentence() {
     let there = format!("--name-server={}", cluster.server.name_server);
     let error = failed(&["consume", "absent", &there], 1);
     assert!(error.contains("no broker has the topic absent"), "{error}");
+    for (address, wrong) in [
+        (&*cluster.server.broker, "is no name server"),
+        ("nowhere", "is not of the form host:port"),
+    ] {
+        let error = failed(&["consume", "t", "--name-server", address], 1);
+        assert!(error.contains(wrong), "{error}");
+    }
 }

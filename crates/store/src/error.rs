@@ -176,6 +176,9 @@ fn advice(error: &io::Error) -> &'static str {
             "give the user of this process access to it"
         }
         io::ErrorKind::NotFound => "see whether somebody removed it",
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "a file stands in its way: move it away or name another directory"
+        }
         _ => "check the disk",
     }
 }

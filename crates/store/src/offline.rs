@@ -17,6 +17,7 @@ mod timer_check;
 mod verify;
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -240,16 +241,16 @@ impl OfflineStore {
 /// Refuses a directory without a store.
 fn check_is_store(disk: &dyn Disk, root: &Path, log: &Path) -> Result<(), StoreError> {
     let is_store = |root: &Path| disk.list(&root.join("commitlog")).is_ok();
-    disk.list(root)
-        .map_err(|error| StoreError::io("list", root, error))?;
-    match disk.list(log) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(StoreError::NotAStore {
-            root: root.to_path_buf(),
-            inside: is_store(&root.join("store")),
-        }),
-        Err(error) => Err(StoreError::io("list", log, error)),
+    for dir in [root, log] {
+        disk.list(dir).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::NotAStore {
+                root: root.to_path_buf(),
+                inside: is_store(&root.join("store")),
+            },
+            _ => StoreError::io("list", dir, error),
+        })?;
     }
+    Ok(())
 }
 
 /// The files of a sequence without the last ones that are empty: those were only made.

@@ -320,7 +320,14 @@ where
         io::ErrorKind::NotFound,
         "the name has no address",
     ));
-    for address in tokio::net::lookup_host(address).await? {
+    let found = tokio::net::lookup_host(address).await;
+    let found = found.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            io::Error::new(error.kind(), "it is not of the form host:port")
+        }
+        _ => error,
+    })?;
+    for address in found {
         result = act(address).await;
         if result.is_ok() {
             break;
