@@ -46,12 +46,31 @@ pub(crate) struct Master {
     pub ha_address: String,
 }
 
+/// A broker in its group.
+struct Joined {
+    /// Whether routes show something else now.
+    changed: bool,
+    /// Whether nobody had its id.
+    is_first: bool,
+    /// Whether nobody in the group has a smaller id.
+    is_smallest: bool,
+    master_address: Option<String>,
+    min_broker_id_change: Option<MinBrokerIdChange>,
+}
+
 /// A broker that is to be taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub cluster: String,
     pub broker_name: String,
     pub address: String,
+}
+
+/// Who is left in a group.
+enum Left {
+    Nobody,
+    /// Whoever had the smallest id is gone.
+    LargerIds,
 }
 
 /// Another broker of a group has its smallest id now.
@@ -86,42 +105,24 @@ impl RouteTable {
         delete_missing_topics: bool,
         now: Instant,
     ) -> Result<Registered, NameServerError> {
-        let Registration {
-            cluster,
-            broker_name,
-            broker_id,
-            address,
-            ..
-        } = broker;
-        let Registration {
-            ha_address,
-            topics,
-            acting_master,
-            ..
-        } = broker;
-        let key = BrokerAddress::new(cluster, address);
-        let group = self.members.broker_addr_table.get(broker_name);
-        let holder = group.and_then(|group| group.broker_addrs.get(&broker_id));
+        let key = BrokerAddress::new(broker.cluster, broker.address);
+        let group = self.members.broker_addr_table.get(broker.broker_name);
+        let holder = group.and_then(|group| group.broker_addrs.get(&broker.broker_id));
         // A broker has more topics than one from its start: this is a later change of one topic.
-        if holder.is_none() && topics.topic_config_table.len() == 1 {
+        if holder.is_none() && broker.topics.topic_config_table.len() == 1 {
             return Err(NameServerError::SingleTopicFirst);
         }
         let ids = group.and_then(|group| group.broker_addrs.keys().next());
-        let is_new_minimum = broker_id < ids.copied().unwrap_or(MASTER_ID);
-        let is_rejected = holder
-            .filter(|holder| *holder != address)
-            .is_some_and(|holder| {
-                let holder = self.live.get(&BrokerAddress::new(cluster, holder));
-                let epoch = topics.data_version.state_version;
-                holder.is_some_and(|holder| holder.data_version.state_version > epoch)
-            });
-        let mut changed = self.forget_other_ids(broker_name, broker_id, address);
+        let is_new_minimum = broker.broker_id < ids.copied().unwrap_or(MASTER_ID);
+        let is_rejected = holder.is_some_and(|holder| self.is_ahead(holder, &broker));
+        let mut changed =
+            self.forget_other_ids(broker.broker_name, broker.broker_id, broker.address);
         if is_rejected {
             tracing::warn!(
-                cluster,
-                broker_name,
-                broker_id,
-                address,
+                cluster = broker.cluster,
+                broker_name = broker.broker_name,
+                broker_id = broker.broker_id,
+                address = broker.address,
                 "a broker was not registered: another one has its id and a newer master epoch"
             );
             self.live.remove(&key);
@@ -129,84 +130,59 @@ impl RouteTable {
             return Ok(Registered::default());
         }
 
-        let clusters = &mut self.members.cluster_addr_table;
-        clusters
-            .entry(cluster.to_owned())
-            .or_default()
-            .insert(broker_name.to_owned());
-        let groups = &mut self.members.broker_addr_table;
-        let group = groups
-            .entry(broker_name.to_owned())
-            .or_insert_with(|| BrokerData {
-                broker_name: broker_name.to_owned(),
-                cluster: cluster.to_owned(),
-                ..BrokerData::default()
-            });
-        let allows_acting = acting_master == Some(true);
-        changed |= group.enable_acting_master != allows_acting
-            || group.zone_name.as_deref() != broker.zone;
-        group.enable_acting_master = allows_acting;
-        group.zone_name = broker.zone.map(str::to_owned);
-        let before = group.broker_addrs.insert(broker_id, address.to_owned());
-        changed |= before.as_deref() != Some(address);
-        let is_first = before.is_none_or(|before| before.is_empty());
-        let is_smallest = group.broker_addrs.keys().next() == Some(&broker_id);
-        let master_address = group.broker_addrs.get(&MASTER_ID).cloned();
-        let min_broker_id_change = is_new_minimum.then(|| {
-            let ha_address = Some(ha_address.to_owned());
-            MinBrokerIdChange::of(group, None, ha_address)
-        });
-
+        let joined = self.join(&broker, is_new_minimum);
+        changed |= joined.changed;
+        let data_version = broker.topics.data_version;
         let known = self.live.get(&key);
-        let data_version = topics.data_version;
-        let is_changed = is_first || known.is_none_or(|known| known.data_version != data_version);
-        let stands_in = broker_id != MASTER_ID && acting_master.is_some() && is_smallest;
-        if broker_id == MASTER_ID || stands_in {
-            let read_only = stands_in && allows_acting;
+        let is_changed =
+            joined.is_first || known.is_none_or(|known| known.data_version != data_version);
+        let stands_in =
+            broker.broker_id != MASTER_ID && broker.acting_master.is_some() && joined.is_smallest;
+        if broker.broker_id == MASTER_ID || stands_in {
+            let read_only = stands_in && broker.acting_master == Some(true);
             changed |= self.take_topics(
-                broker_name,
-                topics,
+                broker.broker_name,
+                broker.topics,
                 is_changed,
                 read_only,
                 delete_missing_topics,
             );
         }
-
         let known = self.live.remove(&key);
         if known.is_none() {
             tracing::info!(
-                cluster,
-                broker_name,
-                broker_id,
-                address,
-                ha_address,
+                cluster = broker.cluster,
+                broker_name = broker.broker_name,
+                broker_id = broker.broker_id,
+                address = broker.address,
+                ha_address = broker.ha_address,
                 "a broker registered"
             );
         }
         let servers_before = known.map(|known| known.filter_servers).unwrap_or_default();
-        let filter_servers = match broker.filter_servers {
-            None => servers_before,
-            Some(servers) => {
-                changed |= servers != servers_before;
-                servers
-            }
-        };
+        changed |= broker
+            .filter_servers
+            .as_ref()
+            .is_some_and(|servers| *servers != servers_before);
         let live = LiveBroker {
-            broker_name: broker_name.to_owned(),
+            broker_name: broker.broker_name.to_owned(),
             heard_at: now,
             timeout: broker.timeout,
             data_version,
-            ha_address: ha_address.to_owned(),
-            filter_servers,
+            ha_address: broker.ha_address.to_owned(),
+            filter_servers: broker.filter_servers.unwrap_or(servers_before),
             link: broker.link,
         };
         self.live.insert(key, live);
         self.generation += u64::from(changed);
 
-        let master = master_address
-            .filter(|_| broker_id != MASTER_ID)
+        let master = joined
+            .master_address
+            .filter(|_| broker.broker_id != MASTER_ID)
             .and_then(|address| {
-                let live = self.live.get(&BrokerAddress::new(cluster, &address))?;
+                let live = self
+                    .live
+                    .get(&BrokerAddress::new(broker.cluster, &address))?;
                 let ha_address = live.ha_address.clone();
                 Some(Master {
                     address,
@@ -215,8 +191,49 @@ impl RouteTable {
             });
         Ok(Registered {
             master,
-            min_broker_id_change,
+            min_broker_id_change: joined.min_broker_id_change,
         })
+    }
+
+    /// Whether who holds the id of a broker has another address and a newer master epoch.
+    fn is_ahead(&self, holder: &str, broker: &Registration<'_>) -> bool {
+        let epoch = broker.topics.data_version.state_version;
+        let live = self.live.get(&BrokerAddress::new(broker.cluster, holder));
+        holder != broker.address && live.is_some_and(|live| live.data_version.state_version > epoch)
+    }
+
+    /// Enters a broker into its cluster and its group.
+    fn join(&mut self, broker: &Registration<'_>, is_new_minimum: bool) -> Joined {
+        let clusters = &mut self.members.cluster_addr_table;
+        clusters
+            .entry(broker.cluster.to_owned())
+            .or_default()
+            .insert(broker.broker_name.to_owned());
+        let groups = &mut self.members.broker_addr_table;
+        let group = groups
+            .entry(broker.broker_name.to_owned())
+            .or_insert_with(|| BrokerData {
+                broker_name: broker.broker_name.to_owned(),
+                cluster: broker.cluster.to_owned(),
+                ..BrokerData::default()
+            });
+        let allows_acting = broker.acting_master == Some(true);
+        let is_other = group.enable_acting_master != allows_acting
+            || group.zone_name.as_deref() != broker.zone;
+        group.enable_acting_master = allows_acting;
+        group.zone_name = broker.zone.map(str::to_owned);
+        let addresses = &mut group.broker_addrs;
+        let before = addresses.insert(broker.broker_id, broker.address.to_owned());
+        Joined {
+            changed: is_other || before.as_deref() != Some(broker.address),
+            is_first: before.is_none_or(|before| before.is_empty()),
+            is_smallest: addresses.keys().next() == Some(&broker.broker_id),
+            master_address: addresses.get(&MASTER_ID).cloned(),
+            min_broker_id_change: is_new_minimum.then(|| {
+                let ha_address = Some(broker.ha_address.to_owned());
+                MinBrokerIdChange::of(group, None, ha_address)
+            }),
+        }
     }
 
     /// An address has one id only: a replica that became master registers with another one.
@@ -317,40 +334,17 @@ impl RouteTable {
     pub(crate) fn unregister(&mut self, departures: &[Departure]) -> Vec<MinBrokerIdChange> {
         let mut emptied = BTreeSet::new();
         let mut reduced = BTreeMap::new();
-        for Departure {
-            cluster,
-            broker_name,
-            address,
-        } in departures
-        {
-            let was_live = self
-                .live
-                .remove(&BrokerAddress::new(cluster, address))
-                .is_some();
-            let mut was_member = false;
-            if let Some(group) = self.members.broker_addr_table.get_mut(broker_name) {
-                let smallest = group
-                    .broker_addrs
-                    .values()
-                    .next()
-                    .is_some_and(|known| known == address);
-                let before = group.broker_addrs.len();
-                group.broker_addrs.retain(|_, known| known != address);
-                was_member = group.broker_addrs.len() != before;
-                if was_member && group.broker_addrs.is_empty() {
-                    emptied.insert(broker_name.as_str());
-                } else if was_member && smallest {
-                    reduced.insert(broker_name.as_str(), address);
+        for departure in departures {
+            let name = departure.broker_name.as_str();
+            match self.leave(departure) {
+                Some(Left::Nobody) => {
+                    emptied.insert(name);
                 }
+                Some(Left::LargerIds) => {
+                    reduced.insert(name, &departure.address);
+                }
+                None => {}
             }
-            tracing::info!(
-                cluster,
-                broker_name,
-                address,
-                was_live,
-                was_member,
-                "a broker was taken out"
-            );
         }
         if emptied.is_empty() && reduced.is_empty() {
             // A replica went; routes show its address.
@@ -388,6 +382,39 @@ impl RouteTable {
         });
         self.generation += 1;
         changes
+    }
+
+    /// Takes a broker out of its group; says who is left, if that changes more than one address.
+    fn leave(&mut self, departure: &Departure) -> Option<Left> {
+        let Departure {
+            cluster,
+            broker_name,
+            address,
+        } = departure;
+        let live = self.live.remove(&BrokerAddress::new(cluster, address));
+        let mut was_member = false;
+        let mut left = None;
+        if let Some(group) = self.members.broker_addr_table.get_mut(broker_name) {
+            let addresses = &mut group.broker_addrs;
+            let was_smallest = addresses.values().next() == Some(address);
+            let before = addresses.len();
+            addresses.retain(|_, known| known != address);
+            was_member = addresses.len() != before;
+            left = match was_member {
+                true if addresses.is_empty() => Some(Left::Nobody),
+                true if was_smallest => Some(Left::LargerIds),
+                _ => None,
+            };
+        }
+        tracing::info!(
+            cluster,
+            broker_name,
+            address,
+            was_live = live.is_some(),
+            was_member,
+            "a broker was taken out"
+        );
+        left
     }
 
     /// Has `change` at the queues of every topic, and forgets topics that have none left. Says
