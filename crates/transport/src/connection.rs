@@ -1,10 +1,9 @@
 //! One connection, as everybody but its own task sees it.
 
-use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -76,7 +75,6 @@ pub struct Connection {
     received_at: AtomicU64,
     /// Whether the task holds buffers that it could give back.
     holds_buffers: AtomicBool,
-    extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// What the connection's task and all others share, under a lock that is held shortly.
@@ -144,7 +142,6 @@ impl Connection {
             active_at: AtomicU64::new(now),
             received_at: AtomicU64::new(now),
             holds_buffers: AtomicBool::new(true),
-            extension: OnceLock::new(),
         })
     }
 
@@ -180,7 +177,7 @@ impl Connection {
     }
 
     /// Time since the last whole frame came in or bytes went out.
-    pub fn idle_for(&self) -> Duration {
+    pub(crate) fn idle_for(&self) -> Duration {
         Duration::from_millis(clock().saturating_sub(self.active_at.load(Ordering::Relaxed)))
     }
 
@@ -188,17 +185,6 @@ impl Connection {
     pub fn unsent(&self) -> usize {
         let shared = self.shared.lock();
         shared.outbox.len() + shared.taken
-    }
-
-    /// What a role attached to this connection, such as the client it belongs to.
-    pub fn extension<T: Any>(&self) -> Option<&T> {
-        self.extension.get()?.downcast_ref()
-    }
-
-    /// Attaches something to this connection. There is one place for it, filled once; false when
-    /// it is taken.
-    pub fn set_extension<T: Any + Send + Sync>(&self, value: T) -> bool {
-        self.extension.set(Box::new(value)).is_ok()
     }
 
     /// The duty to answer this request, for those who answer later.

@@ -56,17 +56,6 @@ impl Responder {
         self.send(|head, outbox| outbox.refuse(head, refusal));
     }
 
-    /// Answers into an outbox at hand: the one that an inline handler was given, or that of
-    /// [`Connection::with_outbox`]. It must be the same connection's.
-    pub fn answer_into<H: EncodeHeader>(
-        mut self,
-        outbox: &mut Outbox,
-        answer: Result<Reply<H>, Refusal>,
-    ) {
-        self.done = true;
-        outbox.answer(&self.head, answer);
-    }
-
     /// Leaves the request without an answer for good.
     pub fn dismiss(mut self) {
         self.done = true;

@@ -447,31 +447,3 @@ async fn one_connection_serves_all_who_ask_the_same_address() {
         (1, 1)
     );
 }
-
-#[tokio::test]
-async fn a_role_keeps_something_with_a_connection() {
-    struct Client {
-        requests: AtomicUsize,
-    }
-    let mut table = HandlerTable::new();
-    table.inline_each(&[ECHO], |connection, _| {
-        if connection.extension::<Client>().is_none() {
-            assert!(connection.set_extension(Client {
-                requests: AtomicUsize::new(0)
-            }));
-            assert!(!connection.set_extension(5));
-        }
-        let client = connection.extension::<Client>().unwrap();
-        let count = client.requests.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(Reply::empty().with_body(vec![count as u8]))
-    });
-    let server = serve(table).await;
-    for client in [client(), client()] {
-        for count in 1..=3 {
-            assert_eq!(
-                ask(&client, &server, ECHO).await.unwrap().body,
-                [count].as_slice()
-            );
-        }
-    }
-}

@@ -21,9 +21,6 @@ use super::sys_flag::message::{
     COMPRESSION_LZ4, COMPRESSION_MASK, COMPRESSION_ZLIB, COMPRESSION_ZSTD,
 };
 
-/// The level the reference's producers use unless told otherwise.
-pub const DEFAULT_LEVEL: i32 = 5;
-
 /// An LZ4 frame's magic and descriptor; anything shorter is no frame.
 const MIN_LZ4_FRAME: usize = 7;
 

@@ -42,7 +42,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 mod encode;
 
-pub use encode::{RecordFields, RecordMut, encode_blank};
+pub use encode::{RecordFields, encode_blank};
 
 use super::sys_flag::message::{BORN_HOST_V6, STORE_HOST_V6};
 

@@ -47,12 +47,6 @@ pub mod message {
         sys_flag & COMPRESSED != 0
     }
 
-    /// `sys_flag` of the same message with a plain body. The type bits stay, as they do in the
-    /// reference.
-    pub const fn clear_compressed(sys_flag: i32) -> i32 {
-        sys_flag & !COMPRESSED
-    }
-
     /// Whether all bits of `flag` are set.
     pub const fn has(sys_flag: i32, flag: i32) -> bool {
         sys_flag & flag == flag
@@ -100,16 +94,6 @@ pub mod pull {
     /// Whether the request carries its subscription.
     pub const fn has_subscription(sys_flag: i32) -> bool {
         sys_flag & SUBSCRIPTION != 0
-    }
-
-    /// Whether a class filter is asked for.
-    pub const fn has_class_filter(sys_flag: i32) -> bool {
-        sys_flag & CLASS_FILTER != 0
-    }
-
-    /// Whether a lite pull consumer asks.
-    pub const fn has_lite_pull(sys_flag: i32) -> bool {
-        sys_flag & LITE_PULL_MESSAGE != 0
     }
 }
 

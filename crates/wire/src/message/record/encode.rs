@@ -1,4 +1,4 @@
-//! Making records, and filling in what is known only when they are appended.
+//! Making records.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,9 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::super::sys_flag::message::{BORN_HOST_V6, STORE_HOST_V6};
 use super::{
     BLANK_MAGIC, CRC_PROPERTY_HEAD, FIXED_SIZE, IPV6_HOST_SIZE, MAX_PROPERTIES_LEN,
-    MIN_RECORD_SIZE, PHYSICAL_OFFSET_POSITION, PROPERTIES_CRC_LEN, PROPERTY_SEPARATOR,
-    QUEUE_OFFSET_POSITION, RecordError, RecordVersion, SYS_FLAG_POSITION, crc32, host_size, i32_at,
-    size_and_magic, store_timestamp_position,
+    PROPERTIES_CRC_LEN, PROPERTY_SEPARATOR, RecordError, RecordVersion, crc32, host_size,
 };
 
 const CRC_DIGITS: usize = 10;
@@ -34,9 +32,9 @@ pub struct RecordFields<'a> {
     pub queue_id: i32,
     /// The application's own flag.
     pub flag: i32,
-    /// Number in the queue; may be set later by [`RecordMut`].
+    /// Number in the queue.
     pub queue_offset: i64,
-    /// Place in the commit log; may be set later by [`RecordMut`].
+    /// Place in the commit log.
     pub physical_offset: i64,
     /// Bits of [`sys_flag::message`](crate::message::sys_flag::message).
     pub sys_flag: i32,
@@ -44,7 +42,7 @@ pub struct RecordFields<'a> {
     pub born_timestamp: i64,
     /// Producer's address; an IPv4 address mapped into IPv6 should be given as IPv4.
     pub born_host: SocketAddr,
-    /// Broker's clock, milliseconds since 1970; may be set later by [`RecordMut`].
+    /// Broker's clock, milliseconds since 1970.
     pub store_timestamp: i64,
     /// Broker's address.
     pub store_host: SocketAddr,
@@ -196,70 +194,6 @@ fn crc_property(mut crc: u32) -> [u8; PROPERTIES_CRC_LEN] {
         crc /= 10;
     }
     property
-}
-
-/// A record whose place and time are filled in when it is appended.
-#[derive(Debug)]
-pub struct RecordMut<'a> {
-    bytes: &'a mut [u8],
-}
-
-impl<'a> RecordMut<'a> {
-    /// Takes the record at the front of `bytes`, which may go on behind it. Only the total size
-    /// is looked at: the record is one that [`RecordFields::encode_into`] made.
-    ///
-    /// # Errors
-    /// [`RecordError::Truncated`] or [`RecordError::Size`] if the bytes cannot be a record.
-    pub fn new(bytes: &'a mut [u8]) -> Result<RecordMut<'a>, RecordError> {
-        let (total, _) = size_and_magic(bytes)?;
-        let needed = usize::try_from(total).unwrap_or_default();
-        if needed < MIN_RECORD_SIZE {
-            return Err(RecordError::Size {
-                total,
-                part: "head",
-            });
-        }
-        let available = bytes.len();
-        match bytes.get_mut(..needed) {
-            Some(bytes) => Ok(RecordMut { bytes }),
-            None => Err(RecordError::Truncated { needed, available }),
-        }
-    }
-
-    /// Bytes of the whole record.
-    pub fn total_size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Sets the message's number in its queue.
-    pub fn set_queue_offset(&mut self, queue_offset: i64) {
-        self.put_i64(QUEUE_OFFSET_POSITION, queue_offset);
-    }
-
-    /// Sets the record's place in the commit log.
-    pub fn set_physical_offset(&mut self, physical_offset: i64) {
-        self.put_i64(PHYSICAL_OFFSET_POSITION, physical_offset);
-    }
-
-    /// Sets the broker's clock, milliseconds since 1970.
-    pub fn set_store_timestamp(&mut self, store_timestamp: i64) {
-        let sys_flag = i32_at(self.bytes, SYS_FLAG_POSITION);
-        self.put_i64(store_timestamp_position(sys_flag), store_timestamp);
-    }
-
-    /// Computes the property `__CRC32#` again, which any setter made stale. The record must have
-    /// been made with `append_record_crc`.
-    pub fn update_record_crc(&mut self) {
-        if let Some((checked, tail)) = self.bytes.split_last_chunk_mut::<PROPERTIES_CRC_LEN>() {
-            *tail = crc_property(crc32(checked));
-        }
-    }
-
-    fn put_i64(&mut self, at: usize, value: i64) {
-        if let Some(chunk) = self.bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-            *chunk = value.to_be_bytes();
-        }
-    }
 }
 
 /// Everything before the body, put together on the stack: one append to the buffer instead of
