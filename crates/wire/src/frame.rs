@@ -23,12 +23,16 @@
 //!
 //! An empty remark or value stands for an absent one.
 
+mod ext;
+
 use std::borrow::Cow;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::header::{EncodeHeader, FieldSink, Header, HeaderError};
 use crate::json::{self, JsonError, Scanner, Value};
+pub use ext::{ExtFields, ExtIter};
+use ext::{JsonFields, take_sized, take_text};
 
 /// The largest frame, its length field included, in bytes (`com.rocketmq.remoting.frameMaxLength`).
 pub const MAX_FRAME_SIZE: usize = 16_777_216;
@@ -214,144 +218,6 @@ pub enum FrameError {
     Truncated(&'static str),
 }
 
-/// The named fields of a frame, still as they stand on the wire. Well formed by construction.
-#[derive(Debug, Clone)]
-pub struct ExtFields {
-    serialize: SerializeType,
-    /// JSON: the object with its braces. ROCKETMQ: the entries. Empty: no fields.
-    bytes: Bytes,
-}
-
-impl ExtFields {
-    /// Whether there is no field map.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The fields in the order of the wire. A null value is `None`; a null name is empty.
-    pub fn iter(&self) -> ExtIter<'_> {
-        match self.serialize {
-            SerializeType::RocketMq => ExtIter(Unread::RocketMq(&self.bytes)),
-            SerializeType::Json => {
-                // Checked to be UTF-8 and an object when the frame was decoded.
-                let mut scanner = Scanner::new(str::from_utf8(&self.bytes).unwrap_or_default());
-                let open = scanner.begin_object().is_ok();
-                ExtIter(Unread::Json {
-                    scanner,
-                    first: true,
-                    open,
-                })
-            }
-        }
-    }
-
-    /// Hands over the fields that have a value, as [`iter`](ExtFields::iter) has them, but for the
-    /// names, which are not looked at as text: a header is read for every request.
-    pub(crate) fn try_each<'a, E>(
-        &'a self,
-        mut take: impl FnMut(&[u8], Cow<'a, str>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.serialize == SerializeType::Json {
-            let mut fields = self.iter();
-            return fields.try_for_each(|(name, value)| match value {
-                Some(value) => take(name.as_bytes(), value),
-                None => Ok(()),
-            });
-        }
-        let mut rest = &self.bytes[..];
-        while let Some(name) = take_sized::<2>(&mut rest)
-            && let Some(value) = take_text::<4>(&mut rest)
-        {
-            if !value.is_empty() {
-                take(name, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The value of one field.
-    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.iter()
-            .filter(|(known, _)| known == name)
-            .last()
-            .and_then(|(_, value)| value)
-    }
-}
-
-impl EncodeHeader for ExtFields {
-    fn encode(&self, sink: &mut FieldSink<'_>) {
-        for (name, value) in self.iter() {
-            if let Some(value) = value {
-                sink.text(&name, &value);
-            }
-        }
-    }
-}
-
-/// Iterates over [`ExtFields`].
-pub struct ExtIter<'a>(Unread<'a>);
-
-/// What an [`ExtIter`] has still to read.
-enum Unread<'a> {
-    RocketMq(&'a [u8]),
-    Json {
-        scanner: Scanner<'a>,
-        first: bool,
-        open: bool,
-    },
-}
-
-impl<'a> Iterator for ExtIter<'a> {
-    type Item = (Cow<'a, str>, Option<Cow<'a, str>>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Unread::RocketMq(rest) => {
-                if rest.is_empty() {
-                    return None;
-                }
-                let name = take_text::<2>(rest)?;
-                let value = take_text::<4>(rest)?;
-                Some((name, (!value.is_empty()).then_some(value)))
-            }
-            Unread::Json {
-                scanner,
-                first,
-                open,
-            } => {
-                if !*open {
-                    return None;
-                }
-                let name = scanner.next_name(*first).ok().flatten();
-                *first = false;
-                *open = name.is_some();
-                Some((name?, scanner.value().ok()?.into_text()))
-            }
-        }
-    }
-}
-
-/// Takes bytes behind a big-endian length of `WIDTH` bytes off the front.
-#[inline]
-fn take_sized<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, tail) = rest.split_first_chunk::<WIDTH>()?;
-    let length = length
-        .iter()
-        .fold(0, |length, byte| length << 8 | usize::from(*byte));
-    let (bytes, tail) = tail.split_at_checked(length)?;
-    *rest = tail;
-    Some(bytes)
-}
-
-#[inline]
-fn take_text<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<Cow<'a, str>> {
-    // The lossy conversion alone looks at each byte, which is most of the cost of a header.
-    take_sized::<WIDTH>(rest).map(|bytes| match str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    })
-}
-
 /// A decoded frame; its parts are slices of the read buffer.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -398,14 +264,10 @@ impl Frame {
     /// that it was cut from; who keeps a small one for long keeps this instead.
     #[must_use]
     pub fn detached(&self) -> Self {
-        let bytes = Bytes::copy_from_slice(&self.ext.bytes);
         Self {
             head: self.head,
             remark: self.remark.clone(),
-            ext: ExtFields {
-                serialize: self.ext.serialize,
-                bytes,
-            },
+            ext: self.ext.detached(),
             body: Bytes::copy_from_slice(&self.body),
         }
     }
@@ -486,19 +348,7 @@ fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
         take_sized::<2>(&mut unread).ok_or(FrameError::Truncated("field names"))?;
         take_sized::<4>(&mut unread).ok_or(FrameError::Truncated("field values"))?;
     }
-    let bytes = if entries.is_empty() {
-        Bytes::new()
-    } else {
-        header.slice_ref(entries)
-    };
-    Ok((
-        head,
-        remark,
-        ExtFields {
-            serialize: SerializeType::RocketMq,
-            bytes,
-        },
-    ))
+    Ok((head, remark, ExtFields::of_entries(header, entries)))
 }
 
 fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
@@ -512,14 +362,14 @@ fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
         flag: 0,
     };
     let mut remark = None;
-    let mut fields = "";
+    let mut fields = JsonFields::default();
     let mut scanner = Scanner::new(text);
     scanner.begin_object()?;
     let mut first = true;
     while let Some(name) = scanner.next_name(first)? {
         first = false;
         if name == "extFields" {
-            fields = ext_object(&mut scanner, text)?;
+            fields.read(&mut scanner)?;
             continue;
         }
         let value = scanner.value()?;
@@ -540,32 +390,7 @@ fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
         }
     }
     scanner.end()?;
-    let bytes = if fields.is_empty() {
-        Bytes::new()
-    } else {
-        header.slice_ref(fields.as_bytes())
-    };
-    Ok((
-        head,
-        remark,
-        ExtFields {
-            serialize: SerializeType::Json,
-            bytes,
-        },
-    ))
-}
-
-/// The text of the object that stands at `extFields`; null and the empty string mean none.
-fn ext_object<'a>(scanner: &mut Scanner<'a>, text: &'a str) -> Result<&'a str, FrameError> {
-    match scanner.value()? {
-        Value::Null => Ok(""),
-        Value::String(empty) if empty.is_empty() => Ok(""),
-        Value::Raw(raw) if raw.starts_with('{') => {
-            let end = scanner.position();
-            Ok(&text[end - raw.len()..end])
-        }
-        _ => Err(FrameError::Type { name: "extFields" }),
-    }
+    Ok((head, remark, fields.into()))
 }
 
 fn language(value: Value<'_>) -> Option<Language> {
@@ -581,8 +406,9 @@ fn number(name: &'static str, value: Value<'_>) -> Result<i32, FrameError> {
     let Some(text) = value.into_text() else {
         return Ok(0);
     };
-    let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
-    whole.parse().map_err(|_| FrameError::Number { name })
+    let whole = || text.split_once('.')?.0.parse().ok();
+    let number = text.parse().ok().or_else(whole);
+    number.ok_or(FrameError::Number { name })
 }
 
 /// Appends a frame to `out`, all but its body of `body_len` bytes, which the caller sends next.

@@ -41,6 +41,27 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A part of a text, in bytes of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// A frame's header has 24 bits for its length, and no escape is shorter than its character.
+    fn new(start: usize, end: usize) -> Self {
+        let (start, end) = (start as u32, end as u32);
+        Self { start, end }
+    }
+
+    /// The part of the text that it was made for.
+    pub(crate) fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+}
+
 /// Reads JSON from the front of a text.
 #[derive(Clone)]
 pub(crate) struct Scanner<'a> {
@@ -51,6 +72,11 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, pos: 0 }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -89,11 +115,21 @@ impl<'a> Scanner<'a> {
 
     /// The next name of the object, its colon passed; `None` at the object's end.
     pub(crate) fn next_name(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, JsonError> {
+        if !self.has_member(first)? {
+            return Ok(None);
+        }
+        let name = self.string()?;
+        self.expect(b':', "':'")?;
+        Ok(Some(name))
+    }
+
+    /// Passes what is in front of a member of the object; `false`: its end, which is passed, too.
+    fn has_member(&mut self, first: bool) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
             Some(b'}') => {
                 self.pos += 1;
-                return Ok(None);
+                return Ok(false);
             }
             Some(b',') if !first => {
                 self.pos += 1;
@@ -102,9 +138,46 @@ impl<'a> Scanner<'a> {
             _ if first => {}
             _ => return self.error("',' or '}'"),
         }
-        let name = self.string()?;
+        Ok(true)
+    }
+
+    /// The next member of the object as parts of `out`, null without a value; `None` at the
+    /// object's end. `out` begins with all of the scanner's text and gets what escapes stand for.
+    pub(crate) fn next_member(
+        &mut self,
+        first: bool,
+        out: &mut String,
+    ) -> Result<Option<(Span, Option<Span>)>, JsonError> {
+        if !self.has_member(first)? {
+            return Ok(None);
+        }
+        let name = self.string_in(out)?;
         self.expect(b':', "':'")?;
-        Ok(Some(name))
+        self.skip_space();
+        if let Some(b'"' | b'\'') = self.peek() {
+            let value = self.string_in(out)?;
+            return Ok(Some((name, Some(value))));
+        }
+        let start = self.pos;
+        self.skip_value(1)?;
+        let is_null = &self.text[start..self.pos] == "null";
+        let value = (!is_null).then(|| Span::new(start, self.pos));
+        Ok(Some((name, value)))
+    }
+
+    /// A quoted string as a part of `out`, see [`next_member`](Self::next_member).
+    fn string_in(&mut self, out: &mut String) -> Result<Span, JsonError> {
+        let quote = self.opening_quote()?;
+        let start = self.pos;
+        let plain = self.plain(quote);
+        if self.peek() == Some(quote) {
+            self.pos += 1;
+            return Ok(Span::new(start, self.pos - 1));
+        }
+        let start = out.len();
+        out.push_str(plain);
+        self.unescape(quote, out)?;
+        Ok(Span::new(start, out.len()))
     }
 
     /// Only white space may follow.
@@ -219,11 +292,17 @@ impl<'a> Scanner<'a> {
         let room = plain.len() + memchr(quote, rest).unwrap_or(rest.len());
         let mut unescaped = String::with_capacity(room);
         unescaped.push_str(plain);
-        while let Some(character) = self.escaped()? {
-            unescaped.push(character);
-            unescaped.push_str(self.plain(quote));
-        }
+        self.unescape(quote, &mut unescaped)?;
         Ok(Cow::Owned(unescaped))
+    }
+
+    /// Appends what stands from an escape to the closing quote.
+    fn unescape(&mut self, quote: u8, out: &mut String) -> Result<(), JsonError> {
+        while let Some(character) = self.escaped()? {
+            out.push(character);
+            out.push_str(self.plain(quote));
+        }
+        Ok(())
     }
 
     fn skip_string(&mut self) -> Result<(), JsonError> {
@@ -248,9 +327,7 @@ impl<'a> Scanner<'a> {
     /// What stands before the next escape or closing quote.
     fn plain(&mut self, quote: u8) -> &'a str {
         let rest = &self.text[self.pos..];
-        let ends = |byte: &u8| *byte == quote || *byte == b'\\';
-        let length = rest.as_bytes().iter().position(ends);
-        let plain = &rest[..length.unwrap_or(rest.len())];
+        let plain = &rest[..plain_length(rest.as_bytes(), quote)];
         self.pos += plain.len();
         plain
     }
@@ -325,6 +402,27 @@ impl<'a> Scanner<'a> {
         self.pos += digits;
         Ok(number)
     }
+}
+
+/// How many bytes stand before the first `quote` or backslash. Most strings are shorter than a
+/// word or two, too short for vectors to be worth their call.
+#[inline]
+fn plain_length(bytes: &[u8], quote: u8) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // The lowest bit that is set belongs to the first byte that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quotes = zeros(word ^ u64::from(quote) * ONES);
+        let ends = quotes | zeros(word ^ u64::from(b'\\') * ONES);
+        if ends != 0 {
+            return index * 8 + (ends.trailing_zeros() / 8) as usize;
+        }
+    }
+    let ends = |byte: &u8| *byte == quote || *byte == b'\\';
+    let length = rest.iter().position(ends);
+    words.len() * 8 + length.unwrap_or(rest.len())
 }
 
 /// Writes `text` in double quotes, control characters escaped.
