@@ -17,6 +17,7 @@ use wire::frame::{Frame, Head};
 use crate::connection::{Connection, Stage, clock};
 use crate::error::TransportError;
 use crate::executor::{BoxFuture, Turn};
+use crate::farewell::Farewell;
 use crate::handler::{Handler, HandlerTable, going_away, late, not_supported, overloaded};
 use crate::outbox::Outbox;
 
@@ -61,10 +62,9 @@ pub(crate) struct ConnectionTask<S> {
     unflushed: bool,
     /// Too much is unsent, so nothing is read.
     paused: bool,
-    /// The peer sends no more.
-    ended: bool,
     /// This side has told that it sends no more.
     finished: bool,
+    farewell: Farewell,
     /// The time on [`clock`], asked for once each time the task wakes up.
     now: Option<u64>,
     /// Why the connection is being closed, if not in good order.
@@ -111,8 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             handled: 0,
             unflushed: false,
             paused: false,
-            ended: false,
             finished: false,
+            farewell: Farewell::default(),
             now: None,
             failure: None,
         }
@@ -166,7 +166,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
                 match self.poll_read(cx) {
                     Poll::Ready(Ok(0)) => {
-                        self.ended = true;
                         self.connection.close();
                         continue;
                     }
@@ -388,8 +387,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
         };
         self.taken += read;
-        let now = self.now();
-        self.connection.received(now);
+        if read > 0 {
+            let now = self.now();
+            self.connection.received(now);
+        }
         // A layer such as TLS or WebSocket fills less than all of the room.
         if read > offered / 2 {
             self.read_size = (self.read_size * 2).min(MAX_READ);
@@ -417,8 +418,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
     }
 
-    /// Tells the peer that nothing more is sent, and waits until it does the same: a stream that
-    /// is dropped with unread bytes would take the last answers from the peer.
+    /// Tells the peer that nothing more is sent, and waits until it does the same.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.finished {
             match Pin::new(&mut self.stream).poll_shutdown(cx) {
@@ -427,15 +427,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        while !self.ended {
-            self.inbox.clear();
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => self.ended = true,
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(())
+        self.farewell.poll(&mut self.stream, cx)
     }
 
     /// Gives back what an idle connection does not need.

@@ -16,6 +16,7 @@ use crate::connection_task::ConnectionTask;
 use crate::error::TransportError;
 use crate::events::ConnectionListener;
 use crate::executor::BoxFuture;
+use crate::farewell::FAREWELL;
 use crate::handler::HandlerTable;
 use crate::network::Link;
 use crate::protocols::Protocols;
@@ -27,11 +28,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// A connection that was quiet for so long gives back its buffers.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// A closing connection that takes nothing for so long is cut off, where idle ones are kept.
+/// A peer that takes nothing for so long of what waits for it is cut off, where idle ones are kept.
 const STUCK: Duration = Duration::from_secs(120);
-
-/// A peer has so long to close its end once this one is closed.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The connections of a server or client, with the handlers and limits they share. Protocols get
 /// it to open connections.
@@ -96,6 +94,11 @@ impl Endpoint {
     /// How long a connection may be without traffic; `None` for ever.
     pub(crate) fn idle_limit(&self) -> Option<Duration> {
         self.limits.idle
+    }
+
+    /// How long a peer may take nothing of what waits for it.
+    pub(crate) fn stuck_limit(&self) -> Duration {
+        self.limits.idle.unwrap_or(STUCK)
     }
 
     /// Finds out what a stream carries and serves it to its end, within what is left of the time
@@ -243,8 +246,7 @@ impl Endpoint {
     fn look_after(&self, connection: &Arc<Connection>) {
         let quiet = connection.idle_for();
         if !connection.is_open() {
-            let stuck = self.limits.idle.unwrap_or(STUCK);
-            if quiet >= stuck || (quiet >= FAREWELL && connection.unsent() == 0) {
+            if quiet >= self.stuck_limit() || (quiet >= FAREWELL && connection.unsent() == 0) {
                 connection.advance(Stage::Aborted);
             }
         } else if self.limits.idle.is_some_and(|idle| quiet >= idle) {

@@ -19,6 +19,7 @@ mod frame_stream;
 pub(crate) mod head;
 mod http1;
 mod http2;
+mod http_stream;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -21,6 +21,7 @@
 //! | `connection_task` | the task that owns a connection's stream |
 //! | `outbox` | what waits to be written |
 //! | `endpoint`, `events` | the connections of one server or client, looked after; who is told |
+//! | `farewell` | what a peer is told last reaches it |
 //! | `inside` | connections inside of a server, for protocols without frames |
 //! | `handler`, `executor`, `reply` | which code serves a request, where it runs, what it answers |
 //! | `settings` | the configuration keys |
@@ -68,6 +69,7 @@ mod endpoint;
 mod error;
 mod events;
 mod executor;
+mod farewell;
 mod handler;
 mod http;
 mod inside;

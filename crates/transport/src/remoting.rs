@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use wire::code::ResponseCode;
 use wire::frame::{Frame, Head, encode};
 use wire::header::NoHeader;
 
 use crate::endpoint::Endpoint;
 use crate::executor::BoxFuture;
+use crate::farewell;
 use crate::network::Link;
 use crate::protocol::{Detection, Protocol, Refused};
 
@@ -50,10 +51,7 @@ impl Protocol for Remoting {
             loop {
                 match Frame::decode(&mut link.received) {
                     Ok(Some(request)) => {
-                        // A peer that has left does not miss the answer.
-                        let _ = link.stream.write_all(&refusal(&request.head, why)).await;
-                        let _ = link.stream.shutdown().await;
-                        return;
+                        return farewell::tell(link.stream, &refusal(&request.head, why)).await;
                     }
                     Ok(None) if link.received.len() < LONGEST_REFUSED => {}
                     _ => return,

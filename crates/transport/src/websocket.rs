@@ -33,11 +33,12 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::io::{AsyncWriteExt, copy, sink};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout_at;
 
 use crate::endpoint::Endpoint;
 use crate::executor::BoxFuture;
+use crate::farewell;
 use crate::http::{FRAMES_PATH, head};
 use crate::network::Link;
 use crate::protocol::{Detection, Protocol, Refused};
@@ -156,17 +157,14 @@ impl Refusal {
         Self { status, text }
     }
 
-    /// Tells the peer and waits until it has read it.
-    async fn tell(&self, mut link: Link) -> io::Result<()> {
+    /// Tells the peer.
+    async fn tell(&self, link: Link) {
         let Self { status, text } = self;
         let length = text.len() + 1;
         let answer = format!(
             "HTTP/1.1 {status}\r\nconnection: close\r\n{UPGRADE}: websocket\r\n{SEC_WEBSOCKET_VERSION}: 13\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}\n"
         );
-        link.stream.write_all(answer.as_bytes()).await?;
-        link.stream.shutdown().await?;
-        copy(&mut link.stream, &mut sink()).await?;
-        Ok(())
+        farewell::tell(link.stream, answer.as_bytes()).await;
     }
 }
 
@@ -234,7 +232,7 @@ impl Protocol for WebSocket {
 
     fn refuse(self: Arc<Self>, link: Link, why: Refused) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let _ = Refusal::new(503, why.to_string()).tell(link).await;
+            Refusal::new(503, why.to_string()).tell(link).await;
         })
     }
 }

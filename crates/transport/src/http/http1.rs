@@ -9,10 +9,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncWriteExt, copy, sink};
 
 use super::head::MAX_HEAD;
+use super::http_stream::HttpStream;
 use super::{RequestBody, Site};
+use crate::farewell;
 use crate::network::Link;
 use crate::protocol::Refused;
 
@@ -32,7 +33,7 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
         .timer(TokioTimer::new())
         .header_read_timeout(patience.max(Duration::from_secs(1)))
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(HttpStream::new(stream)), service);
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -47,14 +48,11 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
 }
 
 /// Tells that HTTP is not served.
-pub(super) async fn refuse(mut link: Link, why: Refused) {
+pub(super) async fn refuse(link: Link, why: Refused) {
     let text = serde_json::json!({ "error": why.to_string() }).to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
         text.len()
     );
-    // A peer that does not want to know is left.
-    let _ = link.stream.write_all(answer.as_bytes()).await;
-    let _ = link.stream.shutdown().await;
-    let _ = copy(&mut link.stream, &mut sink()).await;
+    farewell::tell(link.stream, answer.as_bytes()).await;
 }

@@ -2,7 +2,8 @@
 //!
 //! What a connection may take is bounded: the exchanges at a time, the bytes on the way, the size
 //! of heads, and resets. A peer that opens exchanges only to reset them (CVE-2023-44487), or
-//! floods the connection with frames, is told `ENHANCE_YOUR_CALM` and its connection is closed.
+//! floods the connection with frames, is told `ENHANCE_YOUR_CALM` and its connection is closed. An
+//! answer that its peer does not take is given up.
 //!
 //! A connection without exchanges is closed when it has been idle, and one whose peer does not answer
 //! pings: half of it may be gone.
@@ -10,8 +11,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -20,13 +22,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::io::{AsyncWriteExt, copy, sink};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frame_stream::{FrameStream, broken};
 use super::head::MAX_HEAD;
+use super::http_stream::HttpStream;
 use super::{FRAMES_PATH, RequestBody, ResponseBody, Site};
-use crate::network::{ByteStream, Link};
+use crate::farewell::{self, FAREWELL};
+use crate::network::Link;
 use crate::protocol::Refused;
 
 /// What a connection begins with (RFC 9113, section 3.4).
@@ -63,6 +66,8 @@ const FREE_EXCHANGES: usize = 16;
 pub(super) async fn serve(site: Arc<Site>, link: Link) {
     let deadline = site.endpoint.deadline(&link);
     let (_, stream) = link.split();
+    let flooded = Arc::default();
+    let stream = HttpStream::new(stream).watching(Arc::clone(&flooded));
     let handshake = h2::server::Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_window_size(STREAM_WINDOW)
@@ -76,7 +81,7 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
     // In memory of its own, which is free when the handshake is over.
     let shaken = Box::pin(timeout_at(deadline, handshake)).await;
     let served = match shaken.map(|shaken| shaken.map(Box::new)) {
-        Ok(Ok(connection)) => accept(&site, connection).await,
+        Ok(Ok(connection)) => accept(&site, connection, &flooded).await,
         Ok(Err(error)) => Err(error),
         Err(_) => return,
     };
@@ -91,10 +96,39 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
     }
 }
 
+/// A connection with its peer.
+type Connection = h2::server::Connection<HttpStream, Bytes>;
+
+/// What a connection comes to.
+type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+
+/// Waits for the next exchange; `Err` says why the peer gets no more.
+fn poll_exchange(
+    connection: &mut Connection,
+    flooded: &AtomicBool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Accepted, &'static str>> {
+    match connection.poll_accept(cx) {
+        Poll::Pending if flooded.load(Ordering::Relaxed) => {
+            Poll::Ready(Err("it floods the connection with frames"))
+        }
+        accepted => accepted.map(Ok),
+    }
+}
+
+/// Tells the peer to calm down and ends the connection.
+async fn calm_down(connection: &mut Connection) -> Result<(), h2::Error> {
+    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    let closed = timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+    // A peer that takes nothing is left.
+    closed.unwrap_or(Ok(()))
+}
+
 /// Accepts exchanges as long as the connection lives.
 async fn accept(
     site: &Arc<Site>,
-    mut connection: Box<h2::server::Connection<Box<dyn ByteStream>, Bytes>>,
+    mut connection: Box<Connection>,
+    flooded: &AtomicBool,
 ) -> Result<(), h2::Error> {
     let allowance = Arc::new(AtomicI64::new(MAX_RESETS));
     let draining = site.endpoint.draining(&site.stack);
@@ -106,7 +140,7 @@ async fn accept(
     loop {
         let idle = site.endpoint.idle_limit();
         let accepted = tokio::select! {
-            accepted = poll_fn(|cx| connection.poll_accept(cx)) => accepted,
+            accepted = poll_fn(|cx| poll_exchange(&mut connection, flooded, cx)) => accepted,
             () = &mut draining, if !ending => {
                 ending = true;
                 busy_at = Instant::now();
@@ -135,17 +169,20 @@ async fn accept(
                 continue;
             }
         };
-        let Some(exchange) = accepted else {
-            return Ok(());
+        let accepted = match allowance.load(Ordering::Relaxed) {
+            ..0 => Err("it resets what it opens"),
+            _ => accepted,
         };
-        let (request, respond) = exchange?;
+        let exchange = match accepted {
+            Ok(Some(exchange)) => exchange?,
+            Ok(None) => return Ok(()),
+            Err(why) => {
+                site.endpoint.log_refusal(site.peer.peer, why);
+                return calm_down(&mut connection).await;
+            }
+        };
+        let (request, respond) = exchange;
         busy_at = Instant::now();
-        if allowance.load(Ordering::Relaxed) < 0 {
-            let peer = site.peer.peer;
-            site.endpoint.log_refusal(peer, "it resets what it opens");
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            continue;
-        }
         let exchange = Exchange {
             respond,
             takes_turn: Arc::strong_count(&allowance) > FREE_EXCHANGES,
@@ -216,7 +253,7 @@ impl Exchange {
         if ended {
             return Ok(());
         }
-        send(body, outgoing).await
+        send(body, outgoing, site.endpoint.stuck_limit()).await
     }
 }
 
@@ -234,8 +271,12 @@ impl Drop for Exchange {
     }
 }
 
-/// Sends the body of an answer as fast as the peer takes it.
-async fn send(mut body: ResponseBody, mut outgoing: SendStream<Bytes>) -> Result<(), h2::Error> {
+/// Sends the body of an answer as fast as the peer takes it, unless it takes nothing for so long.
+async fn send(
+    mut body: ResponseBody,
+    mut outgoing: SendStream<Bytes>,
+    patience: Duration,
+) -> Result<(), h2::Error> {
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -252,7 +293,11 @@ async fn send(mut body: ResponseBody, mut outgoing: SendStream<Bytes>) -> Result
             Ok(mut data) => {
                 while !data.is_empty() {
                     outgoing.reserve_capacity(data.len());
-                    let granted = poll_fn(|cx| outgoing.poll_capacity(cx)).await;
+                    let granted = timeout(patience, poll_fn(|cx| outgoing.poll_capacity(cx)));
+                    let Ok(granted) = granted.await else {
+                        outgoing.send_reset(Reason::CANCEL);
+                        return Err(Reason::CANCEL.into());
+                    };
                     let room = granted.unwrap_or(Err(Reason::STREAM_CLOSED.into()))?;
                     let piece = data.split_to(room.min(data.len()));
                     let last = data.is_empty() && body.is_end_stream();
@@ -272,7 +317,7 @@ async fn send(mut body: ResponseBody, mut outgoing: SendStream<Bytes>) -> Result
 }
 
 /// Tells that HTTP/2 is not served: SETTINGS, then GOAWAY with the reason in words.
-pub(super) async fn refuse(mut link: Link, why: Refused) {
+pub(super) async fn refuse(link: Link, why: Refused) {
     let code = match why {
         Refused::Off => Reason::NO_ERROR,
         Refused::NotEncrypted => Reason::INADEQUATE_SECURITY,
@@ -283,10 +328,7 @@ pub(super) async fn refuse(mut link: Link, why: Refused) {
     answer.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     answer.extend_from_slice(&u32::from(code).to_be_bytes());
     answer.extend_from_slice(text.as_bytes());
-    // A peer that does not want to know is left.
-    let _ = link.stream.write_all(&answer).await;
-    let _ = link.stream.shutdown().await;
-    let _ = copy(&mut link.stream, &mut sink()).await;
+    farewell::tell(link.stream, &answer).await;
 }
 
 /// Begins an exchange of frames on a connection that was made to `host`, a host with or without

@@ -60,6 +60,13 @@ impl<S> WebSocketStream<S> {
     }
 }
 
+impl<S> WebSocketStream<S> {
+    /// Whether the peer has broken the rules.
+    fn is_refused(&self) -> bool {
+        self.inbound.over().is_some_and(|close| close.is_refusal())
+    }
+}
+
 impl<S: AsyncWrite + Unpin> WebSocketStream<S> {
     /// Writes what waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,6 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.ending == Ending::Finished && this.is_refused() {
+            // What still comes is nothing, but keeps the peer from reading why.
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
         let before = buf.filled().len();
         if !this.outbound.waiting.is_empty()
             && let Poll::Ready(Err(error)) = this.poll_drain(cx)
@@ -171,15 +182,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<S> {
             ready!(this.poll_drain(cx))?;
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.ending = Ending::Finished;
-        }
-        // A socket that is dropped with unread bytes would take the reason from the peer.
-        let mut unread = [0; 1024];
-        while close.is_refusal() {
-            let mut unread = ReadBuf::new(&mut unread);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut unread))?;
-            if unread.filled().is_empty() {
-                break;
-            }
         }
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! HTTP on a server's port: frames, commands as JSON, another crate's service, and floods.
+//! HTTP on a server's port: frames, commands as JSON, and another crate's service.
 
 use std::sync::Arc;
 
@@ -47,24 +47,7 @@ impl HttpService for Grpc {
     }
 }
 
-/// Never answers.
-struct Silent;
-
-impl HttpService for Silent {
-    fn serves(&self, _: &http::request::Parts) -> bool {
-        true
-    }
-
-    fn call(
-        &self,
-        _: Request<RequestBody>,
-        _: HttpPeer,
-    ) -> BoxFuture<'static, Response<ResponseBody>> {
-        Box::pin(std::future::pending())
-    }
-}
-
-async fn serve() -> RemotingServer {
+pub(crate) async fn serve() -> RemotingServer {
     let mut handlers = echo();
     handlers.inline_each(&[RequestCode::GetMaxOffset], |_, frame| {
         let request: GetMaxOffsetRequest<'_> = frame.header()?;
@@ -122,7 +105,7 @@ pub(crate) fn post(path: &str, content_type: &str) -> Request<()> {
         .unwrap()
 }
 
-async fn call(client: &Client, command: &str, call: &str) -> (u16, Value) {
+pub(crate) async fn call(client: &Client, command: &str, call: &str) -> (u16, Value) {
     try_call(client, command, call).await.unwrap()
 }
 
@@ -253,165 +236,6 @@ async fn another_crate_serves_requests_with_trailers() {
     let (status, body, trailers) = ask(&client, call, "a message").await;
     assert_eq!((status, &body[..]), (StatusCode::OK, &b"a message"[..]));
     assert_eq!(trailers.unwrap()["grpc-status"], "0");
-}
-
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut bytes = length[1..].to_vec();
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// The head of a POST to a path of eleven bytes.
-fn head(path: &[u8; 11]) -> Vec<u8> {
-    [&[0x83, 0x86, 0x44, 11], &path[..]].concat()
-}
-
-/// Writes what `flood` makes of a number that grows until the server closes the connection; what
-/// the server wrote.
-async fn flood(server: &RemotingServer, begin: &[u8], flood: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
-    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-    let start = [PREFACE, &frame(SETTINGS, 0, 0, b""), begin].concat();
-    let (mut reading, mut writing) = stream.split();
-    let mut received = Vec::new();
-    let exchange = async {
-        let write = async {
-            writing.write_all(&start).await?;
-            for number in 0.. {
-                writing.write_all(&flood(number)).await?;
-            }
-            std::io::Result::Ok(())
-        };
-        // A connection that is reset has ended as well.
-        let (_, _) = tokio::join!(reading.read_to_end(&mut received), write);
-    };
-    let ended = tokio::time::timeout(LONG, exchange).await;
-    ended.expect("the connection ends");
-    received
-}
-
-#[tokio::test]
-async fn a_peer_that_resets_what_it_opens_is_told_to_calm_down() {
-    let server = serve().await;
-    let other = connect(&server).await;
-    let cancel = 8_u32.to_be_bytes();
-    let received = flood(&server, b"", |number| {
-        let stream = number * 2 + 1;
-        let open = frame(HEADERS, END_HEADERS, stream, &head(b"/v1/frames/"));
-        [open, frame(RESET, 0, stream, &cancel)].concat()
-    });
-    let received = received.await;
-    // GOAWAY on stream 0: the last stream, then why.
-    let goaway = received.windows(6).rposition(|it| it == [7, 0, 0, 0, 0, 0]);
-    let why = &received[goaway.unwrap() + 10..][..4];
-    assert_eq!(why, u32::from(h2::Reason::ENHANCE_YOUR_CALM).to_be_bytes());
-    let (status, _) = call(&other, "SEND_MESSAGE", "{}").await;
-    assert_eq!(status, 200);
-}
-
-#[tokio::test]
-async fn floods_of_frames_end_their_connection_and_no_other() {
-    let server = serve().await;
-    let other = connect(&server).await;
-    let post = head(b"/v1/frames/");
-    let open = frame(HEADERS, END_HEADERS, 1, &post);
-    for (name, begin, repeat) in [
-        (
-            "an endless head",
-            frame(HEADERS, 0, 1, &post),
-            frame(CONTINUATION, 0, 1, &[0x82; 1000]),
-        ),
-        ("empty data", open.clone(), frame(DATA, 0, 1, b"")),
-        (
-            "more data than the window",
-            open.clone(),
-            frame(DATA, 0, 1, &[0; 16_384]),
-        ),
-        (
-            "a frame that is too long",
-            Vec::new(),
-            frame(DATA, 0, 1, &[0; 100_000]),
-        ),
-        (
-            "windows of no size",
-            open.clone(),
-            frame(WINDOW_UPDATE, 0, 1, &[0; 4]),
-        ),
-        (
-            "windows beyond all bounds",
-            open.clone(),
-            frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
-        ),
-        (
-            "a reset of nothing",
-            Vec::new(),
-            frame(RESET, 0, 1, &[0; 4]),
-        ),
-    ] {
-        eprintln!("{name}");
-        flood(&server, &begin, |_| repeat.clone()).await;
-        let (status, _) = call(&other, "SEND_MESSAGE", "{}").await;
-        assert_eq!(status, 200);
-    }
-}
-
-/// The kind, flags and payload of the next frame; `None` at the end.
-async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.ok()?;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; length as usize];
-    stream.read_exact(&mut payload).await.ok()?;
-    Some((head[3], head[4], payload))
-}
-
-#[tokio::test]
-async fn a_peer_that_is_gone_is_found_out_by_pings_and_an_idle_one_is_sent_away() {
-    let config = RemotingServerConfig {
-        server_channel_max_idle_time_seconds: 1,
-        ..local()
-    };
-    let server = RemotingServer::bind(config).await.unwrap();
-    let silent = Http2::new().service(Arc::new(Silent));
-    let server = server.handlers(echo()).protocol(Arc::new(silent)).start();
-    let open = frame(HEADERS, END_HEADERS, 1, &head(b"/v1/waiting"));
-    for (exchange, wanted) in [(&open[..], PING), (b"", GOAWAY)] {
-        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-        let start = [PREFACE, &frame(SETTINGS, 0, 0, b""), exchange].concat();
-        stream.write_all(&start).await.unwrap();
-        let mut told = Vec::new();
-        let reading = async {
-            while let Some((kind, flags, payload)) = next_frame(&mut stream).await {
-                told.push(kind);
-                // Three times it is still there.
-                if (kind, flags) == (PING, 0) && told.iter().filter(|it| **it == PING).count() <= 3
-                {
-                    let pong = frame(PING, ACK, 0, &payload);
-                    stream.write_all(&pong).await.unwrap();
-                }
-            }
-        };
-        tokio::time::timeout(LONG, reading).await.unwrap();
-        assert!(told.contains(&wanted), "{told:?}");
-        let pings = told.iter().filter(|it| **it == PING).count();
-        assert!(wanted == GOAWAY || pings == 4, "{told:?}");
-    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod choice;
 mod closing;
 mod floods;
 mod http;
+mod http_floods;
 mod limits;
 mod listeners;
 mod mixed;
