@@ -97,6 +97,12 @@ impl Protocols {
         });
     }
 
+    /// The protocol with this name, such as to be inside of another that takes its place.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Protocol>> {
+        let mut registry = self.shared.registry.lock();
+        Some(Arc::clone(&registry.slot(name)?.protocol))
+    }
+
     /// Forgets all protocols but these.
     pub(crate) fn keep(&self, names: &[&str]) {
         self.change(|registry| {
