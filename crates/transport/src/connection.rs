@@ -19,6 +19,7 @@ use crate::pending::{PendingAnswer, PendingTable, Unregistered, Waiting};
 use crate::reply::Body;
 use crate::responder::Responder;
 use crate::stack::Stack;
+use crate::tls;
 
 /// What a connection may take of memory and time.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,13 @@ pub(crate) struct Limits {
     /// not: both could wait for the other to read. And it takes turns.
     pub(crate) serves: bool,
 }
+
+/// What to do about a connection that is closed.
+const SEND_AGAIN: &str = "send the request again";
+
+/// The same when nothing was ever heard on it.
+const TRY_TLS: &str =
+    "nothing was heard from the server; if it serves TLS only, connect with TLS: tls://host:port";
 
 /// How far a connection is on its way to the end. The order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +81,8 @@ pub struct Connection {
     active_at: AtomicU64,
     /// Milliseconds on [`clock`] of the last bytes in.
     received_at: AtomicU64,
+    /// Whether any bytes came in.
+    heard: AtomicBool,
     /// Whether the task holds buffers that it could give back.
     holds_buffers: AtomicBool,
 }
@@ -141,6 +151,7 @@ impl Connection {
             unanswered: AtomicUsize::new(0),
             active_at: AtomicU64::new(now),
             received_at: AtomicU64::new(now),
+            heard: AtomicBool::new(false),
             holds_buffers: AtomicBool::new(true),
         })
     }
@@ -443,6 +454,9 @@ impl Connection {
     /// For the task: bytes came in, at this time on [`clock`].
     pub(crate) fn received(&self, now: u64) {
         self.received_at.store(now, Ordering::Relaxed);
+        if !self.heard.load(Ordering::Relaxed) {
+            self.heard.store(true, Ordering::Relaxed);
+        }
     }
 
     /// For the task: whole frames came in, or bytes went out, at this time on [`clock`].
@@ -501,8 +515,14 @@ impl Connection {
     }
 
     pub(crate) fn closed(&self) -> TransportError {
+        // Servers that want TLS close plain connections without a word, as the reference does.
+        let plain = !self.limits.serves && !self.stack.has(tls::NAME);
         TransportError::Closed {
             address: self.address(),
+            advice: match plain && !self.heard.load(Ordering::Relaxed) {
+                true => TRY_TLS,
+                false => SEND_AGAIN,
+            },
         }
     }
 }

@@ -63,10 +63,12 @@ pub enum TransportError {
         timeout: Duration,
     },
     /// The connection is closed. A request under way may have been carried out.
-    #[error("the connection to {address} is closed; send the request again")]
+    #[error("the connection to {address} is closed; {advice}")]
     Closed {
         /// The peer.
         address: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// Too many requests of one connection wait for their answers.
     #[error(

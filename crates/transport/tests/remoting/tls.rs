@@ -24,7 +24,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::peer::{Peer, echo, local};
+use crate::peer::{self, ECHO, Peer, ask, echo, local};
 
 /// Trusts every server.
 #[derive(Debug)]
@@ -256,6 +256,8 @@ async fn the_mode_changes_while_the_server_runs() {
     assert!(plain.receive().await.is_none());
     let mut refused = Peer::connect(server.local_addr()).await;
     assert!(refused.echo("plain").await.is_none());
+    let advice = ask(&peer::client(), &server, ECHO).await.unwrap_err();
+    assert!(advice.to_string().contains("tls://"), "{advice}");
     encrypted.echo("goes on").await.unwrap();
     let mut on_this_machine = Peer::on(UnixStream::connect(&socket).await.unwrap());
     on_this_machine.echo("nobody listens").await.unwrap();
