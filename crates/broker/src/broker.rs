@@ -8,8 +8,8 @@ use std::time::Duration;
 use config::Live;
 use parking_lot::Mutex;
 use store::{
-    ArrivalListener, Clock, ConfigFile, DelayLevels, Disk, OsDisk, Queue, QueueKind, Store,
-    StoreError, StoreOptions, SystemClock,
+    ArrivalListener, Clock, ConfigFile, Disk, OsDisk, Queue, QueueKind, Store, StoreError,
+    StoreOptions, SystemClock,
 };
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -195,7 +195,7 @@ impl Broker {
         }));
         let polling = Arc::new(LongPolling::default());
         store.set_listener(Arc::clone(&polling) as Arc<dyn ArrivalListener>);
-        let levels = DelayLevels::parse(&settings.store.message_delay_level).unwrap_or_default();
+        let levels = settings.store.delay_levels();
         let delay_offsets = settings.store.config_dir().join("delayOffset.json");
         let schedule = Schedule::open(levels, ConfigFile::new(Arc::clone(&disk), delay_offsets))?;
 

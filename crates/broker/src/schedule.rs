@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use store::{Arrival, ConfigFile, DelayLevels, Queue, Store, StoreError, TagsCode};
+use store::{Arrival, ConfigFile, Queue, Store, StoreError, TagsCode};
 use tokio::sync::Notify;
 use tracing::warn;
 use wire::body::json;
 use wire::body::offset::DelayOffsetSerializeWrapper;
 use wire::body::version::DataVersion;
+use wire::message::delay_levels::DelayLevels;
 use wire::message::record::RecordRef;
 use wire::message::{names, properties, property};
 

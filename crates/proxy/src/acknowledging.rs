@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, TIMEOUT};
 use crate::error::{ProxyError, code_of, common, named, ok, status};
 use crate::message::now_millis;
 use crate::renewal::Held;
-use crate::validate;
+use crate::{batch_ack, validate};
 
 /// Delay level of a message that goes to the dead letter queue at once.
 const TO_DEAD_LETTERS: i32 = -1;
@@ -63,31 +63,33 @@ pub(crate) async fn acknowledge(
 ) -> Result<AckMessageResponse, ProxyError> {
     let topic = validate::topic(request.topic.as_ref())?;
     let group = validate::group(request.group.as_ref())?;
-    let mut entries = Vec::with_capacity(request.entries.len());
-    for AckMessageEntry {
-        message_id,
-        receipt_handle,
-        lite_topic,
-    } in &request.entries
-    {
-        let said = Delivered {
-            group,
-            topic,
-            lite_topic: lite_topic.as_deref(),
-            handle: receipt_handle,
-        };
-        let held = said.release(&call, message_id).await;
-        let delivered = said.as_held(held.as_ref());
-        let status = match acknowledge_one(&call.state.cluster, delivered).await {
-            Ok(()) => named(Code::Ok),
-            Err(error) => error.status(),
-        };
-        entries.push(AckMessageResultEntry {
-            message_id: message_id.clone(),
-            receipt_handle: receipt_handle.clone(),
-            status: Some(status),
-        });
+    let mut held = Vec::with_capacity(request.entries.len());
+    for entry in &request.entries {
+        let said = said(topic, group, entry);
+        held.push(said.release(&call, &entry.message_id).await);
     }
+    let delivered = request.entries.iter().zip(&held);
+    let delivered: Vec<_> = delivered
+        .map(|(entry, held)| said(topic, group, entry).as_held(held.as_ref()))
+        .collect();
+    let cluster = &call.state.cluster;
+    let acknowledged = if call.state.config.enable_batch_ack {
+        batch_ack::acknowledge(cluster, &delivered).await
+    } else {
+        let mut acknowledged = Vec::with_capacity(delivered.len());
+        for one in delivered {
+            acknowledged.push(acknowledge_one(cluster, one).await);
+        }
+        acknowledged
+    };
+    let entries = request.entries.into_iter().zip(acknowledged);
+    let entries: Vec<_> = entries
+        .map(|(entry, acknowledged)| AckMessageResultEntry {
+            message_id: entry.message_id,
+            receipt_handle: entry.receipt_handle,
+            status: Some(acknowledged.map_or_else(|error| error.status(), |()| named(Code::Ok))),
+        })
+        .collect();
     let codes = entries.iter().filter_map(|entry| entry.status.as_ref());
     let common = common(
         codes.map(|status| status.code()),
@@ -97,6 +99,16 @@ pub(crate) async fn acknowledge(
         status: Some(common),
         entries,
     })
+}
+
+/// What a client says of a message that it acknowledges.
+fn said<'a>(topic: &'a str, group: &'a str, entry: &'a AckMessageEntry) -> Delivered<'a> {
+    Delivered {
+        group,
+        topic,
+        lite_topic: entry.lite_topic.as_deref(),
+        handle: &entry.receipt_handle,
+    }
 }
 
 /// Changes how long a message is hidden.
@@ -120,9 +132,17 @@ pub(crate) async fn change_invisible_duration(
         millis,
         suspend: request.suspend(),
     };
-    let receipt_handle = change_invisible_time(&call.state.cluster, delivered, hidden).await?;
+    let changed = change_invisible_time(&call.state.cluster, delivered, hidden).await;
+    let (status, receipt_handle) = match changed {
+        Ok(renewed) => (ok(), renewed),
+        // The client is to try again with the handle that still holds.
+        Err(error) if error.code() == Code::TooManyRequests => {
+            (Some(error.status()), delivered.handle.to_owned())
+        }
+        Err(error) => return Err(error),
+    };
     Ok(ChangeInvisibleDurationResponse {
-        status: ok(),
+        status,
         receipt_handle,
     })
 }
@@ -151,7 +171,7 @@ pub(crate) async fn forward_to_dead_letters(
 }
 
 /// Reads a handle that still holds.
-fn valid(handle: &str) -> Result<ExtraInfo<'_>, ProxyError> {
+pub(crate) fn valid(handle: &str) -> Result<ExtraInfo<'_>, ProxyError> {
     let info = ExtraInfo::decode_receipt_handle(handle)?;
     if info.next_visible_time() <= now_millis() {
         let expired = "receipt handle is expired";
@@ -171,7 +191,7 @@ pub(crate) async fn acknowledge_one(
     }: Delivered<'_>,
 ) -> Result<(), ProxyError> {
     let info = valid(handle)?;
-    let broker = cluster.broker(info.broker_name).await?;
+    let broker = cluster.broker_of_handle(info.broker_name).await?;
     let header = headers::AckMessageRequest {
         consumer_group: group.into(),
         topic: info.topic_kind.real_topic(topic, group),
@@ -207,7 +227,7 @@ pub(crate) async fn change_invisible_time(
     hidden: Hidden,
 ) -> Result<String, ProxyError> {
     let info = valid(handle)?;
-    let broker = cluster.broker(info.broker_name).await?;
+    let broker = cluster.broker_of_handle(info.broker_name).await?;
     let offset = info.queue_offset.unwrap_or_default();
     let header = headers::ChangeInvisibleTimeRequest {
         consumer_group: group.into(),
@@ -246,7 +266,7 @@ pub(crate) async fn forward_one(
         let missing = "commit log offset is empty";
         return Err(ProxyError::new(Code::InvalidReceiptHandle, missing));
     };
-    let broker = cluster.broker(info.broker_name).await?;
+    let broker = cluster.broker_of_handle(info.broker_name).await?;
     let header = ConsumerSendMsgBackRequest {
         offset,
         group: group.into(),

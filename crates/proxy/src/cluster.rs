@@ -447,8 +447,18 @@ impl Cluster {
         let broker = all.as_ref().and_then(|all| all.broker_addr_table.get(name));
         let address = broker.and_then(|broker| broker.broker_addrs.get(&MASTER));
         address.cloned().ok_or_else(|| {
-            let unknown = format!("no broker is named {name}, or its master is away");
+            let unknown = format!("cannot find broker {name}");
             ProxyError::new(Code::BadRequest, unknown)
+        })
+    }
+
+    /// The same for a name in a receipt handle, which is to blame if there is no such broker.
+    pub(crate) async fn broker_of_handle(&self, name: &str) -> Result<String, ProxyError> {
+        self.broker(name).await.map_err(|error| match error {
+            ProxyError::Refused { message, .. } => {
+                ProxyError::new(Code::InvalidReceiptHandle, message)
+            }
+            other => other,
         })
     }
 

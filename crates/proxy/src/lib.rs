@@ -10,7 +10,7 @@
 //! | `routes` | which handler serves which call, one line each |
 //! | `call`, `grpc` | what is known of a call; messages in and out of HTTP bodies |
 //! | `cluster`, `cache` | name servers and brokers: asking, finding, remembering |
-//! | `route`, `sending`, `receiving`, `acknowledging`, `transactions`, `lite`, `telemetry`, `activity` | the calls by area |
+//! | `route`, `sending`, `receiving`, `acknowledging`, `batch_ack`, `transactions`, `lite`, `telemetry`, `activity` | the calls by area |
 //! | `clients`, `renewal` | who is connected; what is hidden for them |
 //! | `questions`, `presence` | what brokers ask clients; consumers as brokers see them |
 //! | `message`, `handles` | messages to properties and records, and back; what they are acknowledged with |
@@ -18,6 +18,7 @@
 
 mod acknowledging;
 mod activity;
+mod batch_ack;
 mod cache;
 mod call;
 mod clients;

@@ -52,9 +52,13 @@ pub(crate) fn properties_of(call: &Call, message: &Message) -> Result<String, Pr
         }
     }
     if let Some(time) = system.delivery_timestamp {
-        put(property::TIMER_DELIVER_MS, &time.to_millis().to_string());
+        let time = time.to_millis();
+        if let Some(level) = config.delay_level(time.saturating_sub(now_millis())) {
+            put(property::DELAY_TIME_LEVEL, &level.to_string());
+        }
+        put(property::TIMER_DELIVER_MS, &time.to_string());
     }
-    if let Some(priority) = system.priority.filter(|priority| *priority >= 0) {
+    if let Some(priority) = system.priority {
         put(property::PRIORITY, &priority.to_string());
     }
     put(
@@ -143,6 +147,10 @@ fn check_properties(
     {
         let late = format!("the max delay time of message is too large, max is {most}");
         return Err(ProxyError::new(Code::IllegalDeliveryTime, late));
+    }
+    if system.priority.is_some_and(|priority| priority < 0) {
+        let negative = "The priority must be greater than or equal to 0";
+        return Err(ProxyError::new(Code::InternalServerError, negative));
     }
     validate::message_group(system.message_group(), config)?;
     match system.lite_topic() {

@@ -173,7 +173,10 @@ impl<'a> Receiving<'a> {
         let filter = request.filter_expression.as_ref();
         let expression = filter.map_or("", |filter| &filter.expression);
         let sql = filter.is_some_and(|filter| filter.r#type() == FilterType::Sql);
-        let tags = if sql {
+        let tags = if sql && expression.is_empty() {
+            let missing = "Expression can't be null! SQL92";
+            return Err(ProxyError::new(Code::IllegalFilterExpression, missing));
+        } else if sql {
             TagExpression::All
         } else {
             TagExpression::parse(expression).map_err(|error| {

@@ -48,7 +48,7 @@ pub(crate) async fn query_route(
 }
 
 /// What a consumer shall receive from: each broker as one queue, or all queues one by one if its
-/// group receives in order.
+/// group receives in order, and not lite topics.
 pub(crate) async fn query_assignment(
     call: Call,
     request: QueryAssignmentRequest,
@@ -59,7 +59,8 @@ pub(crate) async fn query_assignment(
     let cluster = &call.state.cluster;
     let route = cluster.route(topic).await?;
     let group = cluster.group(group).await;
-    let in_order = group.is_some_and(|group| group.consume_message_orderly);
+    let in_order = group
+        .is_some_and(|group| group.consume_message_orderly && group.lite_bind_topic().is_none());
     let brokers = by_name(&route.data.broker_datas);
     let mut assignments = Vec::new();
     for queues in &route.data.queue_datas {

@@ -12,7 +12,7 @@ use wire::grpc::{
 use wire::header::send as headers;
 use wire::message::body::{BatchMessage, check_batch};
 use wire::message::id::OffsetMessageId;
-use wire::message::names::AUTO_CREATE_TOPIC_KEY_TOPIC;
+use wire::message::names::{self, AUTO_CREATE_TOPIC_KEY_TOPIC};
 use wire::message::recall::RecallHandle;
 use wire::message::sys_flag::message as flags;
 use wire::message::tags::java_hash;
@@ -51,7 +51,8 @@ pub(crate) async fn send(
         .collect::<Result<Vec<_>, _>>()?;
     let first_properties = properties.first().map_or("", String::as_str);
     let state = &call.state;
-    if state.config.enable_topic_message_type_check {
+    let of_any_type = names::is_retry_topic(topic) || names::is_dlq_topic(topic);
+    if state.config.enable_topic_message_type_check && !of_any_type {
         let kind = message::kind_of(first_properties);
         state.cluster.topic_type(topic).await.check(kind)?;
     }
@@ -146,7 +147,11 @@ fn header<'a>(
         born_timestamp: born.map_or_else(message::now_millis, |time| time.to_millis()),
         flag: 0,
         properties: Some(properties.into()),
-        reconsume_times: Some(0),
+        reconsume_times: Some(
+            system
+                .filter(|_| names::is_retry_topic(topic))
+                .map_or(0, |system| system.delivery_attempt()),
+        ),
         batch: Some(batch),
         broker_name: Some(queue.broker_name.as_str().into()),
         ..headers::SendMessageRequestV2::default()

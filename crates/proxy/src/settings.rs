@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use transport::{Addresses, RemotingClientConfig, RemotingServerConfig};
+use wire::message::delay_levels::DelayLevels;
 
 config::choices! {
     /// Whom a proxy belongs to.
@@ -11,6 +12,18 @@ config::choices! {
         Cluster = "CLUSTER",
         /// A broker: its tools see the proxy's consumers, and may ask them.
         Local = "LOCAL",
+    }
+}
+
+config::choices! {
+    /// Whether clients are told to send what they measure.
+    pub enum MetricCollectorMode {
+        /// They keep it.
+        Off = "off",
+        /// To the collector that is named.
+        On = "on",
+        /// To where they reach the proxy.
+        Proxy = "proxy",
     }
 }
 
@@ -26,6 +39,10 @@ config::settings! {
         "proxyMode" proxy_mode: ProxyMode = ProxyMode::Cluster, important;
         /// Port of the gRPC API; 0 lets the system choose one.
         "grpcServerPort" grpc_server_port: u16 = 8081, important;
+        /// Milliseconds after which a connection without calls is closed; outweighs `serverChannelMaxIdleTimeSeconds`.
+        "grpcClientIdleTimeMills" grpc_client_idle_time_mills: u32 = 120_000, range(1..);
+        /// Seconds that a stopping proxy waits for calls to end; outweighs `shutdownWaitTimeSeconds`.
+        "grpcShutdownTimeSeconds" grpc_shutdown_time_seconds: u32 = 30;
         /// Bytes of the largest request.
         "grpcMaxInboundMessageSize" grpc_max_inbound_message_size: usize = 136_314_880, range(1024..);
         /// Whether TLS works without certificate files, by a certificate that the proxy signs itself.
@@ -57,6 +74,10 @@ config::settings! {
         "maxSyncLiteSubscriptionRate" max_sync_lite_subscription_rate: u32 = 5000, range(1..);
         /// Milliseconds that a delayed message may wait; 0 for no limit.
         "maxDelayTimeMills" max_delay_time_mills: i64 = 86_400_000, range(0..);
+        /// Whether delayed messages are given a delay level, the shortest that waits longer than they shall, which outweighs their time.
+        "useDelayLevel" use_delay_level: bool = false;
+        /// Delay of each level, as the brokers have them: numbers with a unit of `s`, `m`, `h` or `d`.
+        "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| DelayLevels::check(text));
         /// Seconds that a transaction may stay undecided before its producer is asked; 0 for no limit.
         "maxTransactionRecoverySecond" max_transaction_recovery_second: i64 = 3600, range(0..);
         /// Whether the type of a message must be its topic's.
@@ -81,6 +102,8 @@ config::settings! {
         /// Most milliseconds that received messages may be hidden; 0 for no limit.
         "maxInvisibleTimeMills" max_invisible_time_mills: i64 = 43_200_000, range(0..);
 
+        /// Whether messages that a client acknowledges together are so by one request to their broker.
+        "enableBatchAck" enable_batch_ack: bool = false;
         /// Whether messages stay hidden for as long as a client that asks for that lives.
         "enableProxyAutoRenew" enable_proxy_auto_renew: bool = true;
         /// Milliseconds that such messages are hidden at first.
@@ -96,6 +119,10 @@ config::settings! {
         /// Milliseconds after which messages of a client that has left are delivered again.
         "invisibleTimeMillisWhenClear" invisible_time_millis_when_clear: i64 = 1000, range(0..);
 
+        /// Whether clients are told to send what they measure, and whom.
+        "metricCollectorMode" metric_collector_mode: MetricCollectorMode = MetricCollectorMode::Off;
+        /// Whom `metricCollectorMode=on` names, `host:port`; without it that is as `off`.
+        "metricCollectorAddress" metric_collector_address: String = String::new(), check(|text| check_collector(text));
         /// Milliseconds without a heartbeat after which a client is forgotten.
         "channelExpiredTimeout" channel_expired_timeout: u64 = 120_000, range(1..);
         /// Seconds that a client has to answer a command.
@@ -128,7 +155,33 @@ config::settings! {
     }
 }
 
+fn check_collector(text: &str) -> Result<(), String> {
+    if text.is_empty() || host_and_port(text).is_some() {
+        Ok(())
+    } else {
+        Err("the address is a host and a port, as in `metrics.example:4317`".to_owned())
+    }
+}
+
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host, port.parse().ok()?)).filter(|_| !host.is_empty())
+}
+
 impl ProxyConfig {
+    /// Host and port of the collector that clients are told of, if they are told of one.
+    pub(crate) fn collector(&self) -> Option<(&str, u16)> {
+        host_and_port(&self.metric_collector_address)
+    }
+
+    /// The level of a message that waits for so many milliseconds, if those have levels.
+    pub(crate) fn delay_level(&self, millis: i64) -> Option<i32> {
+        let levels = DelayLevels::parse(&self.message_delay_level);
+        levels
+            .filter(|_| self.use_delay_level)?
+            .level_longer_than(millis)
+    }
+
     /// The name servers of the cluster.
     pub(crate) fn name_servers(&self) -> Addresses {
         Addresses::parse(self.namesrv_addr.as_deref().unwrap_or_default())
@@ -145,7 +198,7 @@ config::groups! {
     pub struct ProxySettings {
         /// What it does.
         pub proxy: ProxyConfig,
-        /// Where it listens, its port excepted.
+        /// Where it listens; its port and times of patience are the proxy's own.
         pub server: RemotingServerConfig,
         /// How it connects to name servers and brokers.
         pub client: RemotingClientConfig,
@@ -161,6 +214,8 @@ impl ProxySettings {
         let password = Some(&own.tls_key_password).filter(|password| !password.is_empty());
         RemotingServerConfig {
             listen_port: own.grpc_server_port,
+            server_channel_max_idle_time_seconds: own.grpc_client_idle_time_mills.div_ceil(1000),
+            shutdown_wait_time_seconds: own.grpc_shutdown_time_seconds,
             tls_test_mode_enable: own.tls_test_mode_enable && server.tls_test_mode_enable,
             tls_server_cert_path: own.tls_cert_path.clone().or(server.tls_server_cert_path),
             tls_server_key_path: own.tls_key_path.clone().or(server.tls_server_key_path),

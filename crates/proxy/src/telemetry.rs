@@ -3,9 +3,9 @@
 
 use wire::body::group::{GroupRetryPolicyType, SubscriptionGroupConfig};
 use wire::grpc::{
-    BackoffStrategy, ClientType, Code, Command, CustomizedBackoff, Duration, ExponentialBackoff,
-    FilterType, Metric, PubSub, RetryPolicy, Settings, Subscription, TelemetryCommand,
-    ThreadStackTrace, VerifyMessageResult,
+    Address, AddressScheme, BackoffStrategy, ClientType, Code, Command, CustomizedBackoff,
+    Duration, Endpoints, ExponentialBackoff, FilterType, Metric, PubSub, RetryPolicy, Settings,
+    Subscription, TelemetryCommand, ThreadStackTrace, VerifyMessageResult,
 };
 use wire::message::sql92::Expression;
 use wire::message::tags::TagExpression;
@@ -13,7 +13,7 @@ use wire::message::tags::TagExpression;
 use crate::call::Call;
 use crate::error::{ProxyError, ok};
 use crate::grpc::{Answers, GrpcCode, GrpcError, Requests};
-use crate::settings::ProxyConfig;
+use crate::settings::{MetricCollectorMode, ProxyConfig};
 use crate::{lite, validate};
 
 /// Serves a client's telemetry stream to its end.
@@ -169,8 +169,27 @@ async fn in_force(call: &Call, mut settings: Settings) -> Settings {
         }
         None => {}
     }
-    settings.metric = Some(Metric::default());
+    settings.metric = Some(metric(config, settings.access_point.as_ref()));
     settings
+}
+
+/// Where a client is to send what it measures (`GrpcClientSettingsManager.mergeMetric`).
+fn metric(config: &ProxyConfig, access_point: Option<&Endpoints>) -> Metric {
+    let endpoints = match config.metric_collector_mode {
+        MetricCollectorMode::Off => None,
+        MetricCollectorMode::On => config.collector().map(|(host, port)| Endpoints {
+            scheme: AddressScheme::Ipv4 as i32,
+            addresses: vec![Address {
+                host: host.to_owned(),
+                port: port.into(),
+            }],
+        }),
+        MetricCollectorMode::Proxy => Some(access_point.cloned().unwrap_or_default()),
+    };
+    Metric {
+        on: endpoints.is_some(),
+        endpoints,
+    }
 }
 
 fn producer_backoff(config: &ProxyConfig) -> RetryPolicy {

@@ -1,5 +1,6 @@
 //! From a record of the log back to its queue entries, as recovery needs them.
 
+use wire::message::delay_levels::DelayLevels;
 use wire::message::names;
 use wire::message::properties;
 use wire::message::property;
@@ -9,7 +10,6 @@ use wire::message::tags;
 
 use crate::append::is_queued;
 use crate::consume_queue::{QueueEntry, QueueKind, QueueUnit};
-use crate::delay_levels::DelayLevels;
 
 /// One entry of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -38,7 +38,6 @@ mod commit_log;
 mod compaction;
 mod config_file;
 mod consume_queue;
-mod delay_levels;
 mod disk;
 mod dispatch;
 mod error;
@@ -72,7 +71,6 @@ pub use config_file::ConfigFile;
 pub use consume_queue::{
     BATCH_ENTRY_SIZE, ENTRY_SIZE, ExtUnit, Queue, QueueEntry, QueueKind, QueueUnit,
 };
-pub use delay_levels::DelayLevels;
 pub use disk::{DirEntry, Disk, Fault, File, Lock, MemoryDisk, OpenMode, Operation, OsDisk, Space};
 pub use error::StoreError;
 pub use flush::Flushed;

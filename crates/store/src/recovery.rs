@@ -15,12 +15,12 @@
 
 use std::sync::Arc;
 
+use wire::message::delay_levels::DelayLevels;
 use wire::message::record::{MIN_RECORD_SIZE, RecordRef};
 
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::consume_queue::{MAX_OFFSET, Queue, QueueEntry, QueueKind, QueueUnit};
-use crate::delay_levels::DelayLevels;
 use crate::dispatch::{Dispatch, dispatches};
 use crate::error::StoreError;
 use crate::log_scan::{self, LogItem, LogScan};

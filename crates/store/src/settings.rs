@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use wire::message::delay_levels::DelayLevels;
+
 use crate::consume_queue::{BATCH_ENTRY_SIZE, ENTRY_SIZE};
-use crate::delay_levels::DelayLevels;
 use crate::error::StoreError;
 use crate::index::Layout;
 
@@ -107,7 +108,7 @@ config::settings! {
         /// Most commit log files removed in one go.
         "deleteFileBatchMax" delete_file_batch_max: usize = 10, range(1..=1_000_000), reloadable;
         /// Delay of each level, the first for level 1: numbers with a unit of `s`, `m`, `h` or `d`.
-        "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| check_delays(text));
+        "messageDelayLevel" message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), check(|text| DelayLevels::check(text));
         /// Whether messages may have a time of their own. If not, they are refused.
         "timerWheelEnable" timer_wheel_enable: bool = true, reloadable, important;
         /// Milliseconds of one moment of the timer wheel: messages are delivered at the first moment that is not before their time. Cannot change once there is a wheel.
@@ -150,13 +151,6 @@ fn check_hours(text: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err("the hours are two digits each, 00 to 23, with `;` between".to_owned())
-    }
-}
-
-fn check_delays(text: &str) -> Result<(), String> {
-    match DelayLevels::parse(text) {
-        Some(levels) if levels.max_level() > 0 => Ok(()),
-        _ => Err("the delays are numbers with a unit of s, m, h or d, as in `1s 5s 1m`".to_owned()),
     }
 }
 

@@ -15,6 +15,7 @@
 pub mod attribute;
 pub mod body;
 pub mod compression;
+pub mod delay_levels;
 pub mod id;
 pub mod names;
 pub mod perm;

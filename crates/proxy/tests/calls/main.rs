@@ -5,7 +5,9 @@ extern crate kerolox_proxy as proxy;
 mod lite;
 mod port;
 mod questions;
+mod refusals;
 mod rig;
+mod settings;
 
 use std::io::Write as _;
 
@@ -21,7 +23,7 @@ use wire::grpc::{
     AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest, Code,
     Duration, ForwardMessageToDeadLetterQueueRequest, HeartbeatRequest, Message, MessageQueue,
     MessageType, QueryRouteRequest, ReceiveMessageRequest, ReceiveMessageResponse, Received,
-    Resource, SendMessageRequest, SystemProperties,
+    Resource, SendMessageRequest, SystemProperties, Timestamp,
 };
 
 use rig::{Answer, CLIENT, Rig, message};
@@ -179,6 +181,12 @@ async fn messages_that_break_a_rule_are_refused_by_its_code() {
         message.system_properties.iter_mut().for_each(change);
         vec![message]
     };
+    let properties = |user_properties| {
+        vec![Message {
+            user_properties,
+            ..message("orders", "m", "body")
+        }]
+    };
     let refusals = [
         (Code::MessageCorrupted, vec![]),
         (Code::IllegalTopic, vec![message("a b", "m", "body")]),
@@ -207,6 +215,42 @@ async fn messages_that_break_a_rule_are_refused_by_its_code() {
         (
             Code::MessageCorrupted,
             vec![message("orders", "m", "1"), message("others", "m", "2")],
+        ),
+        (
+            Code::IllegalMessageGroup,
+            with(|system| system.message_group = Some("g".repeat(64))),
+        ),
+        (
+            Code::IllegalLiteTopic,
+            with(|system| system.lite_topic = Some("a.b".into())),
+        ),
+        (
+            Code::IllegalDeliveryTime,
+            with(|system| system.delivery_timestamp = Some(Timestamp::from_millis(i64::MAX))),
+        ),
+        (
+            Code::BadRequest,
+            with(|system| {
+                system.message_type = MessageType::Transaction as i32;
+                system.orphaned_transaction_recovery_duration =
+                    Some(Duration::from_millis(3_601_000));
+            }),
+        ),
+        (
+            Code::InternalServerError,
+            with(|system| system.priority = Some(-1)),
+        ),
+        (
+            Code::IllegalMessagePropertyKey,
+            properties([("KEYS".into(), "k".into())].into()),
+        ),
+        (
+            Code::MessagePropertiesTooLarge,
+            properties([("a".into(), "x".repeat(16_384))].into()),
+        ),
+        (
+            Code::MessagePropertiesTooLarge,
+            properties((0..129).map(|n| (n.to_string(), String::new())).collect()),
         ),
     ];
     for (code, messages) in refusals {
@@ -278,7 +322,7 @@ async fn a_message_that_is_given_up_is_among_the_dead_letters_and_nowhere_else()
         .await
         .told();
     assert_eq!(told, (Code::Ok as i32, "0".into()));
-    assert_eq!(rig.count("%DLQ%g").await, 1);
+    assert_eq!(rig.count("%DLQ%g").await, Some(1));
     assert_eq!(
         receive(&rig, "orders", "g", 200).await.0,
         Code::MessageNotFound as i32
@@ -314,5 +358,51 @@ async fn an_orderly_group_gets_nothing_more_of_a_queue_until_it_has_acknowledged
         second.first().map(|message| &message.body[..]),
         Some(&b"2"[..])
     );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_has_its_priority_also_when_it_is_received() {
+    let rig = Rig::start().await;
+    rig.topic("urgent", MessageType::Priority).await;
+    let mut message = message("urgent", "m", "now");
+    if let Some(system) = &mut message.system_properties {
+        system.priority = Some(3);
+    }
+    assert_eq!(send(&rig, vec![message]).await.0, Code::Ok as i32);
+    let (_, received) = receive(&rig, "urgent", "g", 10_000).await;
+    let system = received[0].system_properties.as_ref().expect("properties");
+    assert_eq!(system.priority, Some(3));
+    assert_eq!(system.message_type(), MessageType::Priority);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_was_delivered_too_often_is_among_the_dead_letters() {
+    let rig = Rig::start().await;
+    rig.topic("orders", MessageType::Normal).await;
+    rig.group(SubscriptionGroupConfig {
+        group_name: "g".into(),
+        retry_max_times: 0,
+        ..SubscriptionGroupConfig::default()
+    })
+    .await;
+    send(&rig, vec![message("orders", "m", "dead")]).await;
+    let (_, received) = receive(&rig, "orders", "g", 10_000).await;
+    let failed = ChangeInvisibleDurationRequest {
+        group: named("g"),
+        topic: named("orders"),
+        receipt_handle: handle(&received[0]),
+        invisible_duration: Some(Duration::from_millis(0)),
+        message_id: "m".into(),
+        ..ChangeInvisibleDurationRequest::default()
+    };
+    let told = rig.call::<ChangeInvisibleDuration>(&failed).await.told();
+    assert_eq!(told.0, Code::Ok as i32);
+    // The second delivery would be one too many, whenever it comes.
+    while rig.count("%DLQ%g").await != Some(1) {
+        let (code, _) = receive(&rig, "orders", "g", 1000).await;
+        assert_eq!(code, Code::MessageNotFound as i32);
+    }
     rig.stop().await;
 }

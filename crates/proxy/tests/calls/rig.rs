@@ -26,7 +26,8 @@ use transport::{
 };
 use wire::body::group::SubscriptionGroupConfig;
 use wire::command::{
-    Command, GetMaxOffset, UpdateAndCreateSubscriptionGroup, UpdateAndCreateTopic,
+    Command, GetMaxOffset, QueryConsumerOffset, UpdateAndCreateSubscriptionGroup,
+    UpdateAndCreateTopic,
 };
 use wire::frame::{Frame, Head, SerializeType};
 use wire::grpc::rpc::{QueryRoute, Rpc, SERVICE_PATH, Telemetry};
@@ -34,7 +35,10 @@ use wire::grpc::{
     self, Code, Encoding, Message, MessageType, QueryRouteRequest, Resource, Settings, Status,
     StatusOnly, SystemProperties, TelemetryCommand, Timestamp,
 };
-use wire::header::offset::{GetMaxOffsetRequest, GetMaxOffsetResponse};
+use wire::header::offset::{
+    GetMaxOffsetRequest, GetMaxOffsetResponse, QueryConsumerOffsetRequest,
+    QueryConsumerOffsetResponse,
+};
 use wire::header::topic::CreateTopicRequest;
 
 /// The client that tests mostly are.
@@ -241,18 +245,33 @@ impl Rig {
             .await;
     }
 
-    /// How many messages the first queue of a topic has.
-    pub(crate) async fn count(&self, topic: &str) -> i64 {
+    /// How many messages the first queue of a topic has; `None` if there is no such topic.
+    pub(crate) async fn count(&self, topic: &str) -> Option<i64> {
         let header = GetMaxOffsetRequest {
             topic: topic.into(),
             ..GetMaxOffsetRequest::default()
         };
-        let answer = self.tell::<GetMaxOffset>(&header, Body::Empty).await;
-        let header: GetMaxOffsetResponse = answer.header().expect("a header");
-        header.offset
+        let answer = self.ask_broker::<GetMaxOffset>(&header, Body::Empty).await;
+        let header: GetMaxOffsetResponse = answer.header().ok()?;
+        Some(header.offset)
     }
 
-    async fn tell<C: Command>(&self, header: &C::Request<'_>, body: Body) -> Frame {
+    /// How far a group has come in the first queue of a topic; `None` if it has not begun.
+    pub(crate) async fn progress(&self, topic: &str, group: &str) -> Option<i64> {
+        let header = QueryConsumerOffsetRequest {
+            consumer_group: group.into(),
+            topic: topic.into(),
+            ..QueryConsumerOffsetRequest::default()
+        };
+        let answer = self
+            .ask_broker::<QueryConsumerOffset>(&header, Body::Empty)
+            .await;
+        let header: QueryConsumerOffsetResponse = answer.header().ok()?;
+        Some(header.offset)
+    }
+
+    /// Tells the broker as an administrator.
+    pub(crate) async fn tell<C: Command>(&self, header: &C::Request<'_>, body: Body) -> Frame {
         let answer = self.ask_broker::<C>(header, body).await;
         assert_eq!(answer.head.code, 0, "{:?}", answer.remark);
         answer
@@ -282,6 +301,16 @@ impl Rig {
             .await
     }
 
+    /// Calls with one message and waits no longer than a text of `grpc-timeout` says.
+    pub(crate) async fn call_within<R: Rpc>(&self, timeout: &str, request: &R::Request) -> Answer {
+        let body = Full::new(framed(&request.encode_to_vec())).boxed_unsync();
+        let mut request = request_of(Some(CLIENT), R::NAME).body(body);
+        if let (Ok(request), Ok(timeout)) = (&mut request, timeout.parse()) {
+            request.headers_mut().insert("grpc-timeout", timeout);
+        }
+        self.send(request.expect("a request")).await
+    }
+
     /// Calls and reads the one answer.
     pub(crate) async fn ask<R: Rpc>(&self, request: &R::Request) -> R::Response {
         let answer = self.call::<R>(request).await;
@@ -301,9 +330,11 @@ impl Rig {
         };
         sending.send(framed(&told.encode_to_vec())).expect("open");
         let answer = self.sender.clone().send_request(request).await;
+        let (head, body) = answer.expect("an answer").into_parts();
         Stream {
             sending,
-            body: answer.expect("an answer").into_body(),
+            head: head.headers,
+            body,
             received: BytesMut::new(),
         }
     }
@@ -333,6 +364,7 @@ impl Rig {
 /// A telemetry stream.
 pub(crate) struct Stream {
     sending: mpsc::UnboundedSender<Bytes>,
+    head: HeaderMap,
     body: Incoming,
     received: BytesMut,
 }
@@ -352,6 +384,13 @@ impl Stream {
             let frame = self.body.frame().await?.expect("the stream is whole");
             self.received.extend_from_slice(&frame.into_data().ok()?);
         }
+    }
+
+    /// The status with which the server ends the stream.
+    pub(crate) async fn end(self) -> Option<i32> {
+        let collected = self.body.collect().await.expect("the stream is whole");
+        let trailers = collected.trailers().and_then(status_in);
+        trailers.or(status_in(&self.head))
     }
 
     pub(crate) fn say(&self, code: Code, command: grpc::Command) {

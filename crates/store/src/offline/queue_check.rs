@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use wire::message::delay_levels::DelayLevels;
 use wire::message::names;
 use wire::message::record::RecordRef;
 
@@ -15,7 +16,6 @@ use super::queue::OfflineQueue;
 use super::verify::Verify;
 use super::{Place, Severity};
 use crate::consume_queue::QueueUnit;
-use crate::delay_levels::DelayLevels;
 use crate::dispatch::{Dispatch, dispatches};
 use crate::error::StoreError;
 

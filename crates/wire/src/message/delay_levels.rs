@@ -27,6 +27,19 @@ impl DelayLevels {
         })
     }
 
+    /// Says what is wrong with a text for a setting, which must have a level.
+    ///
+    /// # Errors
+    /// It cannot be read, or is empty.
+    pub fn check(text: &str) -> Result<(), String> {
+        match DelayLevels::parse(text) {
+            Some(levels) if levels.max_level() > 0 => Ok(()),
+            _ => Err(
+                "the delays are numbers with a unit of s, m, h or d, as in `1s 5s 1m`".to_owned(),
+            ),
+        }
+    }
+
     /// The highest level.
     pub fn max_level(&self) -> i32 {
         self.millis.len() as i32
@@ -40,6 +53,17 @@ impl DelayLevels {
             .and_then(|index| self.millis.get(index))
             .copied()
             .unwrap_or(1000)
+    }
+
+    /// The level that waits longer than `millis`, and of those the least long; where none does,
+    /// the one that waits longest (`ProxyConfig.computeDelayLevel`). `None` if there are no levels.
+    pub fn level_longer_than(&self, millis: i64) -> Option<i32> {
+        let waits = (1..).zip(&self.millis);
+        let longer = waits.clone().filter(|(_, wait)| **wait > millis);
+        let level = longer.min_by_key(|(_, wait)| **wait);
+        // Of equal ones the last, as where they are sorted.
+        let level = level.or_else(|| waits.max_by_key(|(_, wait)| **wait));
+        level.map(|(level, _)| level)
     }
 }
 
@@ -64,6 +88,15 @@ mod tests {
                 259_200_000
             ]
         );
+    }
+
+    #[test]
+    fn a_time_has_the_shortest_level_that_does_not_end_before_it() {
+        let levels = DelayLevels::parse("1h 1s 5s 1h").unwrap();
+        let waits = [-5, 0, 999, 1000, 4999, 5000, 3_600_000];
+        let found = waits.map(|millis| levels.level_longer_than(millis));
+        assert_eq!(found, [2, 2, 2, 3, 3, 1, 4].map(Some));
+        assert_eq!(DelayLevels::default().level_longer_than(0), None);
     }
 
     #[test]
