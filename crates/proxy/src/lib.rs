@@ -14,6 +14,7 @@
 //! | `clients`, `renewal` | who is connected; what is hidden for them |
 //! | `questions`, `presence` | what brokers ask clients; consumers as brokers see them |
 //! | `message`, `handles` | messages to properties and records, and back; what they are acknowledged with |
+//! | `metrics` | what those are told who watch the proxy |
 //! | `validate`, `error`, `settings` | what is refused, how that is told, the configuration keys |
 
 mod acknowledging;
@@ -28,6 +29,7 @@ mod grpc;
 mod handles;
 mod lite;
 mod message;
+mod metrics;
 mod presence;
 mod proxy;
 mod questions;

@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::cluster::Cluster;
 use crate::grpc::Allowance;
 use crate::lite::Rate;
+use crate::metrics;
 use crate::presence::Presences;
 use crate::questions::{self, Questions};
 use crate::renewal::{self, Renewals};
@@ -105,6 +106,8 @@ fn service(state: &Arc<State>) -> Arc<dyn HttpService> {
 pub struct Proxy {
     state: Arc<State>,
     server: RemotingServer,
+    /// Where those are answered who ask for metrics.
+    metrics: Option<RemotingServer>,
     shutdown_limit: Duration,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -119,6 +122,7 @@ impl Proxy {
         let server = settings.server();
         let shutdown_limit = Duration::from_secs(server.shutdown_wait_time_seconds.into());
         let port = RemotingServer::bind(server.clone()).await?;
+        let metrics = metrics::serve(&settings).await?;
         let state = State::new(settings.proxy, settings.client);
         let server = port
             .protocol(Arc::new(Http2::only(service(&state))))
@@ -132,6 +136,7 @@ impl Proxy {
         Ok(Self {
             state,
             server,
+            metrics,
             shutdown_limit,
             tasks,
         })
@@ -140,6 +145,11 @@ impl Proxy {
     /// Where the gRPC API is served.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(RemotingServer::local_addr)
     }
 
     /// The gRPC API for another server's port.
@@ -162,6 +172,9 @@ impl Proxy {
         }
         self.state.stopping.send_replace(true);
         self.server.shutdown(self.shutdown_limit).await;
+        if let Some(metrics) = self.metrics {
+            metrics.shutdown(Duration::ZERO).await;
+        }
         self.state.presences.shutdown().await;
         self.state.cluster.shutdown().await;
     }

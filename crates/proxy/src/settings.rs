@@ -27,6 +27,20 @@ config::choices! {
     }
 }
 
+config::choices! {
+    /// How the proxy's metrics are told.
+    pub enum MetricsExporterType {
+        /// Not at all.
+        Disable = "DISABLE",
+        /// To a collector, which is not served.
+        OtlpGrpc = "OTLP_GRPC",
+        /// To those who ask for the page.
+        Prom = "PROM",
+        /// In the log, which is not served.
+        Log = "LOG",
+    }
+}
+
 config::settings! {
     /// What the proxy asks, allows and promises.
     pub struct ProxyConfig from "ProxyConfig" {
@@ -119,6 +133,20 @@ config::settings! {
         /// Milliseconds after which messages of a client that has left are delivered again.
         "invisibleTimeMillisWhenClear" invisible_time_millis_when_clear: i64 = 1000, range(0..);
 
+        /// Whether metrics are told to those who ask for `/metrics` over HTTP (`PROM`); other ways are not served.
+        "metricsExporterType" metrics_exporter_type: MetricsExporterType = MetricsExporterType::Disable;
+        /// Port of the metrics; 0 lets the system choose one.
+        "metricsPromExporterPort" metrics_prom_exporter_port: u16 = 5557;
+        /// The address to answer for metrics on; without it `bindAddress` counts.
+        "metricsPromExporterHost" metrics_prom_exporter_host: String = String::new();
+        /// Labels that all metrics have, `name:value`, joined by commas.
+        "metricsLabel" metrics_label: String = String::new();
+        /// Whether metrics are labelled as differences (`aggregation`).
+        "metricsInDelta" metrics_in_delta: bool = false;
+        /// What metrics call the proxy (`node_id`).
+        "proxyName" proxy_name: String = config::machine::host_name(), shown("${hostname}");
+        /// What metrics call its cluster (`cluster`).
+        "proxyClusterName" proxy_cluster_name: String = "DefaultCluster".into();
         /// Whether clients are told to send what they measure, and whom.
         "metricCollectorMode" metric_collector_mode: MetricCollectorMode = MetricCollectorMode::Off;
         /// Whom `metricCollectorMode=on` names, `host:port`; without it that is as `off`.

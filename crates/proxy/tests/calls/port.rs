@@ -79,3 +79,31 @@ async fn certificate_files_that_are_not_there_keep_the_proxy_from_starting() {
     let refused = refused.expect("it does not start").to_string();
     assert!(refused.contains("/nowhere/proxy.crt"), "{refused}");
 }
+
+#[tokio::test]
+async fn those_who_ask_for_metrics_are_told_that_the_proxy_is_up() {
+    let rig = Rig::start().await;
+    assert_eq!(rig.metrics_address(), None);
+    rig.stop().await;
+
+    let rig = Rig::with(&[
+        ("metricsExporterType", "PROM"),
+        ("metricsPromExporterPort", "0"),
+        ("metricsLabel", "zone:a,cluster:x,odd"),
+        ("proxyName", "proxy \"1\""),
+    ])
+    .await;
+    let address = rig.metrics_address().expect("they are served");
+    let ask = async |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n");
+        String::from_utf8(answer_to(address, head.as_bytes()).await).expect("a text")
+    };
+    let page = ask("/metrics").await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    let up = "rocketmq_proxy_up{cluster=\"DefaultCluster\",node_id=\"proxy \\\"1\\\"\",\
+              node_type=\"proxy\",proxy_mode=\"cluster\",zone=\"a\"} 1.0\n";
+    assert!(page.ends_with(up), "{page}");
+    assert_eq!(ask("/").await.lines().last(), page.lines().last());
+    assert!(ask("/other").await.starts_with("HTTP/1.1 404 "));
+    rig.stop().await;
+}

@@ -179,6 +179,10 @@ impl Rig {
         self.proxy.as_ref().expect("it runs").local_addr()
     }
 
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.proxy.as_ref().expect("it runs").metrics_addr()
+    }
+
     /// Calls with a message that is compressed as a header says.
     pub(crate) async fn call_compressed(
         &self,
