@@ -213,7 +213,7 @@ struct {
     __type(value, struct ssl_connection);
 } ssl_connections SEC(".maps");
 
-// Pieces that found no room.
+// Pieces and calls that found no room.
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
@@ -311,18 +311,29 @@ static struct piece *piece(void)
     return bpf_map_lookup_elem(&pieces, &processor);
 }
 
+static void lose(void)
+{
+    u32 only = 0;
+    u64 *count = bpf_map_lookup_elem(&lost, &only);
+    if (count)
+        __sync_fetch_and_add(count, 1);
+}
+
+// Whether the ring has no room for the longest piece.
+static int is_full(void)
+{
+    return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) + sizeof(struct head) + PIECE >
+           bpf_ringbuf_query(&events, BPF_RB_RING_SIZE);
+}
+
 static void give(struct piece *piece, u64 length)
 {
     if (length > 2 * PIECE)
         return;
     piece->head.length = length;
     // The reader looks by itself; waking it for each piece would cost the traced process.
-    if (bpf_ringbuf_output(&events, &piece->head, sizeof(struct head) + length, BPF_RB_NO_WAKEUP)) {
-        u32 only = 0;
-        u64 *count = bpf_map_lookup_elem(&lost, &only);
-        if (count)
-            __sync_fetch_and_add(count, 1);
-    }
+    if (bpf_ringbuf_output(&events, &piece->head, sizeof(struct head) + length, BPF_RB_NO_WAKEUP))
+        lose();
 }
 
 static void fill_head(struct piece *piece, struct call *call)
@@ -379,6 +390,11 @@ static long copy_step(u32 step, void *unused)
 // Gives the first `length` bytes of a call's buffers.
 static void copy(struct call *call, u64 length)
 {
+    // A reader that is too slow must not cost the traced process the copying of what is lost.
+    if (is_full()) {
+        lose();
+        return;
+    }
     if (bpf_preempt_disable && bpf_preempt_enable)
         bpf_preempt_disable();
     struct piece *to = piece();

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use file::CaptureFile;
+#[cfg(target_os = "linux")]
+pub use live::give_way;
 pub use live::{Live, Who};
 pub use recorder::{FileFormat, Recorder};
 

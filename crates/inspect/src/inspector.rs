@@ -62,6 +62,8 @@ pub struct Counts {
     pub chunks: u64,
     /// Bytes of both.
     pub bytes: u64,
+    /// Packets or chunks that the source lost, since they came faster than they were read.
+    pub lost: u64,
     /// Packets that are no TCP, or whose headers cannot be read.
     pub passed_over: u64,
     /// Packets of which the capture has not all.
@@ -264,6 +266,11 @@ impl Inspector {
             self.drop_conversation(ends, Unanswered::Lost, sink);
         }
         self.notices.say(Notice::Full);
+    }
+
+    /// Says how many packets or chunks the source lost so far.
+    pub fn set_lost(&mut self, lost: u64) {
+        self.counts.lost = lost;
     }
 
     /// Says what time it is where nothing comes, so that what waits in vain is given up.

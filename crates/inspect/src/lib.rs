@@ -35,6 +35,8 @@ mod stream;
 pub mod terminal;
 pub mod view;
 
+#[cfg(target_os = "linux")]
+pub use capture::give_way;
 pub use capture::{
     CaptureFile, Chunk, FileFormat, Flow, LinkType, Live, Observed, Packet, Process, Recorder,
     Source, Timestamp, Who,

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inspect::view::time::read_duration;
 use inspect::{
@@ -27,6 +27,9 @@ use views::{Follower, Lines, Overview, SessionTables, StatTables, View};
 
 /// How long a source is waited for before what waits is looked at again.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often it is said that packets are lost, where ever more of them are.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Options of `kerolox inspect`.
 #[derive(Debug, clap::Args)]
@@ -301,7 +304,7 @@ fn read(
 ) -> Result<(), CliError> {
     let interrupted = interruption()?;
     let mut goes_on = ControlFlow::Continue(());
-    let mut lost = 0;
+    let mut losses = Losses::default();
     let read = loop {
         let mut sink = |exchange: Exchange| {
             if goes_on.is_continue() {
@@ -316,15 +319,11 @@ fn read(
             goes_on = take(None);
         }
         say(inspector.notices());
-        if source.lost() > lost {
-            lost = source.lost();
-            if let Some(metrics) = metrics {
-                metrics.set_lost(lost);
-            }
-            eprintln!(
-                "kerolox: {lost} packets were lost so far, since they came faster than they were read"
-            );
+        inspector.set_lost(source.lost());
+        if let Some(metrics) = metrics {
+            metrics.set_lost(source.lost());
         }
+        losses.say(source.lost(), REMIND);
         match read {
             Ok(true) if goes_on.is_continue() && !interrupted.load(Ordering::Relaxed) => {}
             other => break other,
@@ -336,9 +335,30 @@ fn read(
         }
     });
     say(inspector.notices());
+    losses.say(source.lost(), Duration::ZERO);
     match read {
         Err(source) => Err(CliError::Capture { source }),
         Ok(_) => Ok(()),
+    }
+}
+
+/// What was said of packets that were lost: how many, and when.
+#[derive(Debug, Default)]
+struct Losses(Option<(u64, Instant)>);
+
+impl Losses {
+    /// Says how many there are, if these are more than was said longer ago than `pause`.
+    fn say(&mut self, lost: u64, pause: Duration) {
+        let (said, is_time) = self
+            .0
+            .map_or((0, true), |(said, then)| (said, then.elapsed() >= pause));
+        if lost > said && is_time {
+            eprintln!(
+                "kerolox: {lost} packets were lost so far, since they came faster than they were \
+                 read; everything else on this machine goes first, unless --compete is given"
+            );
+            self.0 = Some((lost, Instant::now()));
+        }
     }
 }
 

@@ -67,11 +67,15 @@ struct Inspect {
 }
 
 impl Inspect {
-    /// Starts it; `None` where it may not capture.
+    /// Starts it at the loopback interface; `None` where it may not capture.
     fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_at("lo", arguments)
+    }
+
+    fn start_at(interface: &str, arguments: &[&str]) -> Option<Self> {
         let mut inspect = Command::new(env!("CARGO_BIN_EXE_kerolox"));
         inspect.arg("inspect").args(arguments);
-        inspect.args(["--interface", "lo", "--metrics", "127.0.0.1:0"]);
+        inspect.args(["--interface", interface, "--metrics", "127.0.0.1:0"]);
         let piped = inspect.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Running::spawn(piped);
         let mut said = String::new();
@@ -82,6 +86,7 @@ impl Inspect {
             return None;
         };
         let metrics = address.trim_end_matches("/metrics").to_owned();
+        process.0.stderr = Some(errors.into_inner());
         let (sender, lines) = channel();
         let out = BufReader::new(process.0.stdout.take().expect("a pipe"));
         thread::spawn(move || {
@@ -162,7 +167,12 @@ async fn what_is_said_is_shown_by_every_filter_and_counted() {
     let port = port_of(&server.broker);
     let all = [SEND, SEND, SEND, OTHER_SEND, PULL, FAILED_PULL];
     let elsewhere = ["--topic", "orders"];
-    let cases: [(&str, &[&str], &[&str]); 10] = [
+    // The kernel knows the server by its program's name, and this test as whoever runs it.
+    let id = server.process().as_raw_pid().to_string();
+    let mut cat = Command::new("cat");
+    let cat = Running::spawn(cat.stdin(Stdio::piped()));
+    let silent = cat.0.id().to_string();
+    let cases: [(&str, &[&str], &[&str]); 13] = [
         (port, &[], &all),
         (port, &["--topic", "parcels"], &[OTHER_SEND]),
         (port, &["--group", "readers"], &[PULL]),
@@ -181,6 +191,9 @@ async fn what_is_said_is_shown_by_every_filter_and_counted() {
         ),
         (port, &["--slower-than", "100s"], &[]),
         (port_of(&server.name_server), &elsewhere, &[]),
+        (port, &["--pid", &id], &all),
+        (port, &["--process", "kerolox"], &all),
+        (port, &["--pid", &silent], &[]),
     ];
     let mut watched = Vec::new();
     for (port, filter, expected) in cases {
@@ -352,6 +365,40 @@ fn opened(file: &Path, port: &str) -> Vec<String> {
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"));
     objects.map(|object: Value| gist(&object)).collect()
+}
+
+#[test]
+fn an_interface_that_is_removed_ends_watching_with_a_word() {
+    let name = format!("kb{}", std::process::id());
+    let ip = |arguments: &[&str]| {
+        let mut ip = Command::new("ip");
+        let status = ip.args(arguments).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !ip(&["link", "add", &name, "type", "veth"]) {
+        assert!(
+            std::env::var_os("KEROLOX_LIVE").is_none(),
+            "no interface can be made"
+        );
+        eprintln!("no interface can be made here, so none is removed");
+        return;
+    }
+    let is_up = ip(&["link", "set", &name, "up"]);
+    let inspect = Inspect::start_at(&name, &["overview", "--output", "json"]);
+    assert!(ip(&["link", "del", &name]) && is_up);
+    let Some(mut inspect) = inspect else {
+        return;
+    };
+    let said = inspect.process.said();
+    assert!(
+        said.contains(&format!("the interface {name} went down or was removed")),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let code = inspect.process.0.wait().expect("it has ended").code();
+    assert_eq!(code, Some(1), "{said}");
+    // What was seen so far is shown.
+    assert_eq!(inspect.next()["exchanges"], 0);
 }
 
 #[test]

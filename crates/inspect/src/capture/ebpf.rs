@@ -34,6 +34,9 @@ const PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trace.bpf.o"))
 const KERNEL_PROGRAMS: [&str; 3] = ["call_begins", "call_ends", "state_changes"];
 /// Pieces of several processors come in nearly their order; so long is waited for earlier ones.
 const ORDER: Duration = Duration::from_millis(5);
+/// Most pieces that are taken out of the ring at a time, so that a ring which fills as fast as it is
+/// read does not become memory of this process.
+const MOST: usize = 4096;
 /// How often new processes are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// The kernel's description of its own types.
@@ -116,12 +119,20 @@ impl Ebpf {
 
     /// Takes what has come, and gives what is old enough to be in its order; whether there was any.
     fn give(&mut self, sink: &mut dyn FnMut(Observed<'_>)) -> io::Result<bool> {
-        self.ring.consume().map_err(io::Error::other)?;
+        let now = nanoseconds(ClockId::Monotonic);
+        let taken = self.ring.consume_raw_n(MOST);
+        if taken < 0 {
+            return Err(io::Error::from_raw_os_error(-taken));
+        }
         self.waiting.append(&mut self.come.lock());
+        // Those that stay in the ring may be earlier than the latest of these, but not by much.
+        let latest = match self.waiting.last() {
+            Some(piece) if taken as usize == MOST => piece.time.min(now),
+            _ => now,
+        };
         // Pieces of one call have one time, and stay in their order.
         self.waiting.sort_by_key(|piece| piece.time);
-        let now = nanoseconds(ClockId::Monotonic);
-        let certain = now.saturating_sub(ORDER.as_nanos() as i64);
+        let certain = latest.saturating_sub(ORDER.as_nanos() as i64);
         let certain = self.waiting.partition_point(|piece| piece.time <= certain);
         let since_1970 = nanoseconds(ClockId::Realtime) - now;
         for piece in self.waiting.drain(..certain) {

@@ -110,6 +110,25 @@ impl Live {
     }
 }
 
+/// Has everything else that wants a processor go before this thread, and before the threads that it
+/// starts: whoever is observed must not wait for the observer. Under full load an analyser then
+/// loses packets, which it counts.
+///
+/// Where it leads a session of its own, as under a service manager, the session gives way as well:
+/// Linux shares processors among sessions first.
+#[cfg(target_os = "linux")]
+pub fn give_way() {
+    use rustix::process::{getpid, getsid, setpriority_process};
+
+    /// The least there is.
+    const PRIORITY: i32 = 19;
+    // What is refused here costs the observed some time, and the observer nothing.
+    let _ = setpriority_process(None, PRIORITY);
+    if getsid(None).is_ok_and(|session| session == getpid()) {
+        let _ = std::fs::write("/proc/self/autogroup", PRIORITY.to_string());
+    }
+}
+
 /// Says which capability something needs, and how to give it.
 #[cfg(target_os = "linux")]
 pub(super) fn missing_capability(what: &str, capability: &str, file_capability: &str) -> String {

@@ -93,6 +93,7 @@ struct Numbers {
     frames: u64,
     retransmissions: u64,
     missing: u64,
+    lost: u64,
     encrypted: u64,
 }
 
@@ -159,6 +160,7 @@ impl Report {
             frames: counts.frames,
             retransmissions: counts.retransmissions,
             missing: counts.missing,
+            lost: counts.lost,
             encrypted: counts.encrypted,
         };
         let numbers = serde_json::to_string(&numbers).unwrap_or_default();

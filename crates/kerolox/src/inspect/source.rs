@@ -45,6 +45,9 @@ struct LiveArgs {
     /// container, and reads what OpenSSL encrypts
     #[arg(long)]
     trace: bool,
+    /// Compete for the processors with what is watched, which otherwise goes first
+    #[arg(long)]
+    compete: bool,
     /// Megabytes of memory for what waits to be read
     #[arg(long, value_name = "MB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=4096))]
     buffer: u16,
@@ -67,6 +70,15 @@ impl SourceArgs {
 
 impl LiveArgs {
     fn open(&self, ports: &[u16]) -> Result<Box<dyn Source>, CliError> {
+        let source = self.source(ports)?;
+        #[cfg(target_os = "linux")]
+        if !self.compete {
+            inspect::give_way();
+        }
+        Ok(source)
+    }
+
+    fn source(&self, ports: &[u16]) -> Result<Box<dyn Source>, CliError> {
         let ids = self.processes.iter().copied().map(Who::Id);
         let names = self.names.iter().cloned().map(Who::Name);
         let containers = self.containers.iter().cloned().map(Who::Container);

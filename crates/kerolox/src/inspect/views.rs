@@ -192,6 +192,7 @@ struct OverviewLine {
     packets: u64,
     chunks: u64,
     bytes: u64,
+    lost: u64,
     frames: u64,
     exchanges: u64,
     errors: u64,
@@ -226,6 +227,7 @@ impl Overview {
             packets: counts.packets,
             chunks: counts.chunks,
             bytes: counts.bytes,
+            lost: counts.lost,
             frames: counts.frames,
             exchanges: self.statistics.total.exchanges,
             errors: self.statistics.total.errors,
@@ -274,11 +276,13 @@ impl View for Overview {
             fact("messages", line.messages.to_string()),
             fact("messages behind", line.lag.to_string()),
             fact("packets sent again", line.retransmissions.to_string()),
+            fact("packets lost", line.lost.to_string()),
             fact("bytes missing", line.missing.to_string()),
             fact("bytes not understood", line.skipped.to_string()),
             fact("packets cut off", line.cut.to_string()),
             fact("encrypted connections", line.encrypted.to_string()),
             fact("other connections", line.foreign.to_string()),
+            fact("connections dropped", line.dropped.to_string()),
         ];
         let top = table::statistics(&self.statistics, 5);
         let text = columns(&["", ""], &facts);
