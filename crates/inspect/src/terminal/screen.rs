@@ -13,18 +13,16 @@ use crate::view::line;
 use crate::view::table::bytes;
 use crate::view::time::{clock, duration};
 
+/// Each fits a line of 58 columns.
 const HELP: [(&str, &str); 11] = [
-    ("1 to 5, Tab", "topics, groups, clients, brokers, commands"),
+    ("1 to 5, Tab", "topics, groups, clients, …"),
     ("↑ ↓ PgUp PgDn Home End", "choose, scroll"),
-    ("Enter, →", "go to the exchanges, the fields, the bytes"),
+    ("Enter, →", "go to exchanges, fields, bytes"),
     ("Esc, ←", "go back"),
     ("p, Space", "hold the screen, let it go on"),
-    ("s", "sort by exchanges, messages, errors, bytes, p99"),
-    ("/", "look at some exchanges only; words that all must fit:"),
-    (
-        "   orders",
-        "a part of topic, group, client, server, command, status, id",
-    ),
+    ("s", "sort by the next number"),
+    ("/", "show only what all words fit:"),
+    ("   orders", "a part of a name, status or id"),
     ("   >10ms", "took longer"),
     ("   !", "went wrong"),
     ("q", "leave"),
@@ -63,8 +61,12 @@ const COLUMNS_RANK: [usize; 8] = [0, 1, 6, 2, 5, 7, 4, 3];
 const SUBJECT: usize = 2;
 /// The least room of a subject, and of the name of a row.
 const MIN_NAME: u16 = 12;
+/// Where the command stands, which has a third of the columns at most.
+const COMMAND: usize = 1;
 /// So many columns hold everything that can be said at the top, and a line of 16 bytes.
 const WIDE: u16 = 100;
+/// So many hold the tables' names and what they are sorted by.
+const TITLED: u16 = 68;
 /// How wide the names of fields, and the keys of the help, are.
 const NAME: usize = 24;
 
@@ -209,14 +211,18 @@ fn top(board: &Board, width: u16) -> Text<'static> {
         } else {
             Style::new()
         };
-        [Span::styled(name, style), " ".into()]
+        [
+            Span::styled(name, style),
+            Span::raw(if is_wide { " " } else { "" }),
+        ]
     });
     let mut second: Vec<Span<'static>> = tables.collect();
     second.push(match board.place() {
-        Place::Rows { .. } => format!("by {}", board.order.name()).into(),
-        Place::Exchanges { of, .. } => format!("› {}", line::plain(of)).into(),
-        Place::Fields { of, .. } => format!("› {} {}", of.number, of.command).into(),
-        Place::Bytes { of, .. } => format!("› {} {} › bytes", of.number, of.command).into(),
+        Place::Rows { .. } if width < TITLED => "".into(),
+        Place::Rows { .. } => format!(" by {}", board.order.name()).into(),
+        Place::Exchanges { of, .. } => format!(" › {}", line::plain(of)).into(),
+        Place::Fields { of, .. } => format!(" › {} {}", of.number, of.command).into(),
+        Place::Bytes { of, .. } => format!(" › {} {} › bytes", of.number, of.command).into(),
     });
     Text::from(vec![Line::from(first), Line::from(second)])
 }
@@ -321,6 +327,7 @@ fn exchanges(board: &Board, of: &str, frame: &mut Frame<'_>, area: Rect) {
         let longest = texts.max().unwrap_or(0).max(head.len());
         *width = (longest as u16).min(most);
     }
+    widths[COMMAND] = widths[COMMAND].min((area.width / 3).max(MIN_NAME));
     let wanted = std::mem::replace(&mut widths[SUBJECT], MIN_NAME);
     let fit = fitting(&widths, &COLUMNS_RANK, area.width);
     let cells = exchanges.iter().zip(&texts).map(|(exchange, texts)| {
@@ -360,7 +367,7 @@ fn scrolled(board: &mut Board, lines: Vec<Line<'static>>, frame: &mut Frame<'_>,
 
 fn help(frame: &mut Frame<'_>) {
     let area = frame.area();
-    let width = area.width.min(90);
+    let width = area.width.min(60);
     let lines = HELP
         .iter()
         .flat_map(|(keys, what)| named(keys, what, width.saturating_sub(2)));

@@ -174,7 +174,7 @@ fn filters_choose_by_what_went_wrong_and_how_long_it_took() {
 fn keys_are_explained_on_any_screen() {
     let mut screen = Screen::new();
     screen.press(KeyCode::Char('?'));
-    screen.shows("go to the exchanges, the fields, the bytes");
+    screen.shows("go to exchanges, fields, bytes");
     screen.press(KeyCode::Char('x'));
     assert!(!screen.board.is_helping);
     screen.board.say("something to know".to_owned());
