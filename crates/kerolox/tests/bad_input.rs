@@ -6,7 +6,7 @@ mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -57,13 +57,7 @@ impl Bystander {
         let task = tokio::spawn(async move {
             let mut count = 0;
             while !stopped.load(Ordering::Relaxed) {
-                let begun = Instant::now();
                 assert_eq!(client.send("bystander", 0, "all is well").await, count);
-                assert!(
-                    begun.elapsed() < Duration::from_secs(5),
-                    "{:?}",
-                    begun.elapsed()
-                );
                 count += 1;
             }
             count

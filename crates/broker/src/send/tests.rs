@@ -20,7 +20,7 @@ use crate::test_clock::TestClock;
 const TOPIC: &str = "t";
 
 /// Some time that is never needed, unless a test is about to fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker whose store has no threads, so that nothing is flushed by itself.
 struct Unflushed {

@@ -21,7 +21,7 @@ use wire::header::send::SendMessageRequestV2;
 use wire::header::topic::CreateTopicRequest;
 
 /// Some time that is never needed, unless a test is about to fail.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker on a directory of its own, and a client of it.
 pub(crate) struct Rig {

@@ -22,7 +22,7 @@ use wire::message::names::AUTO_CREATE_TOPIC_KEY_TOPIC;
 use wire::message::sys_flag::pull as pull_flag;
 
 /// How long an answer may take before a test counts as failed.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {

@@ -18,7 +18,7 @@ use wire::header::EncodeHeader;
 use wire::header::nameserver::{GetRouteInfoRequest, RegisterBrokerRequest};
 
 /// What every wait in these tests ends with; it is never reached.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A name server of its own and a client of it.
 pub(crate) struct World {

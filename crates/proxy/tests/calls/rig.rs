@@ -289,7 +289,7 @@ impl Rig {
     ) -> Frame {
         let broker = self.broker_address().to_string();
         let head = Head::request(C::CODE as i32, SerializeType::Json);
-        let limit = Duration::from_secs(10);
+        let limit = Duration::from_secs(60);
         let answer = self.admin.request(&broker, head, header, body, limit).await;
         answer.expect("an answer")
     }

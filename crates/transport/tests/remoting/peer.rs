@@ -17,7 +17,7 @@ use wire::frame::{Frame, Head, SerializeType, encode};
 use wire::header::NoHeader;
 
 /// Far longer than anything here takes; only a failing test waits for it.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// The code that the tests' handlers mostly serve.
 pub(crate) const ECHO: RequestCode = RequestCode::SendMessage;

@@ -357,7 +357,7 @@ async fn without_the_other_broker_the_new_part_works_alone() {
 
     // It comes back at another port.
     cluster.start_node("a", disk).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while cluster.pull("b", queue, 0).await.head.code != ResponseCode::Success as i32 {
         assert!(Instant::now() < deadline, "the broker is not found again");
     }

@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::*;
 use crate::capture::Who;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens a source, or tells that this process may not.
 fn open(live: &Live) -> Option<Box<dyn Source + Send>> {
