@@ -414,8 +414,8 @@ fn plain_length(bytes: &[u8], quote: u8) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let quotes = zeros(word ^ u64::from(quote) * ONES);
-        let ends = quotes | zeros(word ^ u64::from(b'\\') * ONES);
+        let quotes = zeros(word ^ (ONES * u64::from(quote)));
+        let ends = quotes | zeros(word ^ (ONES * u64::from(b'\\')));
         if ends != 0 {
             return index * 8 + (ends.trailing_zeros() / 8) as usize;
         }
