@@ -122,9 +122,9 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
         arms.push(quote! {
             #name => {
                 self.#ident = match <#ty as ::wire::header::FieldValue>::parse(value) {
-                    Ok(value) => value,
-                    Err(value) => return Err(::wire::header::HeaderError::invalid(
-                        #class, #wire, <#ty as ::wire::header::FieldValue>::WANTED, &value,
+                    Some(value) => value,
+                    None => return Err(::wire::header::HeaderError::invalid(
+                        #class, #wire, <#ty as ::wire::header::FieldValue>::WANTED, value,
                     )),
                 };
                 Ok(#bit)
@@ -173,7 +173,7 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
             fn set(
                 &mut self,
                 name: &[u8],
-                value: ::std::borrow::Cow<#frame, str>,
+                value: &#frame [u8],
             ) -> ::std::result::Result<u64, ::wire::header::HeaderError> {
                 match name {
                     #(#arms)*

@@ -363,30 +363,26 @@ fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
     };
     let mut remark = None;
     let mut fields = JsonFields::default();
-    let mut scanner = Scanner::new(text);
+    let scanner = &mut Scanner::new(text);
     scanner.begin_object()?;
     let mut first = true;
     while let Some(name) = scanner.next_name(first)? {
         first = false;
-        if name == "extFields" {
-            fields.read(&mut scanner)?;
-            continue;
-        }
-        let value = scanner.value()?;
         match &*name {
-            "code" => head.code = number("code", value)?,
-            "version" => head.version = number("version", value)?,
-            "opaque" => head.opaque = number("opaque", value)?,
-            "flag" => head.flag = number("flag", value)?,
-            "language" => head.language = language(value),
-            "remark" => remark = value.into_text().map(Cow::into_owned),
+            "code" => head.code = number("code", scanner)?,
+            "version" => head.version = number("version", scanner)?,
+            "opaque" => head.opaque = number("opaque", scanner)?,
+            "flag" => head.flag = number("flag", scanner)?,
+            "language" => head.language = language(scanner.value()?),
+            "remark" => remark = scanner.value()?.into_text().map(Cow::into_owned),
+            "extFields" => fields.read(scanner)?,
             // The reference has a setter for it that takes an array of bytes only.
-            "body" => match value {
+            "body" => match scanner.value()? {
                 Value::Raw(raw) if raw.starts_with('[') => {}
                 Value::Null => {}
                 _ => return Err(FrameError::Type { name: "body" }),
             },
-            _ => {}
+            _ => scanner.skip_value(0)?,
         }
     }
     scanner.end()?;
@@ -402,8 +398,11 @@ fn language(value: Value<'_>) -> Option<Language> {
 }
 
 /// A 32-bit number; a fraction is cut off, null is 0.
-fn number(name: &'static str, value: Value<'_>) -> Result<i32, FrameError> {
-    let Some(text) = value.into_text() else {
+fn number(name: &'static str, scanner: &mut Scanner<'_>) -> Result<i32, FrameError> {
+    if let Some(number) = scanner.digits() {
+        return Ok(number);
+    }
+    let Some(text) = scanner.value()?.into_text() else {
         return Ok(0);
     };
     let whole = || text.split_once('.')?.0.parse().ok();

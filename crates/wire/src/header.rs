@@ -100,9 +100,9 @@ impl HeaderError {
         header: &'static str,
         field: &'static str,
         wanted: &'static str,
-        value: &str,
+        value: &[u8],
     ) -> Self {
-        let value = value.chars().take(64).collect();
+        let value = text(value).chars().take(64).collect();
         Self::Invalid {
             header,
             field,
@@ -124,8 +124,8 @@ pub trait Header<'a>: Default {
     /// The declared fields, those of embedded headers last.
     fn fields() -> Vec<Field>;
 
-    /// Takes one field. Returns the field's bit, or 0 for an unknown or an embedded field.
-    fn set(&mut self, name: &[u8], value: Cow<'a, str>) -> Result<u64, HeaderError>;
+    /// Takes one field, its value not looked at yet. Returns the field's bit, or 0 for an unknown or an embedded field.
+    fn set(&mut self, name: &[u8], value: &'a [u8]) -> Result<u64, HeaderError>;
 
     /// Reads the header out of `ext`. Unknown fields and nulls are passed over; of a name that
     /// stands twice the last value counts.
@@ -178,7 +178,7 @@ impl Header<'_> for NoHeader {
         Vec::new()
     }
 
-    fn set(&mut self, _: &[u8], _: Cow<'_, str>) -> Result<u64, HeaderError> {
+    fn set(&mut self, _: &[u8], _: &[u8]) -> Result<u64, HeaderError> {
         Ok(0)
     }
 }
@@ -249,6 +249,33 @@ impl<'o> FieldSink<'o> {
     }
 }
 
+/// Bytes of a frame as text; what is not UTF-8 is replaced.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // The lossy conversion alone looks at each byte, which is most of the cost of a header.
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// A whole number as `str::parse` takes it, without the bytes being made text first.
+#[inline]
+fn number(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] | digits => (1, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        let tens = number.checked_mul(10)?;
+        tens.checked_add(sign * i64::from(digit))
+    })
+}
+
 /// A type that a header field can have.
 pub trait FieldValue<'a>: Sized {
     /// The kind it is declared as.
@@ -256,8 +283,8 @@ pub trait FieldValue<'a>: Sized {
     /// What is accepted, for the error message: "a 32-bit number".
     const WANTED: &'static str;
 
-    /// Reads the value; on failure the text comes back for the message.
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>>;
+    /// Reads the value; `None` if it is nothing that is accepted.
+    fn parse(value: &'a [u8]) -> Option<Self>;
 
     /// Writes the value, or nothing for an absent one.
     fn put(&self, name: &str, sink: &mut FieldSink<'_>);
@@ -267,8 +294,8 @@ impl<'a> FieldValue<'a> for Cow<'a, str> {
     const KIND: FieldKind = FieldKind::Text;
     const WANTED: &'static str = "text";
 
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
-        Ok(value)
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        Some(text(value))
     }
 
     fn put(&self, name: &str, sink: &mut FieldSink<'_>) {
@@ -280,8 +307,8 @@ impl<'a> FieldValue<'a> for i32 {
     const KIND: FieldKind = FieldKind::Int;
     const WANTED: &'static str = "a 32-bit number";
 
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
-        value.parse().map_err(|_| value)
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        Self::try_from(number(value)?).ok()
     }
 
     fn put(&self, name: &str, sink: &mut FieldSink<'_>) {
@@ -293,8 +320,8 @@ impl<'a> FieldValue<'a> for i64 {
     const KIND: FieldKind = FieldKind::Long;
     const WANTED: &'static str = "a 64-bit number";
 
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
-        value.parse().map_err(|_| value)
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        number(value)
     }
 
     fn put(&self, name: &str, sink: &mut FieldSink<'_>) {
@@ -306,8 +333,8 @@ impl<'a> FieldValue<'a> for bool {
     const KIND: FieldKind = FieldKind::Bool;
     const WANTED: &'static str = "true or false";
 
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
-        Ok(value.eq_ignore_ascii_case("true"))
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        Some(value.eq_ignore_ascii_case(b"true"))
     }
 
     fn put(&self, name: &str, sink: &mut FieldSink<'_>) {
@@ -319,7 +346,7 @@ impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
     const KIND: FieldKind = T::KIND;
     const WANTED: &'static str = T::WANTED;
 
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
+    fn parse(value: &'a [u8]) -> Option<Self> {
         T::parse(value).map(Some)
     }
 

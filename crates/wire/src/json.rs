@@ -60,6 +60,14 @@ impl Span {
         text.get(self.start as usize..self.end as usize)
             .unwrap_or_default()
     }
+
+    /// The same, not looked at as text.
+    #[inline]
+    pub(crate) fn bytes_of(self, text: &str) -> &[u8] {
+        text.as_bytes()
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
 }
 
 /// Reads JSON from the front of a text.
@@ -90,16 +98,19 @@ impl<'a> Scanner<'a> {
         })
     }
 
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.pos).copied()
     }
 
+    #[inline]
     pub(crate) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.pos += 1;
         }
     }
 
+    #[inline]
     pub(crate) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
         self.skip_space();
         if self.peek() == Some(byte) {
@@ -114,6 +125,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next name of the object, its colon passed; `None` at the object's end.
+    #[inline]
     pub(crate) fn next_name(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, JsonError> {
         if !self.has_member(first)? {
             return Ok(None);
@@ -124,6 +136,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes what is in front of a member of the object; `false`: its end, which is passed, too.
+    #[inline]
     fn has_member(&mut self, first: bool) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -159,6 +172,7 @@ impl<'a> Scanner<'a> {
             return Ok(Some((name, Some(value))));
         }
         let start = self.pos;
+        // The object that it is a member of is one level deep.
         self.skip_value(1)?;
         let is_null = &self.text[start..self.pos] == "null";
         let value = (!is_null).then(|| Span::new(start, self.pos));
@@ -166,16 +180,17 @@ impl<'a> Scanner<'a> {
     }
 
     /// A quoted string as a part of `out`, see [`next_member`](Self::next_member).
+    #[inline]
     fn string_in(&mut self, out: &mut String) -> Result<Span, JsonError> {
         let quote = self.opening_quote()?;
-        let start = self.pos;
-        let plain = self.plain(quote);
+        let begun = self.pos;
+        self.pass_plain(quote);
         if self.peek() == Some(quote) {
             self.pos += 1;
-            return Ok(Span::new(start, self.pos - 1));
+            return Ok(Span::new(begun, self.pos - 1));
         }
         let start = out.len();
-        out.push_str(plain);
+        out.push_str(&self.text[begun..self.pos]);
         self.unescape(quote, out)?;
         Ok(Span::new(start, out.len()))
     }
@@ -205,7 +220,26 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn skip_value(&mut self, depth: usize) -> Result<(), JsonError> {
+    /// A member's number if it has at most nine digits and nothing else, as nearly all have.
+    pub(crate) fn digits(&mut self) -> Option<i32> {
+        self.skip_space();
+        let rest = self.text.as_bytes().get(self.pos..)?;
+        let mut number = 0;
+        for (length, byte) in rest.iter().take(10).enumerate() {
+            match byte {
+                b'0'..=b'9' if length < 9 => number = number * 10 + i32::from(byte - b'0'),
+                b',' | b'}' if length > 0 => {
+                    self.pos += length;
+                    return Some(number);
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Passes a value so many levels deep.
+    pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), JsonError> {
         if depth > MAX_DEPTH {
             return self.error("less nesting");
         }
@@ -280,40 +314,52 @@ impl<'a> Scanner<'a> {
     }
 
     /// A quoted string; borrowed unless it has escapes.
+    #[inline]
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         let quote = self.opening_quote()?;
-        let plain = self.plain(quote);
+        let start = self.pos;
+        self.pass_plain(quote);
+        let plain = &self.text[start..self.pos];
         if self.peek() == Some(quote) {
             self.pos += 1;
             return Ok(Cow::Borrowed(plain));
         }
+        self.unescaped(quote, plain).map(Cow::Owned)
+    }
+
+    /// A string with escapes, what stands before the first passed.
+    #[cold]
+    fn unescaped(&mut self, quote: u8, plain: &str) -> Result<String, JsonError> {
         // No escape is shorter than its character: room for all, unless a quote is escaped.
         let rest = &self.text.as_bytes()[self.pos..];
         let room = plain.len() + memchr(quote, rest).unwrap_or(rest.len());
         let mut unescaped = String::with_capacity(room);
         unescaped.push_str(plain);
         self.unescape(quote, &mut unescaped)?;
-        Ok(Cow::Owned(unescaped))
+        Ok(unescaped)
     }
 
     /// Appends what stands from an escape to the closing quote.
     fn unescape(&mut self, quote: u8, out: &mut String) -> Result<(), JsonError> {
         while let Some(character) = self.escaped()? {
             out.push(character);
-            out.push_str(self.plain(quote));
+            let start = self.pos;
+            self.pass_plain(quote);
+            out.push_str(&self.text[start..self.pos]);
         }
         Ok(())
     }
 
     fn skip_string(&mut self) -> Result<(), JsonError> {
         let quote = self.opening_quote()?;
-        self.plain(quote);
+        self.pass_plain(quote);
         while self.escaped()?.is_some() {
-            self.plain(quote);
+            self.pass_plain(quote);
         }
         Ok(())
     }
 
+    #[inline]
     fn opening_quote(&mut self) -> Result<u8, JsonError> {
         match self.peek() {
             Some(quote @ (b'"' | b'\'')) => {
@@ -324,15 +370,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What stands before the next escape or closing quote.
-    fn plain(&mut self, quote: u8) -> &'a str {
-        let rest = &self.text[self.pos..];
-        let plain = &rest[..plain_length(rest.as_bytes(), quote)];
-        self.pos += plain.len();
-        plain
+    /// Passes what stands before the next escape or closing quote.
+    #[inline]
+    fn pass_plain(&mut self, quote: u8) {
+        let rest = self.text.as_bytes().get(self.pos..).unwrap_or_default();
+        self.pos += plain_length(rest, quote);
     }
 
     /// The character of an escape behind plain text; `None` for the closing quote, which is passed.
+    #[inline]
     fn escaped(&mut self) -> Result<Option<char>, JsonError> {
         match self.peek() {
             None => self.error("a closing quote"),
@@ -348,6 +394,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The character behind a backslash.
+    #[inline]
     fn escape(&mut self) -> Result<char, JsonError> {
         let Some(byte) = self.peek() else {
             return self.error("an escape");
@@ -389,11 +436,18 @@ impl<'a> Scanner<'a> {
         Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
+    #[inline]
     fn hex(&mut self, digits: usize) -> Result<u32, JsonError> {
         let text = self.text.as_bytes().get(self.pos..self.pos + digits);
         let number = text.and_then(|text| {
-            text.iter().try_fold(0, |number, digit| {
-                Some(number * 16 + char::from(*digit).to_digit(16)?)
+            text.iter().try_fold(0, |number, byte| {
+                let digit = match byte {
+                    b'0'..=b'9' => byte - b'0',
+                    b'a'..=b'f' => byte - b'a' + 10,
+                    b'A'..=b'F' => byte - b'A' + 10,
+                    _ => return None,
+                };
+                Some(number * 16 + u32::from(digit))
             })
         });
         let Some(number) = number else {

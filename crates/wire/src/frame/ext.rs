@@ -6,7 +6,7 @@ use std::slice;
 use bytes::Bytes;
 
 use super::FrameError;
-use crate::header::{EncodeHeader, FieldSink};
+use crate::header::{EncodeHeader, FieldSink, text};
 use crate::json::{Scanner, Span, Value};
 
 /// Room for the fields of nearly all headers.
@@ -99,17 +99,17 @@ impl ExtFields {
         })
     }
 
-    /// Hands over the fields that have a value, as [`iter`](ExtFields::iter) has them, but for the
-    /// names, which are not looked at as text: a header is read for every request.
+    /// Hands over the fields that have a value, as [`iter`](ExtFields::iter) has them, but not
+    /// looked at as text: a header is read for every request.
     pub(crate) fn try_each<'a, E>(
         &'a self,
-        mut take: impl FnMut(&[u8], Cow<'a, str>) -> Result<(), E>,
+        mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         match &self.0 {
             Form::RocketMq(entries) => {
                 let mut rest = &entries[..];
                 while let Some(name) = take_sized::<2>(&mut rest)
-                    && let Some(value) = take_text::<4>(&mut rest)
+                    && let Some(value) = take_sized::<4>(&mut rest)
                 {
                     if !value.is_empty() {
                         take(name, value)?;
@@ -119,7 +119,7 @@ impl ExtFields {
             Form::Json(JsonFields { text, fields, .. }) => {
                 for (name, value) in fields {
                     if let Some(value) = value {
-                        take(name.of(text).as_bytes(), Cow::Borrowed(value.of(text)))?;
+                        take(name.bytes_of(text), value.bytes_of(text))?;
                     }
                 }
             }
@@ -191,9 +191,5 @@ pub(super) fn take_sized<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<
 
 #[inline]
 pub(super) fn take_text<'a, const WIDTH: usize>(rest: &mut &'a [u8]) -> Option<Cow<'a, str>> {
-    // The lossy conversion alone looks at each byte, which is most of the cost of a header.
-    take_sized::<WIDTH>(rest).map(|bytes| match str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    })
+    take_sized::<WIDTH>(rest).map(text)
 }

@@ -80,8 +80,8 @@ impl<'a> FieldValue<'a> for BoundaryType {
     const WANTED: &'static str = "LOWER or UPPER";
 
     /// As `BoundaryType.getType` of the reference does, takes all but `upper` for lower.
-    fn parse(value: Cow<'a, str>) -> Result<Self, Cow<'a, str>> {
-        Ok(if value.eq_ignore_ascii_case("upper") {
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        Some(if value.eq_ignore_ascii_case(b"upper") {
             Self::Upper
         } else {
             Self::Lower
