@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::store::broker::{Broker, Kind, Process, Programs, Teller, told, until};
-use crate::process::Result;
+use crate::process::{self, Result};
 
 const TOPIC: &str = "chat";
 
@@ -99,19 +99,29 @@ impl Ledger {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        let features: &[&str] = if self.trace { &["ebpf"] } else { &[] };
-        let programs = Programs::prepare("interop-inspect", features)?;
+        let programs = Programs::prepare("interop-inspect")?;
+        let analyser = match self.trace {
+            true => tracing_binary()?,
+            false => programs.kerolox.clone(),
+        };
         for (number, (kind, talk)) in TALKS.into_iter().enumerate() {
             eprintln!("== {kind:?}, {talk:?}");
             let home = programs.folder.join(number.to_string());
             fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
-            self.watch(&programs, &home, kind, talk)
+            self.watch(&programs, &analyser, &home, kind, talk)
                 .map_err(|error| format!("{error}; see {}", home.display()))?;
         }
         fs::remove_dir_all(&programs.folder).map_err(|error| told(&programs.folder, &error))
     }
 
-    fn watch(&self, programs: &Programs, home: &Path, kind: Kind, talk: Talk) -> Result<()> {
+    fn watch(
+        &self,
+        programs: &Programs,
+        analyser: &Path,
+        home: &Path,
+        kind: Kind,
+        talk: Talk,
+    ) -> Result<()> {
         let (broker, proxy) = match talk {
             Talk::Remoting(..) => (Broker::start(kind, programs, home, &[])?, None),
             Talk::Grpc | Talk::GrpcToBroker => {
@@ -121,7 +131,7 @@ impl Inspect {
         };
         let (seen_path, said_path) = (home.join("seen.jsonl"), home.join("inspect.log"));
         let file = |path| File::create(path).map_err(|error| told(path, &error));
-        let mut watch = Command::new(&programs.kerolox);
+        let mut watch = Command::new(analyser);
         watch.args(["inspect", "watch", "--output", "json"]);
         for server in [Some(broker.address), proxy].into_iter().flatten() {
             watch.args(["--port", &server.port().to_string()]);
@@ -166,6 +176,15 @@ impl Inspect {
         );
         Ok(())
     }
+}
+
+/// Builds the analyser with tracing, as the live tests do, which have often been run before.
+fn tracing_binary() -> Result<PathBuf> {
+    let mut build = process::cargo();
+    build.args(["test", "--no-run", "--package", "kerolox"]);
+    process::run(build.args(["--features", "ebpf", "--test", "inspect_live"]))?;
+    let name = format!("kerolox{}", std::env::consts::EXE_SUFFIX);
+    Ok(process::target_dir()?.join("debug").join(name))
 }
 
 /// Has clients talk, and returns what they tell.

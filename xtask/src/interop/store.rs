@@ -69,7 +69,7 @@ impl Store {
     pub(crate) fn run(self) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seed = self.seed.unwrap_or(now.unwrap_or_default().as_secs());
-        let programs = Programs::prepare("interop-store", &[])?;
+        let programs = Programs::prepare("interop-store")?;
         eprintln!("== --seed {seed} repeats the random choices");
         let is_wanted = |name: &str| self.plan.as_deref().is_none_or(|plan| plan == name);
         let mut plans = plans(self.rounds, &mut Random(seed));

@@ -52,8 +52,8 @@ pub(in crate::interop) struct Programs {
 impl Programs {
     /// Builds Kerolox, fetches the reference and compiles the Java programs.
     /// All lies in a folder of this name.
-    pub(in crate::interop) fn prepare(name: &str, features: &[&str]) -> Result<Self> {
-        let kerolox = super::super::release_binary(features)?;
+    pub(in crate::interop) fn prepare(name: &str) -> Result<Self> {
+        let kerolox = super::super::release_binary(&[])?;
         let reference = super::super::reference_class_path()?;
         let grpc_client = super::super::grpc_client_class_path()?;
         let folder = process::target_dir()?.join(name);
