@@ -99,15 +99,15 @@ pub(super) async fn serve(site: Arc<Site>, link: Link) {
 /// A connection with its peer.
 type Connection = h2::server::Connection<HttpStream, Bytes>;
 
-/// What a connection comes to.
-type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+/// A request, and the way of its answer.
+type Begun = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Waits for the next exchange; `Err` says why the peer gets no more.
 fn poll_exchange(
     connection: &mut Connection,
     flooded: &AtomicBool,
     cx: &mut Context<'_>,
-) -> Poll<Result<Accepted, &'static str>> {
+) -> Poll<Result<Option<Result<Begun, h2::Error>>, &'static str>> {
     match connection.poll_accept(cx) {
         Poll::Pending if flooded.load(Ordering::Relaxed) => {
             Poll::Ready(Err("it floods the connection with frames"))
@@ -169,28 +169,34 @@ async fn accept(
                 continue;
             }
         };
-        let accepted = match allowance.load(Ordering::Relaxed) {
-            ..0 => Err("it resets what it opens"),
-            _ => accepted,
-        };
-        let exchange = match accepted {
-            Ok(Some(exchange)) => exchange?,
+        let why = match accepted {
             Ok(None) => return Ok(()),
-            Err(why) => {
-                site.endpoint.log_refusal(site.peer.peer, why);
-                return calm_down(&mut connection).await;
+            Ok(Some(exchange)) => {
+                let exchange = exchange?;
+                if allowance.load(Ordering::Relaxed) >= 0 {
+                    busy_at = Instant::now();
+                    begin(site, &allowance, exchange);
+                    continue;
+                }
+                "it resets what it opens"
             }
+            Err(why) => why,
         };
-        let (request, respond) = exchange;
-        busy_at = Instant::now();
-        let exchange = Exchange {
-            respond,
-            takes_turn: Arc::strong_count(&allowance) > FREE_EXCHANGES,
-            allowance: Arc::clone(&allowance),
-            finished: false,
-        };
-        tokio::spawn(exchange.serve(Arc::clone(site), request));
+        site.endpoint.log_refusal(site.peer.peer, why);
+        return calm_down(&mut connection).await;
     }
+}
+
+/// Serves an exchange in a task of its own.
+fn begin(site: &Arc<Site>, allowance: &Arc<AtomicI64>, exchange: Begun) {
+    let (request, respond) = exchange;
+    let exchange = Exchange {
+        respond,
+        takes_turn: Arc::strong_count(allowance) > FREE_EXCHANGES,
+        allowance: Arc::clone(allowance),
+        finished: false,
+    };
+    tokio::spawn(exchange.serve(Arc::clone(site), request));
 }
 
 fn poll_pong(pings: &mut Option<PingPong>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
