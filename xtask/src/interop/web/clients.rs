@@ -20,7 +20,7 @@ pub(super) struct Client {
 }
 
 /// All of them. The first makes the topic, with the one queue that some look at alone.
-pub(super) const CLIENTS: [Client; 17] = {
+pub(super) const CLIENTS: [Client; 18] = {
     use Door::{Broker, BrokerSocket, NameServer, Proxy};
     [
         Client::new("Node's ws", Broker, &["node", "node.js"]).refused("closed with 1003"),
@@ -76,6 +76,7 @@ pub(super) const CLIENTS: [Client; 17] = {
             Broker,
             &["python", "grpc_client.py"],
         ),
+        Client::new("Node by gRPC", Proxy, &["node", "grpc_client.js"]),
         Client::new("kerolox", NameServer, &["sh", "kerolox.sh", ""]),
         Client::new(
             "kerolox tls://",
