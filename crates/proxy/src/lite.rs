@@ -12,7 +12,7 @@ use wire::body::lite::{
 };
 use wire::command::LiteSubscriptionCtl;
 use wire::grpc::{
-    Code, LiteSubscriptionAction, OffsetType, PubSub, Settings, Subscription,
+    Code, LiteSubscriptionAction, OffsetPolicy, OffsetType, PubSub, Settings, Subscription,
     SyncLiteSubscriptionRequest, SyncLiteSubscriptionResponse,
 };
 use wire::header::lite::LiteSubscriptionCtlRequest;
@@ -120,7 +120,13 @@ pub(crate) async fn subscribe(
 fn offset_option(wanted: Option<&OffsetType>) -> Result<OffsetOption, ProxyError> {
     let (option_type, value) = match wanted {
         // The numbers of policies are the same.
-        Some(OffsetType::Policy(policy)) => (OffsetOptionType::Policy, i64::from(*policy)),
+        Some(OffsetType::Policy(policy)) if OffsetPolicy::try_from(*policy).is_ok() => {
+            (OffsetOptionType::Policy, i64::from(*policy))
+        }
+        Some(OffsetType::Policy(policy)) => {
+            let unknown = format!("Unknown OffsetOption.Policy value: {policy}");
+            return Err(ProxyError::new(Code::InternalServerError, unknown));
+        }
         Some(OffsetType::Offset(offset)) => (OffsetOptionType::Offset, *offset),
         Some(OffsetType::TailN(count)) => (OffsetOptionType::TailN, *count),
         Some(OffsetType::Timestamp(millis)) => (OffsetOptionType::Timestamp, *millis),

@@ -2,12 +2,14 @@
 
 use wire::body::group::SubscriptionGroupConfig;
 use wire::grpc::rpc::{
-    ChangeInvisibleDuration, NotifyClientTermination, ReceiveMessage, SyncLiteSubscription,
+    ChangeInvisibleDuration, NotifyClientTermination, QueryAssignment, ReceiveMessage,
+    SyncLiteSubscription,
 };
 use wire::grpc::{
     ChangeInvisibleDurationRequest, ClientType, Code, Command, Duration, LiteSubscriptionAction,
-    Message, MessageQueue, MessageType, NotifyClientTerminationRequest, PubSub,
-    ReceiveMessageRequest, Settings, Subscription, SubscriptionEntry, SyncLiteSubscriptionRequest,
+    Message, MessageQueue, MessageType, NotifyClientTerminationRequest, OffsetOption, OffsetPolicy,
+    OffsetType, PubSub, QueryAssignmentRequest, ReceiveMessageRequest, Settings, Subscription,
+    SubscriptionEntry, SyncLiteSubscriptionRequest,
 };
 
 use crate::rig::{Rig, Stream, message};
@@ -80,6 +82,20 @@ async fn subscribe(
         .told()
 }
 
+/// Adds a lite topic that shall be received from some place on.
+async fn add_from(rig: &Rig, client: &str, name: &str, from: Option<OffsetType>) -> i32 {
+    let request = SyncLiteSubscriptionRequest {
+        action: LiteSubscriptionAction::PartialAdd as i32,
+        topic: named(TOPIC),
+        group: named(GROUP),
+        lite_topic_set: vec![name.to_owned()],
+        version: Some(1),
+        offset_option: Some(OffsetOption { offset_type: from }),
+    };
+    let told = rig.call_by::<SyncLiteSubscription>(client, &request);
+    told.await.told().0
+}
+
 async fn add(rig: &Rig, client: &str, name: &str) {
     let told = subscribe(rig, client, LiteSubscriptionAction::PartialAdd, &[name]).await;
     assert_eq!(told, (Code::Ok as i32, String::new()));
@@ -129,6 +145,75 @@ async fn a_lite_topic_comes_to_its_subscribers_and_goes_on_when_it_is_acknowledg
     let rest = take(&rig, "one", 10_000).await;
     let all = [&bodies(&first)[..], &bodies(&rest)[..]].concat();
     assert_eq!(all, [b"a0", b"a1", b"a2"], "{seen} came first");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_lite_topic_is_received_from_where_its_subscriber_wants() {
+    let rig = start("Shared").await;
+    let (_one, _) = enter(&rig, "one").await;
+    for name in ["a", "b", "c"] {
+        for body in ["0", "1", "2"] {
+            send_to(&rig, name, &format!("{name}{body}")).await;
+        }
+    }
+    let policy = |policy: OffsetPolicy| OffsetType::Policy(policy as i32);
+    for (name, from, wanted) in [
+        (
+            "a",
+            policy(OffsetPolicy::Min),
+            &["a0", "a1", "a2", "a3"][..],
+        ),
+        ("b", OffsetType::Offset(1), &["b1", "b2", "b3"]),
+        ("c", policy(OffsetPolicy::Max), &["c3"]),
+    ] {
+        let added = add_from(&rig, "one", name, Some(from)).await;
+        assert_eq!(added, Code::Ok as i32);
+        send_to(&rig, name, &format!("{name}3")).await;
+        let mut seen = Vec::new();
+        while seen.len() < wanted.len() {
+            for message in take(&rig, "one", 10_000).await {
+                let handles = [handle(&message)];
+                acknowledge_as(&rig, "one", TOPIC, GROUP, &handles, Some(name)).await;
+                seen.push(String::from_utf8_lossy(&message.body).into_owned());
+            }
+        }
+        assert_eq!(seen, wanted);
+    }
+    for wrong in [None, Some(OffsetType::Policy(9))] {
+        let refused = add_from(&rig, "one", "d", wrong).await;
+        assert_eq!(refused, Code::InternalServerError as i32);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_in_order_is_assigned_queues_but_brokers_if_it_has_lite_topics() {
+    let rig = start("Shared").await;
+    for (group, attributes, wanted) in [
+        ("ordered", &[][..], 0),
+        (GROUP, &[("+lite.bind.topic", TOPIC)], -1),
+    ] {
+        let attributes = attributes.iter();
+        rig.group(SubscriptionGroupConfig {
+            group_name: group.into(),
+            consume_message_orderly: true,
+            attributes: attributes
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+            ..SubscriptionGroupConfig::default()
+        })
+        .await;
+        let request = QueryAssignmentRequest {
+            topic: named(TOPIC),
+            group: named(group),
+            endpoints: None,
+        };
+        let assigned = rig.ask::<QueryAssignment>(&request).await.assignments;
+        let queues = assigned.iter().filter_map(|it| it.message_queue.as_ref());
+        let ids: Vec<i32> = queues.map(|queue| queue.id).collect();
+        assert_eq!(ids, [wanted], "{group}");
+    }
     rig.stop().await;
 }
 
