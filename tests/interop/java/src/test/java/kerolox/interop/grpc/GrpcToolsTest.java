@@ -24,11 +24,10 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(OwnServer.class)
 class GrpcToolsTest {
     private static final int GET_CONSUMER_LIST_BY_GROUP = 38;
-    private static final int GET_CONSUMER_RUNNING_INFO = 307;
     private static final int CONSUME_MESSAGE_DIRECTLY = 309;
     private static final Pattern FIRST_ID = Pattern.compile("\\[\"([^\"]+)\"\\]");
 
-    /** A consumer is listed, tells what its threads do, and consumes a message when it is told to. */
+    /** A consumer is listed, and consumes a message when it is told to. */
     @Test
     void consumerIsAskedThroughItsBroker(Server server, Clients clients) throws Exception {
         String topic = clients.topic(1);
@@ -42,11 +41,6 @@ class GrpcToolsTest {
             SendResult sent = clients.producer().send(Clients.message(topic, "m"));
             Await.until("it has come", () -> seen.size() == 1);
             String client = onlyClient(clients, group);
-
-            RemotingCommand info = clients.ask(GET_CONSUMER_RUNNING_INFO,
-                Map.of("consumerGroup", group, "clientId", client, "jstackEnable", "true"), "");
-            assertEquals(0, info.getCode(), info.getRemark());
-            assertTrue(body(info).contains("java.lang.Thread"), body(info));
 
             RemotingCommand consumed = clients.ask(CONSUME_MESSAGE_DIRECTLY, Map.of("consumerGroup", group,
                 "clientId", client, "msgId", sent.getOffsetMsgId(), "brokerName", "broker-a", "topic", topic), "");
