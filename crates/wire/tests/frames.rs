@@ -198,6 +198,34 @@ fn bad_frames_are_refused_as_the_reference_refuses_them() {
 }
 
 #[test]
+fn the_last_field_map_of_a_json_header_counts() {
+    let decode = |header: &str| {
+        let length = header.len() as u32;
+        let lengths = [(4 + length).to_be_bytes(), length.to_be_bytes()];
+        let frame = decode_one(&[lengths.as_flattened(), header.as_bytes()].concat());
+        (frame.ext.is_empty(), Value::from_iter(fields(&frame)))
+    };
+    assert_eq!(
+        decode(
+            r#"{"extFields":{"a":"1\u0001","b":"2"},"code":1,
+                "extFields":{'c\n':"\"é\" \ud83d\ude00","d":null,"e":[1, "\t"],"f":"", "g" : -1.5}}"#
+        ),
+        (
+            false,
+            serde_json::json!({
+                "c\n": "\"é\" 😀", "d": null, "e": r#"[1, "\t"]"#, "f": "", "g": "-1.5"
+            })
+        )
+    );
+    let none = || Value::from_iter(BTreeMap::<String, Value>::new());
+    assert_eq!(decode(r#"{"extFields":{}}"#), (false, none()));
+    assert_eq!(
+        decode(r#"{"extFields":{"a":"1"},"extFields":null}"#),
+        (true, none())
+    );
+}
+
+#[test]
 fn a_nonsense_length_is_told_before_its_bytes_come() {
     let mut buf = BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..]);
     assert_eq!(
