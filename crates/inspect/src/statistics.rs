@@ -44,16 +44,17 @@ impl Statistics {
         let (first, last) = self.span.get_or_insert((begun, ended));
         *first = begun.min(*first);
         *last = ended.max(*last);
-        self.total.add(exchange);
+        let counted = &Counted::of(exchange);
+        self.total.add(counted);
         if let Some(topic) = &exchange.topic {
-            self.topics.add(topic, exchange);
+            self.topics.add(topic, counted);
         }
         if let Some(group) = &exchange.group {
-            self.groups.add(group, exchange);
+            self.groups.add(group, counted);
         }
-        self.clients.add(&exchange.client_id, exchange);
-        self.brokers.add(&exchange.server, exchange);
-        self.commands.add(&exchange.command, exchange);
+        self.clients.add(&exchange.client_id, counted);
+        self.brokers.add(&exchange.server, counted);
+        self.commands.add(&exchange.command, counted);
     }
 
     /// From the first exchange's beginning to the last one's end.
@@ -80,14 +81,14 @@ impl<K> Default for Table<K> {
 }
 
 impl<K: Hash + Eq + Clone + Display> Table<K> {
-    fn add(&mut self, key: &K, exchange: &Exchange) {
+    fn add(&mut self, key: &K, counted: &Counted) {
         if let Some(row) = self.rows.get_mut(key) {
-            return row.add(exchange);
+            return row.add(counted);
         }
         if self.rows.len() >= MAX_ROWS {
-            return self.rest.add(exchange);
+            return self.rest.add(counted);
         }
-        self.rows.entry(key.clone()).or_default().add(exchange);
+        self.rows.entry(key.clone()).or_default().add(counted);
     }
 
     /// The rows, those with the most exchanges first.
@@ -129,16 +130,43 @@ pub struct Row {
     latencies: Latencies,
 }
 
+/// What an exchange counts for in each row.
+struct Counted {
+    errors: u64,
+    held: u64,
+    messages: u64,
+    request_bytes: u64,
+    response_bytes: u64,
+    retransmissions: u64,
+    /// In microseconds, if it was answered.
+    effort: Option<u64>,
+}
+
+impl Counted {
+    fn of(exchange: &Exchange) -> Self {
+        let effort = exchange.effort();
+        Self {
+            errors: u64::from(exchange.is_error()),
+            held: u64::from(exchange.is_held()),
+            messages: exchange.messages.len() as u64,
+            request_bytes: exchange.request_len,
+            response_bytes: exchange.response_len,
+            retransmissions: u64::from(exchange.timing.retransmissions),
+            effort: effort.map(|effort| u64::try_from(effort.as_micros()).unwrap_or(MAX_LATENCY)),
+        }
+    }
+}
+
 impl Row {
-    fn add(&mut self, exchange: &Exchange) {
+    fn add(&mut self, counted: &Counted) {
         self.exchanges += 1;
-        self.errors += u64::from(exchange.is_error());
-        self.held += u64::from(exchange.is_held());
-        self.messages += exchange.messages.len() as u64;
-        self.request_bytes += exchange.request_len;
-        self.response_bytes += exchange.response_len;
-        self.retransmissions += u64::from(exchange.timing.retransmissions);
-        if let Some(effort) = exchange.effort() {
+        self.errors += counted.errors;
+        self.held += counted.held;
+        self.messages += counted.messages;
+        self.request_bytes += counted.request_bytes;
+        self.response_bytes += counted.response_bytes;
+        self.retransmissions += counted.retransmissions;
+        if let Some(effort) = counted.effort {
             self.latencies.record(effort);
         }
     }
@@ -155,13 +183,12 @@ impl Row {
 struct Latencies(Option<Histogram<u32>>);
 
 impl Latencies {
-    fn record(&mut self, latency: Duration) {
+    fn record(&mut self, microseconds: u64) {
         if self.0.is_none() {
             // Two digits are within what it accepts.
             self.0 = Histogram::new(2).ok();
         }
         let Some(histogram) = &mut self.0 else { return };
-        let microseconds = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY);
         // It grows as far as needed, and the latency is within what it can have.
         let _ = histogram.record(microseconds.min(MAX_LATENCY));
     }
