@@ -37,7 +37,7 @@ use crate::pop::Pop;
 use crate::rates::Rates;
 use crate::requested::RequestedSubscriptions;
 use crate::schedule::Schedule;
-use crate::settings::BrokerSettings;
+use crate::settings::{BrokerConfig, BrokerSettings};
 use crate::static_topics::StaticTopics;
 use crate::statistics::{GroupStatistics, Statistics, Tally};
 use crate::timer::Timer;
@@ -202,24 +202,7 @@ impl Broker {
         let timer = Timer::open(&store, clock.now_millis())?;
 
         let ip = &*settings.broker.broker_ip;
-        let store_host = resolve(ip, port).ok_or_else(|| StartError::Setting {
-            key: "brokerIP1",
-            reason: format!(
-                "\"{ip}\" is no address of a machine; set the address that clients reach this one at"
-            ),
-        })?;
-        let mut own_properties = String::new();
-        let trace_on = settings.broker.trace_on;
-        for (name, value) in [
-            (property::MSG_REGION, &*settings.broker.region_id),
-            (
-                property::TRACE_SWITCH,
-                if trace_on { "true" } else { "false" },
-            ),
-            (property::CLUSTER, &*settings.broker.broker_cluster_name),
-        ] {
-            properties::put(&mut own_properties, name, value);
-        }
+        let store_host = store_host(ip, port)?;
         let pid = std::process::id();
         let offsets = OffsetTable::open(Arc::clone(&disk), Arc::clone(&clock), live.clone())?;
         let broker = Self {
@@ -249,9 +232,9 @@ impl Broker {
             address: format!("{ip}:{port}"),
             ha_address: format!("{ip}:{}", port.wrapping_add(1)),
             store_host,
-            own_properties,
+            own_properties: own_properties(&settings.broker),
             region_id: settings.broker.region_id.clone(),
-            trace_on,
+            trace_on: settings.broker.trace_on,
             unique_ids: UniqueIdGenerator::new(store_host.ip(), pid, pid as i32, 0),
             next_queue: AtomicU32::new(0),
             clock,
@@ -340,15 +323,34 @@ impl Broker {
     }
 }
 
-/// The address of a machine given by address or by name, IPv4 if it has one.
-fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
+/// The address that messages are stored with: that of this machine, given by address or by name,
+/// IPv4 if it has one.
+fn store_host(host: &str, port: u16) -> Result<SocketAddr, StartError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found: Vec<SocketAddr> = (bare, port).to_socket_addrs().ok()?.collect();
-    found
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or(found.first())
-        .copied()
+    let found = (bare, port).to_socket_addrs();
+    let found: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+    let chosen = found.iter().find(|address| address.is_ipv4());
+    let chosen = chosen.or(found.first()).copied();
+    chosen.ok_or_else(|| StartError::Setting {
+        key: "brokerIP1",
+        reason: format!(
+            "\"{host}\" is no address of a machine; set the address that clients reach this one at"
+        ),
+    })
+}
+
+/// What the broker adds to the properties of each message.
+fn own_properties(config: &BrokerConfig) -> String {
+    let mut properties = String::new();
+    let trace_on = if config.trace_on { "true" } else { "false" };
+    for (name, value) in [
+        (property::MSG_REGION, &*config.region_id),
+        (property::TRACE_SWITCH, trace_on),
+        (property::CLUSTER, &*config.broker_cluster_name),
+    ] {
+        properties::put(&mut properties, name, value);
+    }
+    properties
 }
 
 /// Hears of connections that close, so that their clients' groups are told at once.
