@@ -25,9 +25,10 @@ use transport::{
     Body, ByteStream, HandlerTable, Link, RemotingClient, RemotingClientConfig, TlsClient,
 };
 use wire::body::group::SubscriptionGroupConfig;
+use wire::body::stats::BrokerStatsData;
 use wire::command::{
     Command, GetMaxOffset, QueryConsumerOffset, UpdateAndCreateSubscriptionGroup,
-    UpdateAndCreateTopic,
+    UpdateAndCreateTopic, ViewBrokerStatsData,
 };
 use wire::frame::{Frame, Head, SerializeType};
 use wire::grpc::rpc::{QueryRoute, Rpc, SERVICE_PATH, Telemetry};
@@ -35,6 +36,7 @@ use wire::grpc::{
     self, Code, Encoding, Message, MessageType, QueryRouteRequest, Resource, Settings, Status,
     StatusOnly, SystemProperties, TelemetryCommand, Timestamp,
 };
+use wire::header::broker::ViewBrokerStatsDataRequest;
 use wire::header::offset::{
     GetMaxOffsetRequest, GetMaxOffsetResponse, QueryConsumerOffsetRequest,
     QueryConsumerOffsetResponse,
@@ -272,6 +274,17 @@ impl Rig {
             .await;
         let header: QueryConsumerOffsetResponse = answer.header().ok()?;
         Some(header.offset)
+    }
+
+    /// What a counter of the broker has counted.
+    pub(crate) async fn counted(&self, counter: &str, key: &str) -> i64 {
+        let header = ViewBrokerStatsDataRequest {
+            stats_name: counter.into(),
+            stats_key: key.into(),
+        };
+        let answer = self.tell::<ViewBrokerStatsData>(&header, Body::Empty).await;
+        let counted: BrokerStatsData = wire::body::json::read(&answer.body).expect("counts");
+        counted.stats_day.sum
     }
 
     /// Tells the broker as an administrator.

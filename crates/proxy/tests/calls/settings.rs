@@ -39,6 +39,31 @@ async fn messages_that_are_acknowledged_together_are_all_done_and_the_faulty_tol
 }
 
 #[tokio::test]
+async fn what_clients_do_counts_at_the_broker_however_they_acknowledge() {
+    for batches in ["false", "true"] {
+        let rig = Rig::with(&[("enableBatchAck", batches)]).await;
+        rig.topic("orders", MessageType::Normal).await;
+        for body in ["one", "two"] {
+            send(&rig, vec![message("orders", body, body)]).await;
+        }
+        let mut handles = Vec::new();
+        while handles.len() < 2 {
+            let (_, received) = receive(&rig, "orders", "g", 10_000).await;
+            handles.extend(received.iter().map(handle));
+        }
+        acknowledge(&rig, "orders", "g", &handles).await;
+        for (counter, key) in [
+            ("TOPIC_PUT_NUMS", "orders"),
+            ("GROUP_GET_NUMS", "orders@g"),
+            ("GROUP_ACK_NUMS", "orders@g"),
+        ] {
+            assert_eq!(rig.counted(counter, key).await, 2, "{counter} {batches}");
+        }
+        rig.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_delayed_message_waits_by_its_level_where_the_proxy_uses_levels() {
     let rig = Rig::with(&[("useDelayLevel", "true")]).await;
     rig.topic("later", MessageType::Delay).await;
