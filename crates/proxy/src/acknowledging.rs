@@ -202,7 +202,7 @@ pub(crate) async fn acknowledge_one(
         ..headers::AckMessageRequest::default()
     };
     let answer = cluster.call::<AckMessage>(&broker, &header, Body::Empty);
-    answer.await.map(drop)
+    answer.await.map(drop).map_err(ProxyError::about_received)
 }
 
 /// For how long a message is hidden.
@@ -242,7 +242,8 @@ pub(crate) async fn change_invisible_time(
     };
     let answer = cluster
         .call::<ChangeMessageInvisibleTime>(&broker, &header, Body::Empty)
-        .await?;
+        .await
+        .map_err(ProxyError::about_received)?;
     let hidden: headers::ChangeInvisibleTimeResponse = answer.header()?;
     let renewed = ExtraInfo {
         start_offset: offset,

@@ -99,7 +99,7 @@ async fn send(cluster: &Cluster, broker_name: &str, acks: Vec<BatchAck>) -> Resu
         acks,
     });
     let answer = cluster.call::<BatchAckMessage>(&broker, &NoHeader, body);
-    answer.await.map(drop)
+    answer.await.map(drop).map_err(ProxyError::about_received)
 }
 
 #[cfg(test)]

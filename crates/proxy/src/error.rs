@@ -54,6 +54,15 @@ impl ProxyError {
         }
     }
 
+    /// The same about a message that was received: if its broker refuses, clients are told no more
+    /// than that (`AckStatus.NO_EXIST`).
+    pub(crate) fn about_received(self) -> Self {
+        match self {
+            Self::Remote { remark, .. } => Self::new(Code::InternalServerError, remark),
+            other => other,
+        }
+    }
+
     /// The same with what a person reads.
     pub(crate) fn status(&self) -> Status {
         status(self.code(), self.to_string())

@@ -140,6 +140,13 @@ fn check_properties(
             format!("the max transaction recovery time of message is too large, max is {most}");
         return Err(ProxyError::new(Code::BadRequest, late));
     }
+    if system
+        .delivery_timestamp
+        .is_some_and(|time| !time.is_valid())
+    {
+        let invalid = "Timestamp is not valid: the delivery time is not of the years 1 to 9999";
+        return Err(ProxyError::new(Code::InternalServerError, invalid));
+    }
     let most = config.max_delay_time_mills;
     if let Some(time) = system.delivery_timestamp
         && most > 0

@@ -95,6 +95,7 @@ fn labels(config: &ProxyConfig) -> BTreeMap<&str, String> {
     if config.metrics_in_delta {
         labels.insert("aggregation", "delta".to_owned());
     }
+    labels.insert("otel_scope_name", "broker-meter".to_owned());
     labels.insert("node_type", "proxy".to_owned());
     labels.insert("cluster", config.proxy_cluster_name.clone());
     labels.insert("node_id", config.proxy_name.clone());

@@ -6,13 +6,32 @@ use wire::message::names;
 use crate::error::ProxyError;
 use crate::settings::ProxyConfig;
 
+/// Characters of the longest names that clients may use (`Validators`); brokers allow longer ones.
+const TOPIC_MAX_LENGTH: usize = 127;
+const GROUP_MAX_LENGTH: usize = 120;
+
+/// What a name may consist of.
+const FIT: &str = "^[%|a-zA-Z0-9_-]+$";
+
 /// The name of a topic that clients may use.
 pub(crate) fn topic(topic: Option<&Resource>) -> Result<&str, ProxyError> {
     let name = name_of(topic);
-    let refused = |message| ProxyError::new(Code::IllegalTopic, message);
-    names::validate_topic(name).map_err(|error| refused(error.to_string()))?;
+    let refused = |message| Err(ProxyError::new(Code::IllegalTopic, message));
+    if name.trim().is_empty() {
+        return refused("The specified topic is blank".into());
+    }
+    if name.chars().count() > TOPIC_MAX_LENGTH {
+        return refused(format!(
+            "The specified topic is longer than topic max length {TOPIC_MAX_LENGTH}."
+        ));
+    }
+    if names::is_illegal(name) {
+        return refused(format!(
+            "The specified topic[{name}] contains illegal characters, allowing only {FIT}"
+        ));
+    }
     if names::is_system_topic(name) {
-        return Err(refused("cannot access system topic".into()));
+        return refused("cannot access system topic".into());
     }
     Ok(name)
 }
@@ -20,10 +39,22 @@ pub(crate) fn topic(topic: Option<&Resource>) -> Result<&str, ProxyError> {
 /// The name of a group that clients may use.
 pub(crate) fn group(group: Option<&Resource>) -> Result<&str, ProxyError> {
     let name = name_of(group);
-    let refused = |message| ProxyError::new(Code::IllegalConsumerGroup, message);
-    names::validate_group(name).map_err(|error| refused(error.to_string()))?;
+    let refused = |message| Err(ProxyError::new(Code::IllegalConsumerGroup, message));
+    if name.trim().is_empty() {
+        return refused("the specified group is blank".into());
+    }
+    if name.chars().count() > GROUP_MAX_LENGTH {
+        return refused(format!(
+            "the specified group[{name}] is longer than group max length: {GROUP_MAX_LENGTH}."
+        ));
+    }
+    if names::is_illegal(name) {
+        return refused(format!(
+            "the specified group[{name}] contains illegal characters, allowing only {FIT}"
+        ));
+    }
     if names::is_system_group(name) {
-        return Err(refused("cannot use system consumer group".into()));
+        return refused("cannot use system consumer group".into());
     }
     Ok(name)
 }
@@ -140,8 +171,8 @@ mod tests {
     #[test]
     fn names_that_clients_must_not_use_are_refused() {
         let named = |name: &str| Some(Resource::named(name));
-        let topic_code = |name| code(topic(named(name).as_ref()).map(drop));
-        let group_code = |name| code(group(named(name).as_ref()).map(drop));
+        let topic_code = |name: &str| code(topic(named(name).as_ref()).map(drop));
+        let group_code = |name: &str| code(group(named(name).as_ref()).map(drop));
         assert_eq!(topic_code("orders"), None);
         for wrong in [
             "",
@@ -156,7 +187,9 @@ mod tests {
         }
         assert_eq!(code(topic(None).map(drop)), Some(Code::IllegalTopic));
         assert_eq!(group_code("payments"), None);
-        for wrong in ["", "a b", "CID_RMQ_SYS_x"] {
+        assert_eq!(topic_code(&"a".repeat(127)), None);
+        assert_eq!(group_code(&"a".repeat(120)), None);
+        for wrong in ["", "a b", "CID_RMQ_SYS_x", &"a".repeat(121)] {
             assert_eq!(
                 group_code(wrong),
                 Some(Code::IllegalConsumerGroup),

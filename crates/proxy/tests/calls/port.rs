@@ -101,7 +101,7 @@ async fn those_who_ask_for_metrics_are_told_that_the_proxy_is_up() {
     let page = ask("/metrics").await;
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
     let up = "rocketmq_proxy_up{cluster=\"DefaultCluster\",node_id=\"proxy \\\"1\\\"\",\
-              node_type=\"proxy\",proxy_mode=\"cluster\",zone=\"a\"} 1.0\n";
+              node_type=\"proxy\",otel_scope_name=\"broker-meter\",proxy_mode=\"cluster\",zone=\"a\"} 1.0\n";
     assert!(page.ends_with(up), "{page}");
     assert_eq!(ask("/").await.lines().last(), page.lines().last());
     assert!(ask("/other").await.starts_with("HTTP/1.1 404 "));

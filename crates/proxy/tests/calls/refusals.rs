@@ -174,6 +174,15 @@ async fn a_handle_that_does_not_hold_is_refused_by_each_call_that_takes_one() {
         let wanted = [acknowledged, hidden, given_up].map(Some);
         assert_eq!(found, wanted, "{handle}");
     }
+    // The topic of its retries is not there.
+    let retried = HANDLE.replace(" 0 broker-a", " 1 broker-a");
+    let request = acknowledging(TOPIC, GROUP, &retried);
+    assert_eq!(code::<AckMessage>(&rig, request).await, Some(failed));
+    let request = hiding(TOPIC, GROUP, &retried);
+    assert_eq!(
+        code::<ChangeInvisibleDuration>(&rig, request).await,
+        Some(failed)
+    );
     let nothing = AckMessageRequest {
         entries: Vec::new(),
         ..acknowledging(TOPIC, GROUP, "")

@@ -23,6 +23,12 @@ impl Timestamp {
         }
     }
 
+    /// Whether it is a time of the years 1 to 9999, as all are (`Timestamps.isValid`).
+    pub fn is_valid(self) -> bool {
+        (-62_135_596_800..=253_402_300_799).contains(&self.seconds)
+            && (0..1_000_000_000).contains(&self.nanos)
+    }
+
     /// Milliseconds since 1970, the nearest there is for a time that is out of range.
     pub fn to_millis(self) -> i64 {
         self.seconds
