@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 
 use clap::Args;
 
@@ -36,27 +38,26 @@ impl Fuzz {
         install()?;
         let seeds = process::target_dir()?.join("fuzz-seeds");
         write_seeds(&seeds)?;
-        let mut failed = Vec::new();
-        for target in &chosen {
-            eprintln!("== fuzzing {target} for {} s", self.seconds);
-            let corpus = process::root().join("fuzz/corpus").join(target);
-            fs::create_dir_all(&corpus)
-                .map_err(|error| format!("{}: {error}", corpus.display()))?;
-            let mut command = process::rustup_cargo();
-            command
-                .args(["+nightly", "fuzz", "run", target])
-                .args([&corpus, &seeds])
-                .arg("--")
-                .arg(format!("-max_total_time={}", self.seconds))
-                // An input that takes longer is a finding.
-                .args(["-timeout=5", "-verbosity=0", "-print_final_stats=1"])
-                // A buffer that was read to its end, of a task that still runs, would count as one
-                // that nobody has.
-                .env("ASAN_OPTIONS", "detect_leaks=0");
-            if let Err(error) = process::run(&mut command) {
-                failed.push(error);
+        process::run(process::rustup_cargo().args(["+nightly", "fuzz", "build"]))?;
+        let left = Mutex::new(chosen.iter());
+        let failed = Mutex::new(Vec::new());
+        let take = || left.lock().ok()?.next();
+        let fuzz_some = || {
+            while let Some(target) = take() {
+                if let Err(error) = fuzz(target, &seeds, self.seconds)
+                    && let Ok(mut failed) = failed.lock()
+                {
+                    failed.push(error);
+                }
             }
-        }
+        };
+        // A target takes one core.
+        thread::scope(|scope| {
+            for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(fuzz_some);
+            }
+        });
+        let failed = failed.into_inner().unwrap_or_default();
         if failed.is_empty() {
             Ok(())
         } else {
@@ -66,6 +67,25 @@ impl Fuzz {
             ))
         }
     }
+}
+
+/// Runs a target, and shows what it said as a whole.
+fn fuzz(target: &str, seeds: &Path, seconds: u32) -> Result<()> {
+    eprintln!("== fuzzing {target} for {seconds} s");
+    let corpus = process::root().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+    let mut command = process::rustup_cargo();
+    command
+        .args(["+nightly", "fuzz", "run", target])
+        .args([&*corpus, seeds])
+        .arg("--")
+        .arg(format!("-max_total_time={seconds}"))
+        // An input that takes longer is a finding, also where others want the machine.
+        .args(["-timeout=20", "-verbosity=0", "-print_final_stats=1"])
+        // A buffer that was read to its end, of a task that still runs, would count as one
+        // that nobody has.
+        .env("ASAN_OPTIONS", "detect_leaks=0");
+    process::run_and_show(&mut command)
 }
 
 /// The names of the targets: the files of `fuzz/fuzz_targets`.

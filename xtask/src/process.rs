@@ -57,6 +57,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     }
 }
 
+/// The same beside others: what it says is shown when it has ended.
+pub(crate) fn run_and_show(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .map_err(|error| cannot_run(command, &error))?;
+    let said = [output.stdout, output.stderr].concat();
+    eprintln!("{}", String::from_utf8_lossy(&said));
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{} ended with {}", shown(command), output.status))
+    }
+}
+
 /// Runs to the end and returns what it wrote to standard output.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
