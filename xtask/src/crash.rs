@@ -5,13 +5,8 @@ use clap::Args;
 use crate::process::{self, Result};
 
 /// The tests that do the work; without variables they are short.
-const MODEL: [&str; 4] = [
-    "kerolox-store",
-    "store",
-    "--exact",
-    "model::the_store_keeps_its_promises",
-];
-const BLACK_BOX: [&str; 4] = ["kerolox", "crash", "--test-threads", "1"];
+const MODEL: [&str; 3] = ["store", "--exact", "model::the_store_keeps_its_promises"];
+const BLACK_BOX: [&str; 3] = ["crash", "--test-threads", "1"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Crash {
@@ -45,10 +40,11 @@ impl Crash {
             } => (MODEL, ("KEROLOX_SEEDS", seeds.to_string())),
             _ => (MODEL, ("KEROLOX_SEEDS", "endless".to_owned())),
         };
-        let [package, target, rest @ ..] = test;
+        let [target, rest @ ..] = test;
         let mut command = process::cargo();
         command
-            .args(["test", "--quiet", "--package", package, "--test", target])
+            // Of the workspace, so that what its own tests had built serves here, too.
+            .args(["test", "--quiet", "--workspace", "--test", target])
             .args(["--", "--nocapture"])
             .args(rest)
             .env(variable.0, variable.1);
