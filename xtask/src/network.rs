@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process::Result;
@@ -18,15 +19,22 @@ const QUESTION: &str = r#"{"code":28,"flag":0,"language":"JAVA","opaque":1,"seri
 /// for a minute after their connections.
 const PORTS: Range<u16> = 10_000..32_000;
 
-/// The first of so many free ports in a row.
+/// The first of so many free ports in a row, which were not given before: who got them may listen
+/// there only later.
 pub(crate) fn free_ports(count: u16) -> Result<u16> {
+    // Somewhere else in each run, since others look for ports, too.
+    static NEXT: LazyLock<Mutex<u16>> = LazyLock::new(|| {
+        let start = RandomState::new().hash_one(()) % u64::from(PORTS.end - PORTS.start);
+        Mutex::new(PORTS.start + start as u16)
+    });
     let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-    // Somewhere else each time, since others look for ports, too.
-    let start = RandomState::new().hash_one(()) % u64::from(PORTS.end - PORTS.start - count);
-    (PORTS.start + start as u16..PORTS.end - count)
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = (*next..PORTS.end - count)
         .chain(PORTS.start..PORTS.end - count)
         .find(|first| (*first..first + count).all(free))
-        .ok_or_else(|| format!("no {count} free ports in a row were found"))
+        .ok_or_else(|| format!("no {count} free ports in a row were found"))?;
+    *next = first + count;
+    Ok(first)
 }
 
 /// Whether a server answers a question at this address now.

@@ -1,10 +1,14 @@
 //! Other programs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What went wrong, for the person at the terminal.
 pub(crate) type Result<T> = std::result::Result<T, String>;
+
+/// How many lines of a log are told with an error.
+const LAST_LINES: usize = 40;
 
 /// The top folder of the project.
 pub(crate) fn root() -> PathBuf {
@@ -88,6 +92,24 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
 pub(crate) fn works(command: &mut Command) -> bool {
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+/// An error with the ends of the logs in a folder, so that a report of the run is enough to look
+/// into it.
+pub(crate) fn with_logs(error: String, folder: &Path) -> String {
+    let mut told = error;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "log")
+            && let Ok(log) = fs::read(&path)
+        {
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            told += &format!("\n{} ends:\n{}", path.display(), last.join("\n"));
+        }
+    }
+    told
 }
 
 fn cannot_run(command: &Command, error: &std::io::Error) -> String {

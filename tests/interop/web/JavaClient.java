@@ -61,6 +61,8 @@ public final class JavaClient {
         public void send(String topic, String body, String tag, String key, String colour) throws Exception {
             DefaultMQProducer producer = new DefaultMQProducer(GROUP);
             producer.setNamesrvAddr(nameServer);
+            // A send that is given up may have been done; a second one would count twice.
+            producer.setSendMsgTimeout((int) PATIENCE.toMillis());
             producer.start();
             Message message = new Message(topic, tag, key, body.getBytes(UTF_8));
             message.putUserProperty(COLOUR, colour);
@@ -91,7 +93,8 @@ public final class JavaClient {
     private record Grpc(ClientServiceProvider provider, ClientConfiguration configuration) implements Api {
         Grpc(String endpoint, boolean encrypted) {
             this(ClientServiceProvider.loadService(),
-                ClientConfiguration.newBuilder().setEndpoints(endpoint).enableSsl(encrypted).build());
+                ClientConfiguration.newBuilder().setEndpoints(endpoint)
+                .enableSsl(encrypted).setRequestTimeout(PATIENCE).build());
         }
 
         @Override

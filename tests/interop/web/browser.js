@@ -19,7 +19,7 @@ const FILES = {
 
 const ELSEWHERE = "elsewhere.example";
 
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 
 const parameters = process.argv.slice(2);
 const host = parameters[1] === "offend" ? ELSEWHERE : "localhost";

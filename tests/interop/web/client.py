@@ -29,7 +29,7 @@ SUBSCRIPTION = 4
 # topic, with one byte for its length, and the properties, with two.
 BODY_LENGTH_AT = 84
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class Refused(Exception):
@@ -40,7 +40,7 @@ class WebSocket:
     """Each message is a frame."""
 
     def __init__(self, address):
-        self.socket = connect(f"ws://{address}/v1/frames")
+        self.socket = connect(f"ws://{address}/v1/frames", open_timeout=PATIENCE_SECONDS)
 
     def send(self, frame):
         self.socket.send(frame)

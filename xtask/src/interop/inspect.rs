@@ -109,7 +109,7 @@ impl Inspect {
             let home = programs.folder.join(number.to_string());
             fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
             self.watch(&programs, &analyser, &home, kind, talk)
-                .map_err(|error| format!("{error}; see {}", home.display()))?;
+                .map_err(|error| process::with_logs(error, &home))?;
         }
         fs::remove_dir_all(&programs.folder).map_err(|error| told(&programs.folder, &error))
     }

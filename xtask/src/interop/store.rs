@@ -12,6 +12,7 @@ mod ledger;
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -20,7 +21,7 @@ use self::broker::{Broker, End, Kind, Programs, told, until};
 use self::dump::{Dump, Line};
 use self::files::Harm;
 use self::ledger::Ledger;
-use crate::process::Result;
+use crate::process::{self, Result};
 
 /// Messages that clients try in a leg that ends in peace.
 const SENDS: u32 = 1_000;
@@ -74,33 +75,61 @@ impl Store {
         let is_wanted = |name: &str| self.plan.as_deref().is_none_or(|plan| plan == name);
         let mut plans = plans(self.rounds, &mut Random(seed));
         plans.retain(|plan| is_wanted(plan.name));
-        let mut handovers = handover::PLANS.iter().filter(|plan| is_wanted(plan.name));
-        if plans.is_empty() && handovers.clone().next().is_none() {
+        let handovers = handover::PLANS.iter().filter(|plan| is_wanted(plan.name));
+        let handovers: Vec<_> = handovers.collect();
+        if plans.is_empty() && handovers.is_empty() {
             return Err("there is no plan of this name".to_owned());
         }
-        for plan in plans {
-            eprintln!("== {}", plan.name);
-            let home = programs.folder.join(plan.name);
-            let mut run = Run {
-                programs: &programs,
-                home: home.clone(),
-                plan,
-                ledger: Ledger::default(),
-                keys_from: 0,
-                before: None,
-                // So that a plan's choices do not depend on the others that run.
-                random: Random(seed),
-            };
-            run.all_legs().map_err(|error| {
-                format!(
-                    "{error}\n--seed {seed}; the files are in {}",
-                    home.display()
-                )
-            })?;
-            fs::remove_dir_all(&home).map_err(|error| told(&home, &error))?;
-        }
-        handovers.try_for_each(|plan| handover::run(plan, &programs))
+        let programs = &programs;
+        // Most of a handover is waiting, so these go on beside the others.
+        thread::scope(|scope| {
+            let handovers: Vec<_> = handovers
+                .iter()
+                .map(|plan| {
+                    scope.spawn(|| {
+                        let run = |home: PathBuf| handover::run(plan, &home, programs);
+                        in_its_home(programs, plan.name, seed, run)
+                    })
+                })
+                .collect();
+            let mut done = plans.into_iter().try_for_each(|plan| {
+                in_its_home(programs, plan.name, seed, |home| {
+                    let mut run = Run {
+                        programs,
+                        home,
+                        plan,
+                        ledger: Ledger::default(),
+                        keys_from: 0,
+                        before: None,
+                        // So that a plan's choices do not depend on the others that run.
+                        random: Random(seed),
+                    };
+                    run.all_legs()
+                })
+            });
+            for handover in handovers {
+                let result = handover.join();
+                done = done.and(result.unwrap_or_else(|_| Err("a handover panics".to_owned())));
+            }
+            done
+        })
     }
+}
+
+/// Runs a plan in a folder of its own, which stays if the plan fails.
+fn in_its_home(
+    programs: &Programs,
+    name: &str,
+    seed: u64,
+    run: impl FnOnce(PathBuf) -> Result<()>,
+) -> Result<()> {
+    let home = programs.folder.join(name);
+    fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
+    run(home.clone()).map_err(|error| {
+        let error = format!("{name}: {error}\n--seed {seed} repeats the random choices");
+        process::with_logs(error, &home)
+    })?;
+    fs::remove_dir_all(&home).map_err(|error| told(&home, &error))
 }
 
 fn plans(rounds: u32, random: &mut Random) -> Vec<Plan> {
@@ -170,14 +199,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all_legs(&mut self) -> Result<()> {
-        fs::create_dir_all(&self.home).map_err(|error| told(&self.home, &error))?;
         for (i, (kind, end)) in self.plan.legs.clone().into_iter().enumerate() {
             let leg = i + 1;
             let started = Instant::now();
             self.leg(leg, kind, end)
                 .map_err(|error| format!("leg {leg}, {kind:?} to {end:?}: {error}"))?;
             let (seconds, count) = (started.elapsed().as_secs(), self.ledger.len());
-            eprintln!("   leg {leg}: {kind:?}, {end:?}: {count} messages kept so far, {seconds} s");
+            let name = self.plan.name;
+            eprintln!(
+                "   {name}, leg {leg}: {kind:?}, {end:?}: {count} messages kept so far, {seconds} s"
+            );
         }
         self.last_leg()
             .map_err(|error| format!("after the last leg: {error}"))

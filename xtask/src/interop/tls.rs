@@ -11,7 +11,7 @@ use crate::network::free_ports;
 use crate::process::{self, Result};
 
 /// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Settings of a server, then options of `openssl s_client`, each with what it must tell.
 type Case = (&'static str, &'static [(&'static str, &'static str)]);

@@ -8,7 +8,7 @@ import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
 /** The broker, asked request by request. */
 final class Api {
-    static final long PATIENCE_MILLIS = 10_000;
+    static final long PATIENCE_MILLIS = 60_000;
 
     final MQClientAPIImpl client;
     final String address;

@@ -30,10 +30,10 @@ public final class GrpcChat {
     private static final int AT_A_TIME = 16;
     private static final int QUEUE_IN_HANDLE = 6;
     private static final String GROUP = "chat-consumers";
-    private static final Duration HIDDEN = Duration.ofSeconds(60);
+    private static final Duration HIDDEN = Duration.ofSeconds(300);
     /** The shortest that a server holds a receiving call. */
     private static final Duration POLL = Duration.ofSeconds(5);
-    private static final Duration PATIENCE = Duration.ofSeconds(60);
+    private static final Duration PATIENCE = Duration.ofSeconds(180);
     private static final ClientServiceProvider PROVIDER = ClientServiceProvider.loadService();
 
     private GrpcChat() {

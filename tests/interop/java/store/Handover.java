@@ -64,18 +64,20 @@ public final class Handover {
     private static final String GROUP = "handover";
 
     /** Longer than a change of brokers takes. */
-    private static final long HIDDEN_MILLIS = 35_000;
-    private static final long LONGER_HIDDEN_MILLIS = 40_000;
+    private static final long HIDDEN_MILLIS = 45_000;
+    private static final long LONGER_HIDDEN_MILLIS = 50_000;
     /** Longer than anything here takes. */
     private static final long LONG_MILLIS = 600_000;
     /** By how much all that comes may be late. */
-    private static final long LATE_MILLIS = 60_000;
+    private static final long LATE_MILLIS = 180_000;
     /** By when all that a broker knows is on the disk: the reference writes orderly pops every ten seconds. */
-    private static final long WRITTEN_MILLIS = 12_000;
+    private static final long WRITTEN_MILLIS = 18_000;
     /** The same for how far groups have come, which it is told to write twice a second. */
-    private static final long OFFSETS_WRITTEN_MILLIS = 5_000;
+    private static final long OFFSETS_WRITTEN_MILLIS = 8_000;
     /** How long to look for what must not come, after it could have. */
     private static final long WATCH_MILLIS = 5_000;
+    /** How long before its time comes a message is still dealt with, so that this is done in time. */
+    private static final long IN_TIME_MILLIS = 5_000;
     private static final int HEARTBEAT_MILLIS = 1_000;
     private static final long PAUSE_MILLIS = 100;
     private static final int POP_BATCH = 8;
@@ -331,7 +333,7 @@ public final class Handover {
 
     /** Does something with a message that is hidden until a time; then it is too late, and nothing is promised. */
     private void inTime(String id, long until, Lines.Task task) throws Exception {
-        if (System.currentTimeMillis() < until) {
+        if (System.currentTimeMillis() < until - IN_TIME_MILLIS) {
             task.run();
         } else {
             debts.remove(id);
@@ -342,6 +344,11 @@ public final class Handover {
     private void leaveOrdered() throws Exception {
         for (int i = 0; i < 3; i++) {
             send(ORDERED, "ordered");
+        }
+        // The reference enters messages into their queue a moment after it has acknowledged them.
+        MessageQueue queue = queues(ORDERED).get(0);
+        while (reader.maxOffset(queue) < 3) {
+            Thread.sleep(PAUSE_MILLIS);
         }
         long due = System.currentTimeMillis() + HIDDEN_MILLIS;
         List<MessageExt> popped = pop(ORDERED, HIDDEN_MILLIS, true);

@@ -15,8 +15,9 @@ use super::dump::{Dump, parse};
 use crate::network::{answers, free_ports};
 use crate::process::{self, Result};
 
-/// How long a broker may take to start, to end, or to do what it does by itself.
-pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a broker may take to start, to end, or to do what it does by itself, however slow the
+/// machine is.
+pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Pause between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -23,7 +23,8 @@ const IN_ROOT: [&str; 11] = [
     "timerwheel",
 ];
 
-/// What Kerolox reads and writes in `config`, besides offsets; each with a backup.
+/// What Kerolox reads and writes in `config`, besides offsets; each with a backup, and with what is
+/// left of it when a broker is killed while it writes.
 const IN_CONFIG: [&str; 10] = [
     "consumerFilter.json",
     "consumerOrderInfo.json",
@@ -58,7 +59,10 @@ pub(super) fn foreign(store: &Path, offsets: &str) -> Result<Files> {
             .next()
             .map(|part| name(part.as_ref()))
             .unwrap_or_default();
-        let second = second.strip_suffix(".bak").unwrap_or(&second);
+        let second = [".bak", ".tmp"]
+            .iter()
+            .find_map(|suffix| second.strip_suffix(suffix))
+            .unwrap_or(&second);
         let own = IN_ROOT.contains(&first.as_str())
             || first == "config" && (IN_CONFIG.contains(&second) || second == offsets);
         !own

@@ -2,10 +2,10 @@
 //! acknowledged, open transactions, messages that wait for a time or by a delay level. The next
 //! broker has to keep the promises of the one before.
 
-use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
-use super::broker::{Broker, End, Kind, Programs, told};
+use super::broker::{Broker, End, Kind, Programs};
 use super::dump::Line;
 use crate::process::Result;
 
@@ -14,7 +14,7 @@ use crate::process::Result;
 const SETTINGS: [&str; 7] = [
     "recallMessageEnable=true",
     "transactionCheckInterval=10000",
-    "transactionTimeOut=40000",
+    "transactionTimeOut=50000",
     "flushConsumerOffsetInterval=500",
     "diskMaxUsedSpaceRatio=95",
     "waitTimeMillsInSendQueue=10000",
@@ -48,15 +48,12 @@ pub(super) const PLANS: [Plan; 2] = [
     },
 ];
 
-pub(super) fn run(plan: &Plan, programs: &Programs) -> Result<()> {
-    eprintln!("== {}", plan.name);
-    let home = programs.folder.join(plan.name);
-    fs::create_dir_all(&home).map_err(|error| told(&home, &error))?;
-    let mut clients = programs.handover(&home)?;
+pub(super) fn run(plan: &Plan, home: &Path, programs: &Programs) -> Result<()> {
+    let mut clients = programs.handover(home)?;
     let mut faults = 0;
     for (i, (kind, end)) in plan.legs.into_iter().enumerate() {
         let started = Instant::now();
-        let mut broker = Broker::start(kind, programs, &home, &SETTINGS)?;
+        let mut broker = Broker::start(kind, programs, home, &SETTINGS)?;
         let word = match end {
             _ if i + 1 == plan.legs.len() => "last",
             End::Kill => "kill",
@@ -66,7 +63,7 @@ pub(super) fn run(plan: &Plan, programs: &Programs) -> Result<()> {
         loop {
             match clients.next()? {
                 Some(Line::Fault { what }) => {
-                    eprintln!("   {what}");
+                    eprintln!("   {}: {what}", plan.name);
                     faults += 1;
                 }
                 Some(Line::Steady) => break,
@@ -78,15 +75,15 @@ pub(super) fn run(plan: &Plan, programs: &Programs) -> Result<()> {
             End::Stop => broker.stop()?,
         }
         let (leg, seconds) = (i + 1, started.elapsed().as_secs());
-        eprintln!("   leg {leg}: {kind:?}, {end:?}: {seconds} s");
+        eprintln!(
+            "   {}, leg {leg}: {kind:?}, {end:?}: {seconds} s",
+            plan.name
+        );
     }
     clients.close();
     while clients.next::<Line>()?.is_some() {}
-    if faults > 0 {
-        return Err(format!(
-            "{faults} faults; the files are in {}",
-            home.display()
-        ));
+    match faults {
+        0 => Ok(()),
+        _ => Err(format!("{faults} faults")),
     }
-    fs::remove_dir_all(&home).map_err(|error| told(&home, &error))
 }
