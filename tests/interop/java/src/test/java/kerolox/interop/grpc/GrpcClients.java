@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import kerolox.interop.fixture.Await;
 import kerolox.interop.fixture.Clients;
+import kerolox.interop.fixture.Leaving;
 import kerolox.interop.fixture.Server;
 import org.apache.rocketmq.client.apis.ClientConfiguration;
 import org.apache.rocketmq.client.apis.ClientServiceProvider;
@@ -45,10 +46,8 @@ final class GrpcClients implements AutoCloseable {
     }
 
     @Override
-    public void close() throws Exception {
-        for (AutoCloseable client : open) {
-            client.close();
-        }
+    public void close() {
+        open.forEach(Leaving::soon);
     }
 
     Producer producer(String... topics) throws Exception {
