@@ -15,7 +15,11 @@ use crate::network::ByteStream;
 
 /// Frames that are no part of an exchange, such as PING, that may come within [`PERIOD`].
 const MAX_CONTROL: u32 = 10_000;
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// So many of them each frame of an exchange makes up for: clients measure a connection by pings
+/// while much passes.
+const MADE_UP: u32 = 10;
 
 /// Bytes of a frame's head: length, kind, flags, stream.
 const HEAD: usize = 9;
@@ -85,8 +89,9 @@ impl FrameWatch {
                 let [a, b, c, kind, ..] = self.head;
                 self.have = 0;
                 self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-                if !OF_EXCHANGES.contains(&kind) {
-                    self.count();
+                match OF_EXCHANGES.contains(&kind) {
+                    true => self.count = self.count.saturating_sub(MADE_UP),
+                    false => self.count(),
                 }
             }
         }
