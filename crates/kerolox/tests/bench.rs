@@ -88,14 +88,18 @@ impl Server {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// Each run has messages, latencies and no refusal.
+    /// There are messages with latencies, and no refusal. On a busy machine a run may be over before
+    /// its first message.
     fn check(report: &Value) {
-        for run in report["runs"].as_array().expect("runs") {
-            assert!(run["messages"].as_u64() > Some(0), "{report}");
+        let runs = report["runs"].as_array().expect("runs");
+        let any = |run: &Value| run["messages"].as_u64() > Some(0);
+        assert!(runs.iter().any(any), "{report}");
+        for run in runs {
             assert_eq!(run["errors"], serde_json::json!({}), "{report}");
             let latency = |name: &str| run["latency_us"][name].as_f64().expect("a latency");
             let rising = ["p50", "p90", "p99", "p99.9", "max"].map(latency);
-            assert!(rising[0] > 0.0 && rising.is_sorted(), "{report}");
+            assert_eq!(rising[0] > 0.0, any(run), "{report}");
+            assert!(rising.is_sorted(), "{report}");
         }
     }
 }
