@@ -354,8 +354,8 @@ impl Losses {
             .map_or((0, true), |(said, then)| (said, then.elapsed() >= pause));
         if lost > said && is_time {
             eprintln!(
-                "kerolox: {lost} packets were lost so far, since they came faster than they were \
-                 read; everything else on this machine goes first, unless --compete is given"
+                "kerolox: {lost} packets were lost so far, since they came faster than they were read; \
+                 --buffer gives them more memory"
             );
             self.0 = Some((lost, Instant::now()));
         }

@@ -115,7 +115,7 @@ impl InspectLive {
         load: Load,
         watch: Watch,
     ) -> Result<Sample> {
-        let analyser = Analyser::start(programs, server, watch)?;
+        let analyser = Analyser::start(programs, server, load, watch)?;
         thread::sleep(SETTLE);
         let mut bench = programs.bench(server);
         bench.args(["send", "--connections", "8", "--warm-up", "1s"]);
@@ -192,10 +192,19 @@ struct Analyser {
 }
 
 impl Analyser {
-    fn start(programs: &Programs, server: &Server, watch: Watch) -> Result<Option<Self>> {
+    fn start(
+        programs: &Programs,
+        server: &Server,
+        load: Load,
+        watch: Watch,
+    ) -> Result<Option<Self>> {
         let mut stat = Command::new(&programs.kerolox);
         stat.args(["inspect", "stat", "--output", "json", "--port"]);
         stat.arg(server.address.port().to_string());
+        if load == Load::Full {
+            // There is no processor left for both, and the broker is what matters.
+            stat.arg("--give-way");
+        }
         match watch {
             Watch::Not => return Ok(None),
             Watch::Packets => stat.args(["--interface", "lo"]),

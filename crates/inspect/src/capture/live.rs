@@ -111,8 +111,7 @@ impl Live {
 }
 
 /// Has everything else that wants a processor go before this thread, and before the threads that it
-/// starts: whoever is observed must not wait for the observer. Under full load an analyser then
-/// loses packets, which it counts.
+/// starts. Under full load an analyser then loses packets, which it counts.
 ///
 /// Where it leads a session of its own, as under a service manager, the session gives way as well:
 /// Linux shares processors among sessions first.

@@ -45,9 +45,9 @@ struct LiveArgs {
     /// container, and reads what OpenSSL encrypts
     #[arg(long)]
     trace: bool,
-    /// Compete for the processors with what is watched, which otherwise goes first
+    /// Leave the processors to what is watched where they are short, and rather lose packets
     #[arg(long)]
-    compete: bool,
+    give_way: bool,
     /// Megabytes of memory for what waits to be read
     #[arg(long, value_name = "MB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=4096))]
     buffer: u16,
@@ -72,7 +72,7 @@ impl LiveArgs {
     fn open(&self, ports: &[u16]) -> Result<Box<dyn Source>, CliError> {
         let source = self.source(ports)?;
         #[cfg(target_os = "linux")]
-        if !self.compete {
+        if self.give_way {
             inspect::give_way();
         }
         Ok(source)
