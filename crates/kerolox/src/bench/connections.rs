@@ -59,6 +59,10 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// milliseconds once these 14,000 are taken, whatever the server does.
 const EACH_ADDRESS: u32 = 5_000;
 
+/// So many runs after one another have so many addresses each, of the 16 million of a machine.
+const RUNS: u32 = 1 << 16;
+const EACH_RUN: u32 = 1 << 7;
+
 /// Longer set-ups count as this one, in microseconds.
 const LONGEST: u64 = 60_000_000;
 
@@ -194,7 +198,9 @@ impl Network for ManyAddresses {
             _ => return Sockets.connect(address, options),
         };
         let number = self.connections.fetch_add(1, Ordering::Relaxed) / EACH_ADDRESS;
-        let own = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number);
+        // Ports of a run before stay taken for a minute.
+        let first = std::process::id() % RUNS * EACH_RUN;
+        let own = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + first + number);
         Box::pin(async move {
             let socket = TcpSocket::new_v4()?;
             socket.bind((own, 0).into())?;
