@@ -204,10 +204,10 @@ impl ProxyConfig {
 
     /// The level of a message that waits for so many milliseconds, if those have levels.
     pub(crate) fn delay_level(&self, millis: i64) -> Option<i32> {
-        let levels = DelayLevels::parse(&self.message_delay_level);
-        levels
-            .filter(|_| self.use_delay_level)?
-            .level_longer_than(millis)
+        if !self.use_delay_level {
+            return None;
+        }
+        DelayLevels::parse(&self.message_delay_level)?.level_longer_than(millis)
     }
 
     /// The name servers of the cluster.
