@@ -8,12 +8,12 @@ use wire::grpc::rpc::{
 use wire::grpc::{
     ChangeInvisibleDurationRequest, ClientType, Code, Command, Duration, LiteSubscriptionAction,
     Message, MessageQueue, MessageType, NotifyClientTerminationRequest, OffsetOption, OffsetPolicy,
-    OffsetType, PubSub, QueryAssignmentRequest, ReceiveMessageRequest, Settings, Subscription,
-    SubscriptionEntry, SyncLiteSubscriptionRequest,
+    OffsetType, PubSub, QueryAssignmentRequest, ReceiveMessageRequest, Subscription,
+    SyncLiteSubscriptionRequest,
 };
 
 use crate::rig::{Rig, Stream, message};
-use crate::{acknowledge_as, handle, messages_in, named, receive_as, send};
+use crate::{acknowledge_as, consumer, handle, messages_in, named, receive_as, send};
 
 /// A topic with a group bound to it.
 const TOPIC: &str = "chats";
@@ -34,24 +34,9 @@ async fn start(model: &str) -> Rig {
     rig
 }
 
-fn settings(group: &str, client_type: ClientType) -> Settings {
-    Settings {
-        client_type: Some(client_type as i32),
-        pub_sub: Some(PubSub::Subscription(Subscription {
-            group: named(group),
-            subscriptions: vec![SubscriptionEntry {
-                topic: named(TOPIC),
-                expression: None,
-            }],
-            ..Subscription::default()
-        })),
-        ..Settings::default()
-    }
-}
-
 /// A client enters; the server's word on its settings comes first on its stream.
 async fn enter(rig: &Rig, client: &str) -> (Stream, Subscription) {
-    let settings = settings(GROUP, ClientType::LitePushConsumer);
+    let settings = consumer(ClientType::LitePushConsumer, GROUP, TOPIC, None);
     let mut stream = rig.telemetry(client, settings).await;
     let told = stream.next().await.and_then(|told| told.command);
     let Some(Command::Settings(settings)) = told else {
@@ -316,7 +301,9 @@ async fn subscriptions_that_break_a_rule_are_refused_by_its_code() {
         (GROUP, ClientType::PushConsumer),
         ("ordinary", ClientType::LitePushConsumer),
     ] {
-        let mut stream = rig.telemetry("three", settings(group, client_type)).await;
+        let mut stream = rig
+            .telemetry("three", consumer(client_type, group, TOPIC, None))
+            .await;
         assert_eq!(stream.next().await, None, "{group}");
     }
     rig.stop().await;

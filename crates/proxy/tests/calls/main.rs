@@ -20,10 +20,11 @@ use wire::grpc::rpc::{
     ReceiveMessage, SendMessage,
 };
 use wire::grpc::{
-    AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest, Code,
-    Duration, ForwardMessageToDeadLetterQueueRequest, HeartbeatRequest, Message, MessageQueue,
-    MessageType, QueryRouteRequest, ReceiveMessageRequest, ReceiveMessageResponse, Received,
-    Resource, SendMessageRequest, SystemProperties, Timestamp,
+    AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest,
+    ClientType, Code, Duration, FilterExpression, ForwardMessageToDeadLetterQueueRequest,
+    HeartbeatRequest, Message, MessageQueue, MessageType, PubSub, QueryRouteRequest,
+    ReceiveMessageRequest, ReceiveMessageResponse, Received, Resource, SendMessageRequest,
+    Settings, Subscription, SubscriptionEntry, SystemProperties, Timestamp,
 };
 
 use rig::{Answer, CLIENT, Rig, message};
@@ -37,6 +38,42 @@ async fn send(rig: &Rig, messages: Vec<Message>) -> (i32, String) {
     rig.call::<SendMessage>(&SendMessageRequest { messages })
         .await
         .told()
+}
+
+/// Asks for one message.
+fn receiving(topic: &str, group: &str) -> ReceiveMessageRequest {
+    ReceiveMessageRequest {
+        group: named(group),
+        message_queue: Some(MessageQueue {
+            topic: named(topic),
+            ..MessageQueue::default()
+        }),
+        batch_size: 1,
+        invisible_duration: Some(Duration::from_millis(10_000)),
+        long_polling_timeout: Some(Duration::from_millis(100)),
+        ..ReceiveMessageRequest::default()
+    }
+}
+
+/// What a consumer says of itself that wants a topic.
+fn consumer(
+    client_type: ClientType,
+    group: &str,
+    topic: &str,
+    expression: Option<FilterExpression>,
+) -> Settings {
+    Settings {
+        client_type: Some(client_type as i32),
+        pub_sub: Some(PubSub::Subscription(Subscription {
+            group: named(group),
+            subscriptions: vec![SubscriptionEntry {
+                topic: named(topic),
+                expression,
+            }],
+            ..Subscription::default()
+        })),
+        ..Settings::default()
+    }
 }
 
 /// Receives whatever comes within so many milliseconds.
@@ -53,15 +90,9 @@ async fn receive_as(
     wait: i64,
 ) -> (i32, Vec<Message>) {
     let request = ReceiveMessageRequest {
-        group: named(group),
-        message_queue: Some(MessageQueue {
-            topic: named(topic),
-            ..MessageQueue::default()
-        }),
         batch_size: 32,
-        invisible_duration: Some(Duration::from_millis(10_000)),
         long_polling_timeout: Some(Duration::from_millis(wait)),
-        ..ReceiveMessageRequest::default()
+        ..receiving(topic, group)
     };
     let answer = rig.call_by::<ReceiveMessage>(client, &request).await;
     (answer.told().0, messages_in(&answer))

@@ -7,33 +7,19 @@ use wire::body::running::ConsumerRunningInfo;
 use wire::code::ResponseCode;
 use wire::command::{ConsumeMessageDirectly, GetConsumerRunningInfo};
 use wire::frame::Frame;
-use wire::grpc::{
-    ClientType, Code, Command, MessageType, PubSub, Settings, Subscription, SubscriptionEntry,
-    ThreadStackTrace, VerifyMessageResult,
-};
+use wire::grpc::{ClientType, Code, Command, MessageType, ThreadStackTrace, VerifyMessageResult};
 use wire::header::client::{ConsumeMessageDirectlyResultRequest, GetConsumerRunningInfoRequest};
 use wire::message::id::OffsetMessageId;
 
 use crate::rig::{POLL, Rig, Stream, message};
-use crate::{named, send};
+use crate::{consumer, send};
 
 /// Two clients of one group, which brokers must tell apart.
 const ASKED: &str = "asked";
 const OTHER: &str = "other";
 
 async fn enter(rig: &Rig, client: &str) -> Stream {
-    let settings = Settings {
-        client_type: Some(ClientType::PushConsumer as i32),
-        pub_sub: Some(PubSub::Subscription(Subscription {
-            group: named("g"),
-            subscriptions: vec![SubscriptionEntry {
-                topic: named("orders"),
-                expression: None,
-            }],
-            ..Subscription::default()
-        })),
-        ..Settings::default()
-    };
+    let settings = consumer(ClientType::PushConsumer, "g", "orders", None);
     let mut stream = rig.telemetry(client, settings).await;
     stream.next().await.expect("the settings that hold");
     stream

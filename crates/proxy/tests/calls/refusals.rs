@@ -9,16 +9,15 @@ use wire::grpc::rpc::{
 use wire::grpc::{
     AckMessageEntry, AckMessageRequest, ChangeInvisibleDurationRequest, ClientType, Code, Duration,
     EndTransactionRequest, FilterExpression, FilterType, ForwardMessageToDeadLetterQueueRequest,
-    HeartbeatRequest, MessageQueue, MessageType, NotifyClientTerminationRequest, PubSub,
-    Publishing, QueryAssignmentRequest, QueryRouteRequest, RecallMessageRequest,
-    ReceiveMessageRequest, Resource, Settings, Subscription, SubscriptionEntry,
-    SyncLiteSubscriptionRequest,
+    HeartbeatRequest, MessageType, NotifyClientTerminationRequest, PubSub, Publishing,
+    QueryAssignmentRequest, QueryRouteRequest, RecallMessageRequest, ReceiveMessageRequest,
+    Resource, Settings, SyncLiteSubscriptionRequest,
 };
 use wire::header::NoHeader;
 use wire::message::recall::RecallHandle;
 
-use crate::named;
 use crate::rig::Rig;
+use crate::{consumer, named, receiving};
 
 const TOPIC: &str = "orders";
 const GROUP: &str = "g";
@@ -29,20 +28,6 @@ const HANDLE: &str = "0 1795806332000 3155760000000 0 0 broker-a 0 0 0";
 async fn code<R: Rpc>(rig: &Rig, request: R::Request) -> Option<Code> {
     let (code, _) = rig.call::<R>(&request).await.told();
     Code::try_from(code).ok()
-}
-
-fn receiving(topic: &str, group: &str) -> ReceiveMessageRequest {
-    ReceiveMessageRequest {
-        group: named(group),
-        message_queue: Some(MessageQueue {
-            topic: named(topic),
-            ..MessageQueue::default()
-        }),
-        batch_size: 1,
-        invisible_duration: Some(Duration::from_millis(10_000)),
-        long_polling_timeout: Some(Duration::from_millis(100)),
-        ..ReceiveMessageRequest::default()
-    }
 }
 
 fn acknowledging(topic: &str, group: &str, handle: &str) -> AckMessageRequest {
@@ -279,25 +264,10 @@ fn producer(topic: &str) -> Settings {
     }
 }
 
-fn consumer(client_type: ClientType, group: &str, filter: FilterExpression) -> Settings {
-    Settings {
-        client_type: Some(client_type as i32),
-        pub_sub: Some(PubSub::Subscription(Subscription {
-            group: named(group),
-            subscriptions: vec![SubscriptionEntry {
-                topic: named(TOPIC),
-                expression: Some(filter),
-            }],
-            ..Subscription::default()
-        })),
-        ..Settings::default()
-    }
-}
-
 #[tokio::test]
 async fn settings_that_make_no_sense_end_the_stream_and_the_client_stays_unknown() {
     let rig = Rig::start().await;
-    let all = FilterExpression::default;
+    let all = || Some(FilterExpression::default());
     let no_tags = FilterExpression {
         r#type: FilterType::Tag as i32,
         expression: "||".into(),
@@ -306,11 +276,17 @@ async fn settings_that_make_no_sense_end_the_stream_and_the_client_stays_unknown
     for (settings, status) in [
         (Settings::default(), 3),
         (producer("a b"), 3),
-        (consumer(ClientType::SimpleConsumer, "a b", all()), 3),
-        (consumer(ClientType::SimpleConsumer, GROUP, no_tags), 3),
-        (consumer(ClientType::LitePushConsumer, GROUP, all()), 3),
-        (consumer(ClientType::Producer, GROUP, all()), 13),
-        (consumer(ClientType::PullConsumer, GROUP, all()), 13),
+        (consumer(ClientType::SimpleConsumer, "a b", TOPIC, all()), 3),
+        (
+            consumer(ClientType::SimpleConsumer, GROUP, TOPIC, Some(no_tags)),
+            3,
+        ),
+        (
+            consumer(ClientType::LitePushConsumer, GROUP, TOPIC, all()),
+            3,
+        ),
+        (consumer(ClientType::Producer, GROUP, TOPIC, all()), 13),
+        (consumer(ClientType::PullConsumer, GROUP, TOPIC, all()), 13),
     ] {
         let told = format!("{settings:?}");
         let stream = rig.telemetry("wrong", settings).await;
@@ -329,7 +305,8 @@ async fn a_consumer_names_its_group_whenever_it_says_that_it_is_there_or_leaves(
     let settings = consumer(
         ClientType::SimpleConsumer,
         GROUP,
-        FilterExpression::default(),
+        TOPIC,
+        Some(FilterExpression::default()),
     );
     let mut stream = rig.telemetry("here", settings).await;
     assert!(stream.next().await.is_some());
@@ -364,7 +341,8 @@ async fn a_group_that_is_not_there_is_refused_where_brokers_make_none() {
     let settings = consumer(
         ClientType::PushConsumer,
         "absent",
-        FilterExpression::default(),
+        TOPIC,
+        Some(FilterExpression::default()),
     );
     // INVALID_ARGUMENT.
     assert_eq!(rig.telemetry("c", settings).await.end().await, Some(3));
