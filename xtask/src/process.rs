@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// What went wrong, for the person at the terminal.
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -54,6 +54,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .map_err(|error| cannot_run(command, &error))?;
+    succeeded(command, status)
+}
+
+fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         Ok(())
     } else {
@@ -68,11 +72,7 @@ pub(crate) fn run_and_show(command: &mut Command) -> Result<()> {
         .map_err(|error| cannot_run(command, &error))?;
     let said = [output.stdout, output.stderr].concat();
     eprintln!("{}", String::from_utf8_lossy(&said));
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{} ended with {}", shown(command), output.status))
-    }
+    succeeded(command, output.status)
 }
 
 /// Runs to the end and returns what it wrote to standard output.
@@ -81,11 +81,8 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| cannot_run(command, &error))?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(format!("{} ended with {}", shown(command), output.status))
-    }
+    succeeded(command, output.status)?;
+    Ok(output.stdout)
 }
 
 /// Whether the command runs and succeeds; nothing is shown.
