@@ -2,7 +2,6 @@ package kerolox.interop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import java.util.Map;
 import kerolox.interop.fixture.Clients;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
@@ -18,15 +17,8 @@ final class StaticTopics {
         throws Exception {
         String mapping = "{\"topic\":\"" + topic + "\",\"bname\":\"" + broker + "\",\"epoch\":" + epoch
             + ",\"scope\":\"__global__\",\"totalQueues\":2,\"hostedQueues\":{" + hosted + "}}";
-        RemotingCommand answer = clients.ask(address, UPDATE_AND_CREATE_STATIC_TOPIC, Map.of(
-            "topic", topic,
-            "defaultTopic", topic,
-            "readQueueNums", Integer.toString(queues),
-            "writeQueueNums", Integer.toString(queues),
-            "perm", "6",
-            "topicFilterType", "SINGLE_TAG",
-            "topicSysFlag", "0",
-            "order", "false"), mapping);
+        RemotingCommand answer =
+            clients.ask(address, UPDATE_AND_CREATE_STATIC_TOPIC, Clients.topicFields(topic, queues), mapping);
         assertEquals(0, answer.getCode(), answer.getRemark());
     }
 
