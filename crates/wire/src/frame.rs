@@ -26,8 +26,9 @@
 mod ext;
 
 use std::borrow::Cow;
+use std::ops::{Deref, Range};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::header::{EncodeHeader, FieldSink, Header, HeaderError};
 use crate::json::{self, JsonError, Scanner, Value};
@@ -88,6 +89,10 @@ macro_rules! languages {
 
             /// The language of a name, in upper or lower case.
             pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => return Some(Self::$variant),)*
+                    _ => {}
+                }
                 [$(($name, Self::$variant),)*]
                     .into_iter()
                     .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -218,17 +223,44 @@ pub enum FrameError {
     Truncated(&'static str),
 }
 
-/// A decoded frame; its parts are slices of the read buffer.
+/// What frames are read from: bytes of which a part costs no copy.
+pub trait Slice: Deref<Target = [u8]> + Clone {
+    /// A part of these bytes; empty where the range is not within them.
+    #[must_use]
+    fn part(&self, range: Range<usize>) -> Self;
+}
+
+/// For who answers a frame while it is read from.
+impl Slice for &[u8] {
+    #[inline]
+    fn part(&self, range: Range<usize>) -> Self {
+        self.get(range).unwrap_or_default()
+    }
+}
+
+/// For who hands a frame on.
+impl Slice for Bytes {
+    #[inline]
+    fn part(&self, range: Range<usize>) -> Self {
+        if range.start <= range.end && range.end <= self.len() {
+            self.slice(range)
+        } else {
+            Self::new()
+        }
+    }
+}
+
+/// A decoded frame; its parts are slices of what it was read from.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct Frame<B = Bytes> {
     /// The fixed part of the header.
     pub head: Head,
     /// A note in words, mostly with an error code.
     pub remark: Option<String>,
     /// The named fields.
-    pub ext: ExtFields,
+    pub ext: ExtFields<B>,
     /// The body; empty for none.
-    pub body: Bytes,
+    pub body: B,
 }
 
 impl Frame {
@@ -239,25 +271,10 @@ impl Frame {
     /// # Errors
     /// The stream is out of step; nothing behind this point can be understood.
     pub fn decode(buf: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some((frame_length, header)) = Prefix::peek(buf)? else {
+        let Some(len) = whole(buf)? else {
             return Ok(None);
         };
-        if buf.len() < 4 + frame_length {
-            return Ok(None);
-        }
-        let mut frame = buf.split_to(4 + frame_length).freeze();
-        frame.advance(PREFIX);
-        let body = frame.split_off(header.length);
-        let (head, remark, ext) = match header.serialize {
-            SerializeType::Json => decode_json(&frame)?,
-            SerializeType::RocketMq => decode_rocketmq(&frame)?,
-        };
-        Ok(Some(Self {
-            head,
-            remark,
-            ext,
-            body,
-        }))
+        Self::read(&buf.split_to(len).freeze()).map(Some)
     }
 
     /// The same frame in memory of its own. A decoded frame keeps the whole read buffer alive
@@ -271,6 +288,30 @@ impl Frame {
             body: Bytes::copy_from_slice(&self.body),
         }
     }
+}
+
+impl<B: Slice> Frame<B> {
+    /// Reads a frame from its bytes, which [`whole`] found.
+    ///
+    /// # Errors
+    /// They are not a frame.
+    pub fn read(bytes: &B) -> Result<Self, FrameError> {
+        let Some((frame_length, prefix)) = Prefix::peek(bytes)? else {
+            return Err(FrameError::Truncated("lengths"));
+        };
+        let body = PREFIX + prefix.length;
+        let header = bytes.part(PREFIX..body);
+        let (head, remark, ext) = match prefix.serialize {
+            SerializeType::Json => decode_json(header)?,
+            SerializeType::RocketMq => decode_rocketmq(&header)?,
+        };
+        Ok(Self {
+            head,
+            remark,
+            ext,
+            body: bytes.part(body..4 + frame_length),
+        })
+    }
 
     /// The typed header that the frame's code asks for.
     ///
@@ -279,6 +320,15 @@ impl Frame {
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
         H::decode(&self.ext)
     }
+}
+
+/// How many bytes the frame at the front has; `None` while more bytes are needed.
+///
+/// # Errors
+/// There is no frame at the front.
+pub fn whole(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+    let length = Prefix::peek(bytes)?.map(|(length, _)| 4 + length);
+    Ok(length.filter(|length| *length <= bytes.len()))
 }
 
 /// The two words in front of a header.
@@ -317,9 +367,9 @@ impl Prefix {
     }
 }
 
-type Parts = (Head, Option<String>, ExtFields);
+type Parts<B> = (Head, Option<String>, ExtFields<B>);
 
-fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
+fn decode_rocketmq<B: Slice>(header: &B) -> Result<Parts<B>, FrameError> {
     let Some((fixed, mut rest)) = header.split_first_chunk::<13>() else {
         return Err(FrameError::Truncated("fixed part"));
     };
@@ -339,20 +389,23 @@ fn decode_rocketmq(header: &Bytes) -> Result<Parts, FrameError> {
     };
     // A negative length means none, as in the reference.
     let entries = if i32::from_be_bytes(*length) <= 0 {
-        &[][..]
+        0..0
     } else {
-        take_sized::<4>(&mut rest).ok_or(FrameError::Truncated("fields"))?
+        let before = header.len() - rest.len() + 4;
+        let entries = take_sized::<4>(&mut rest).ok_or(FrameError::Truncated("fields"))?;
+        before..before + entries.len()
     };
-    let mut unread = entries;
+    let entries = header.part(entries);
+    let mut unread = &*entries;
     while !unread.is_empty() {
         take_sized::<2>(&mut unread).ok_or(FrameError::Truncated("field names"))?;
         take_sized::<4>(&mut unread).ok_or(FrameError::Truncated("field values"))?;
     }
-    Ok((head, remark, ExtFields::of_entries(header, entries)))
+    Ok((head, remark, ExtFields::of_entries(entries)))
 }
 
-fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
-    let text = str::from_utf8(header).map_err(|error| FrameError::NotUtf8(error.valid_up_to()))?;
+fn decode_json<B: Slice>(header: B) -> Result<Parts<B>, FrameError> {
+    let text = str::from_utf8(&header).map_err(|error| FrameError::NotUtf8(error.valid_up_to()))?;
     let mut head = Head {
         serialize: SerializeType::Json,
         code: 0,
@@ -386,15 +439,13 @@ fn decode_json(header: &Bytes) -> Result<Parts, FrameError> {
         }
     }
     scanner.end()?;
-    Ok((head, remark, fields.into()))
+    Ok((head, remark, ExtFields::of_json(header, fields)))
 }
 
 fn language(value: Value<'_>) -> Option<Language> {
     let text = value.into_text()?;
-    match text.parse() {
-        Ok(code) => Language::from_code(code),
-        Err(_) => Language::from_name(&text),
-    }
+    let code = || text.parse().ok().and_then(Language::from_code);
+    Language::from_name(&text).or_else(code)
 }
 
 /// A 32-bit number; a fraction is cut off, null is 0.

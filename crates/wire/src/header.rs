@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::BytesMut;
 pub use wire_derive::Header;
 
-use crate::frame::{ExtFields, SerializeType};
+use crate::frame::{ExtFields, SerializeType, Slice};
 use crate::json;
 
 pub mod auth;
@@ -129,7 +129,7 @@ pub trait Header<'a>: Default {
 
     /// Reads the header out of `ext`. Unknown fields and nulls are passed over; of a name that
     /// stands twice the last value counts.
-    fn decode(ext: &'a ExtFields) -> Result<Self, HeaderError> {
+    fn decode<B: Slice>(ext: &'a ExtFields<B>) -> Result<Self, HeaderError> {
         let mut header = Self::default();
         let mut seen = 0;
         ext.try_each(|name, value| {

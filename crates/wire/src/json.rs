@@ -4,9 +4,10 @@
 //! as strings or with a fraction, unknown names; but no bare names, nothing after the object.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use bytes::BytesMut;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// Nesting beyond this is refused; a header has two levels.
 const MAX_DEPTH: usize = 64;
@@ -41,32 +42,33 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A part of a text, in bytes of it.
+/// A part of a text, or behind it of what its escapes stand for, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     start: u32,
-    end: u32,
+    /// Not 0: what is quoted, a number or a word stands within an object.
+    end: NonZeroU32,
 }
 
 impl Span {
     /// A frame's header has 24 bits for its length, and no escape is shorter than its character.
-    fn new(start: usize, end: usize) -> Self {
-        let (start, end) = (start as u32, end as u32);
-        Self { start, end }
-    }
-
-    /// The part of the text that it was made for.
-    pub(crate) fn of(self, text: &str) -> &str {
-        text.get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
-    }
-
-    /// The same, not looked at as text.
     #[inline]
-    pub(crate) fn bytes_of(self, text: &str) -> &[u8] {
-        text.as_bytes()
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+    fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: NonZeroU32::new(end as u32).unwrap_or(NonZeroU32::MIN),
+        }
+    }
+
+    /// The part of the text that it was made for, or of what was unescaped.
+    #[inline]
+    pub(crate) fn of<'a>(self, text: &'a [u8], unescaped: &'a str) -> &'a [u8] {
+        let (start, end) = (self.start as usize, self.end.get() as usize);
+        let part = match start.checked_sub(text.len()) {
+            None => text.get(start..end),
+            Some(start) => unescaped.as_bytes().get(start..end - text.len()),
+        };
+        part.unwrap_or_default()
     }
 }
 
@@ -75,16 +77,22 @@ impl Span {
 pub(crate) struct Scanner<'a> {
     text: &'a str,
     pos: usize,
+    /// Where the block begins that was looked at last.
+    block: usize,
+    /// Its bytes that are double quotes or backslashes, a bit each.
+    marks: u64,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, pos: 0 }
-    }
-
-    /// All of it.
-    pub(crate) fn text(&self) -> &'a str {
-        self.text
+        let mut scanner = Self {
+            text,
+            pos: 0,
+            block: 0,
+            marks: 0,
+        };
+        scanner.look_at(0);
+        scanner
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -154,21 +162,21 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// The next member of the object as parts of `out`, null without a value; `None` at the
-    /// object's end. `out` begins with all of the scanner's text and gets what escapes stand for.
+    /// The next member of the object, null without a value; `None` at the object's end.
+    /// `unescaped` gets what escapes stand for.
     pub(crate) fn next_member(
         &mut self,
         first: bool,
-        out: &mut String,
+        unescaped: &mut String,
     ) -> Result<Option<(Span, Option<Span>)>, JsonError> {
         if !self.has_member(first)? {
             return Ok(None);
         }
-        let name = self.string_in(out)?;
+        let name = self.string_in(unescaped)?;
         self.expect(b':', "':'")?;
         self.skip_space();
         if let Some(b'"' | b'\'') = self.peek() {
-            let value = self.string_in(out)?;
+            let value = self.string_in(unescaped)?;
             return Ok(Some((name, Some(value))));
         }
         let start = self.pos;
@@ -179,9 +187,10 @@ impl<'a> Scanner<'a> {
         Ok(Some((name, value)))
     }
 
-    /// A quoted string as a part of `out`, see [`next_member`](Self::next_member).
-    #[inline]
-    fn string_in(&mut self, out: &mut String) -> Result<Span, JsonError> {
+    /// A quoted string; `unescaped` gets it if it has escapes. Inlined, a name is compared while
+    /// its value is searched for.
+    #[inline(always)]
+    fn string_in(&mut self, unescaped: &mut String) -> Result<Span, JsonError> {
         let quote = self.opening_quote()?;
         let begun = self.pos;
         self.pass_plain(quote);
@@ -189,10 +198,24 @@ impl<'a> Scanner<'a> {
             self.pos += 1;
             return Ok(Span::new(begun, self.pos - 1));
         }
-        let start = out.len();
-        out.push_str(&self.text[begun..self.pos]);
-        self.unescape(quote, out)?;
-        Ok(Span::new(start, out.len()))
+        self.unescaped_in(quote, begun, unescaped)
+    }
+
+    /// A string with escapes that begins at `begun`.
+    fn unescaped_in(
+        &mut self,
+        quote: u8,
+        begun: usize,
+        unescaped: &mut String,
+    ) -> Result<Span, JsonError> {
+        let start = self.text.len() + unescaped.len();
+        if unescaped.is_empty() {
+            // No escape is shorter than its character.
+            unescaped.reserve(self.text.len() - begun);
+        }
+        unescaped.push_str(&self.text[begun..self.pos]);
+        self.unescape(quote, unescaped)?;
+        Ok(Span::new(start, self.text.len() + unescaped.len()))
     }
 
     /// Only white space may follow.
@@ -371,10 +394,45 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes what stands before the next escape or closing quote.
-    #[inline]
+    #[inline(always)]
     fn pass_plain(&mut self, quote: u8) {
-        let rest = self.text.as_bytes().get(self.pos..).unwrap_or_default();
-        self.pos += plain_length(rest, quote);
+        if quote != b'"' {
+            let rest = self.text.as_bytes().get(self.pos..).unwrap_or_default();
+            self.pos += memchr2(quote, b'\\', rest).unwrap_or(rest.len());
+            return;
+        }
+        let mut block = self.pos - self.pos % BLOCK;
+        if block != self.block {
+            self.look_at(block);
+        }
+        let mut marks = self.marks & u64::MAX << (self.pos % BLOCK);
+        while marks == 0 {
+            block += BLOCK;
+            if block >= self.text.len() {
+                self.pos = self.text.len();
+                return;
+            }
+            self.look_at(block);
+            marks = self.marks;
+        }
+        self.pos = block + marks.trailing_zeros() as usize;
+    }
+
+    /// Finds the marks of a block. Most strings are so short that where one ends is known later
+    /// than where the next ones do, if each is searched for by itself.
+    fn look_at(&mut self, block: usize) {
+        let rest = self.text.as_bytes().get(block..).unwrap_or_default();
+        self.block = block;
+        self.marks = match rest.first_chunk::<BLOCK>() {
+            Some(bytes) => marks(bytes),
+            None => {
+                let mut bytes = [0; BLOCK];
+                for (byte, known) in bytes.iter_mut().zip(rest) {
+                    *byte = *known;
+                }
+                marks(&bytes)
+            }
+        };
     }
 
     /// The character of an escape behind plain text; `None` for the closing quote, which is passed.
@@ -411,6 +469,9 @@ impl<'a> Scanner<'a> {
             b'0' => '\0',
             b'u' => {
                 let unit = self.hex(4)?;
+                if let Ok(ascii) = u8::try_from(unit) {
+                    return Ok(char::from(ascii));
+                }
                 return self.surrogates(unit);
             }
             b'x' => char::from_u32(self.hex(2)?).unwrap_or(char::REPLACEMENT_CHARACTER),
@@ -458,25 +519,27 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes stand before the first `quote` or backslash. Most strings are shorter than a
-/// word or two, too short for vectors to be worth their call.
+/// Bytes of a block, whose marks make a word.
+const BLOCK: usize = 64;
+
+/// A bit for each byte that is a double quote or a backslash.
 #[inline]
-fn plain_length(bytes: &[u8], quote: u8) -> usize {
+fn marks(bytes: &[u8; BLOCK]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    // The lowest bit that is set belongs to the first byte that is zero.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quotes = zeros(word ^ (ONES * u64::from(quote)));
-        let ends = quotes | zeros(word ^ (ONES * u64::from(b'\\')));
-        if ends != 0 {
-            return index * 8 + (ends.trailing_zeros() / 8) as usize;
+    const BITS: u64 = u64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+    let found = bytes.map(|byte| {
+        if matches!(byte, b'"' | b'\\') {
+            0xFF
+        } else {
+            0
         }
-    }
-    let ends = |byte: &u8| *byte == quote || *byte == b'\\';
-    let length = rest.iter().position(ends);
-    words.len() * 8 + length.unwrap_or(rest.len())
+    });
+    let (words, _) = found.as_chunks::<8>();
+    words.iter().rev().fold(0, |marks, word| {
+        // The uppermost byte of the product is the sum of all.
+        let bits = (u64::from_le_bytes(*word) & BITS).wrapping_mul(ONES) >> 56;
+        marks << 8 | bits
+    })
 }
 
 /// Writes `text` in double quotes, control characters escaped.

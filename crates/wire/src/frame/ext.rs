@@ -5,7 +5,7 @@ use std::slice;
 
 use bytes::Bytes;
 
-use super::FrameError;
+use super::{FrameError, Slice};
 use crate::header::{EncodeHeader, FieldSink, text};
 use crate::json::{Scanner, Span, Value};
 
@@ -14,23 +14,24 @@ const USUAL_FIELDS: usize = 16;
 
 /// The named fields of a frame. Well formed by construction.
 #[derive(Debug, Clone)]
-pub struct ExtFields(Form);
+pub struct ExtFields<B = Bytes>(Form<B>);
 
 #[derive(Debug, Clone)]
-enum Form {
+enum Form<B> {
     /// The entries as they stand on the wire; empty: no fields.
-    RocketMq(Bytes),
-    Json(JsonFields),
+    RocketMq(B),
+    /// The header, which is scanned once, and where its fields are.
+    Json(B, JsonFields),
 }
 
-/// The fields of a JSON header, which is scanned once.
+/// Where the fields of a JSON header are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct JsonFields {
     /// Whether there is a field map.
     present: bool,
-    /// The header, and behind it what its strings with escapes stand for.
-    text: String,
-    /// Names and values, parts of the text.
+    /// What strings with escapes stand for.
+    unescaped: String,
+    /// Names and values, parts of the header or of what is unescaped.
     fields: Vec<(Span, Option<Span>)>,
 }
 
@@ -48,46 +49,43 @@ impl JsonFields {
                 _ => Err(FrameError::Type { name: "extFields" }),
             };
         }
-        if self.text.is_empty() {
-            let header = scanner.text();
-            // The separators of properties are escaped.
-            self.text.reserve(header.len() + header.len() / 2);
-            self.text.push_str(header);
-            self.fields.reserve(USUAL_FIELDS);
-        }
+        self.fields.reserve(USUAL_FIELDS);
         scanner.begin_object()?;
-        while let Some(field) = scanner.next_member(self.fields.is_empty(), &mut self.text)? {
+        while let Some(field) = scanner.next_member(self.fields.is_empty(), &mut self.unescaped)? {
             self.fields.push(field);
         }
         Ok(())
     }
 }
 
-impl From<JsonFields> for ExtFields {
-    fn from(fields: JsonFields) -> Self {
-        Self(Form::Json(fields))
-    }
-}
-
 impl ExtFields {
-    /// The fields of a ROCKETMQ header, of which the entries are a part.
-    pub(super) fn of_entries(header: &Bytes, entries: &[u8]) -> Self {
-        Self(Form::RocketMq(header.slice_ref(entries)))
-    }
-
     /// The same fields in memory of their own.
     pub(super) fn detached(&self) -> Self {
         Self(match &self.0 {
             Form::RocketMq(entries) => Form::RocketMq(Bytes::copy_from_slice(entries)),
-            Form::Json(fields) => Form::Json(fields.clone()),
+            Form::Json(header, fields) => {
+                Form::Json(Bytes::copy_from_slice(header), fields.clone())
+            }
         })
+    }
+}
+
+impl<B: Slice> ExtFields<B> {
+    /// The fields of a ROCKETMQ header by their entries.
+    pub(super) fn of_entries(entries: B) -> Self {
+        Self(Form::RocketMq(entries))
+    }
+
+    /// The fields that a JSON header has.
+    pub(super) fn of_json(header: B, fields: JsonFields) -> Self {
+        Self(Form::Json(header, fields))
     }
 
     /// Whether there is no field map.
     pub fn is_empty(&self) -> bool {
         match &self.0 {
             Form::RocketMq(entries) => entries.is_empty(),
-            Form::Json(fields) => !fields.present,
+            Form::Json(_, fields) => !fields.present,
         }
     }
 
@@ -95,7 +93,9 @@ impl ExtFields {
     pub fn iter(&self) -> ExtIter<'_> {
         ExtIter(match &self.0 {
             Form::RocketMq(entries) => Unread::RocketMq(entries),
-            Form::Json(fields) => Unread::Json(&fields.text, fields.fields.iter()),
+            Form::Json(header, fields) => {
+                Unread::Json(header, &fields.unescaped, fields.fields.iter())
+            }
         })
     }
 
@@ -116,10 +116,15 @@ impl ExtFields {
                     }
                 }
             }
-            Form::Json(JsonFields { text, fields, .. }) => {
+            Form::Json(
+                header,
+                JsonFields {
+                    unescaped, fields, ..
+                },
+            ) => {
                 for (name, value) in fields {
                     if let Some(value) = value {
-                        take(name.bytes_of(text), value.bytes_of(text))?;
+                        take(name.of(header, unescaped), value.of(header, unescaped))?;
                     }
                 }
             }
@@ -136,7 +141,7 @@ impl ExtFields {
     }
 }
 
-impl EncodeHeader for ExtFields {
+impl<B: Slice> EncodeHeader for ExtFields<B> {
     fn encode(&self, sink: &mut FieldSink<'_>) {
         for (name, value) in self.iter() {
             if let Some(value) = value {
@@ -152,7 +157,8 @@ pub struct ExtIter<'a>(Unread<'a>);
 /// What an [`ExtIter`] has still to read.
 enum Unread<'a> {
     RocketMq(&'a [u8]),
-    Json(&'a str, slice::Iter<'a, (Span, Option<Span>)>),
+    /// The header, what is unescaped, and where the fields are in them.
+    Json(&'a [u8], &'a str, slice::Iter<'a, (Span, Option<Span>)>),
 }
 
 impl<'a> Iterator for ExtIter<'a> {
@@ -168,9 +174,9 @@ impl<'a> Iterator for ExtIter<'a> {
                 let value = take_text::<4>(rest)?;
                 Some((name, (!value.is_empty()).then_some(value)))
             }
-            Unread::Json(text, fields) => {
+            Unread::Json(header, unescaped, fields) => {
                 let (name, value) = fields.next()?;
-                let part = |span: &Span| Cow::Borrowed(span.of(text));
+                let part = |span: &Span| text(span.of(header, unescaped));
                 Some((part(name), value.as_ref().map(part)))
             }
         }
