@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::capture::{Chunk, Observed, Packet, Timestamp};
 use crate::conversation::{Conversation, Ends};
 use crate::exchange::{Exchange, Unanswered};
@@ -101,6 +103,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The first bytes of a frame, as many as are kept with its exchange.
+    pub(crate) fn kept(&self, frame: &[u8]) -> Bytes {
+        let kept = frame.get(..self.options.keep_bytes).unwrap_or(frame);
+        Bytes::copy_from_slice(kept)
+    }
+
     /// Hands over an exchange that has ended.
     pub(crate) fn finish(&mut self, mut exchange: Exchange) {
         self.counts.exchanges += 1;

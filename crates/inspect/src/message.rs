@@ -78,7 +78,7 @@ pub(crate) enum News {
 /// Reads a request into its exchange.
 pub(crate) fn request(
     code: RequestCode,
-    framed: &Framed,
+    framed: &Framed<'_>,
     exchange: &mut Exchange,
     reader: &mut Reader,
 ) -> Extra {
@@ -94,7 +94,7 @@ pub(crate) fn request(
 /// Reads what is more than a topic, a group and a queue; `None`: nothing of that kind.
 fn typed_request(
     code: RequestCode,
-    framed: &Framed,
+    framed: &Framed<'_>,
     exchange: &mut Exchange,
     reader: &mut Reader,
     extra: &mut Extra,
@@ -303,24 +303,24 @@ struct Sent {
 fn send(
     sent: &Sent,
     properties: &str,
-    framed: &Framed,
+    framed: &Framed<'_>,
     exchange: &mut Exchange,
     reader: &mut Reader,
 ) {
     exchange.action = Action::Send;
     exchange.queue_id = (sent.queue_id >= 0).then_some(sent.queue_id);
-    let body = &framed.frame.body;
+    let body = framed.frame.body;
     if !sent.batch {
         let mut message = described(properties, sent.sys_flag, reader);
         exchange.message_type = message.message_type;
         message.body_len = body.len();
-        if !framed.torn {
+        if !framed.arrival.torn {
             message.body = kept(sent.sys_flag, body, reader.keep_bodies);
         }
         exchange.messages.push(message);
     } else {
         exchange.message_type = Some(MessageType::Batch);
-        let whole = if framed.torn { &[][..] } else { body };
+        let whole = if framed.arrival.torn { &[][..] } else { body };
         for one in Batch::new(whole).map_while(Result::ok) {
             let properties = String::from_utf8_lossy(one.properties);
             let mut message = described(&properties, sent.sys_flag, reader);
@@ -388,12 +388,12 @@ fn offset_id(place: &OffsetMessageId) -> Box<str> {
 }
 
 /// Reads the messages of a body that is a run of records.
-fn records(framed: &Framed, exchange: &mut Exchange, reader: &mut Reader) {
-    if framed.torn {
+fn records(framed: &Framed<'_>, exchange: &mut Exchange, reader: &mut Reader) {
+    if framed.arrival.torn {
         return;
     }
     let topic = exchange.topic.as_deref();
-    let records = Records::new(&framed.frame.body).map_while(Result::ok);
+    let records = Records::new(framed.frame.body).map_while(Result::ok);
     let messages = records.map(|record| delivered(&record, topic, reader));
     exchange.messages.extend(messages);
 }
@@ -425,7 +425,7 @@ fn delivered(record: &RecordRef<'_>, asked: Option<&str>, reader: &mut Reader) -
 }
 
 fn batch_acknowledgement(
-    framed: &Framed,
+    framed: &Framed<'_>,
     exchange: &mut Exchange,
     reader: &mut Reader,
 ) -> Option<()> {
@@ -468,7 +468,7 @@ fn resolution(commit_or_rollback: i32) -> &'static str {
 }
 
 /// Reads a topic, a group and a queue by the names that headers have for them.
-fn named_fields(frame: &Frame, exchange: &mut Exchange, reader: &mut Reader) {
+fn named_fields(frame: &Frame<&[u8]>, exchange: &mut Exchange, reader: &mut Reader) {
     for (name, value) in frame.ext.iter() {
         let Some(value) = value else { continue };
         match &*name {
@@ -488,7 +488,7 @@ fn named_fields(frame: &Frame, exchange: &mut Exchange, reader: &mut Reader) {
 /// Reads what answered a request into the exchange.
 pub(crate) fn response(
     code: RequestCode,
-    framed: &Framed,
+    framed: &Framed<'_>,
     exchange: &mut Exchange,
     reader: &mut Reader,
 ) -> Option<News> {
@@ -554,19 +554,19 @@ pub(crate) fn response(
 }
 
 /// The header of a command's request.
-fn header<C: Command>(frame: &Frame) -> Option<C::Request<'_>> {
+fn header<'a, C: Command>(frame: &'a Frame<&[u8]>) -> Option<C::Request<'a>> {
     frame.header().ok()
 }
 
 /// A field with a number.
-fn field(frame: &Frame, name: &str) -> Option<i64> {
+fn field(frame: &Frame<&[u8]>, name: &str) -> Option<i64> {
     frame.ext.get(name)?.parse().ok()
 }
 
 /// A body of JSON, unless it is torn or too long to be looked at.
-fn body<T: serde::de::DeserializeOwned>(framed: &Framed) -> Option<T> {
-    let body = &framed.frame.body;
-    if framed.torn || body.len() > MAX_JSON_BODY {
+fn body<T: serde::de::DeserializeOwned>(framed: &Framed<'_>) -> Option<T> {
+    let body = framed.frame.body;
+    if framed.arrival.torn || body.len() > MAX_JSON_BODY {
         return None;
     }
     json::read(body).ok()

@@ -10,7 +10,7 @@ use wire::frame::FrameError;
 use wire::grpc::Code;
 
 use super::calls::Calls;
-use super::pending::{Pending, Waiting};
+use super::pending::{Kept, Orphan, Pending, Waiting};
 use crate::capture::{Process, Timestamp};
 use crate::exchange::{Command, Exchange, Outcome, Protocol, Side, Status, Timing, Unanswered};
 use crate::inspector::Context;
@@ -135,8 +135,8 @@ impl Line {
                     self.recognize(side, opened && !self.lost[side], bytes, context);
                 }
                 Talk::Remoting(frames) => {
-                    frames[side].add(time, bytes);
-                    self.frames(side, context);
+                    frames[side].see(time);
+                    self.frames(side, bytes, context);
                 }
                 Talk::Grpc(_) => self.calls(|calls, line| {
                     calls.take(line, side, (time, bytes), context);
@@ -162,7 +162,7 @@ impl Line {
                 frames[side].miss(count);
                 context.counts.missing += count;
                 context.notices.say(Notice::Missing(self.server()));
-                self.frames(side, context);
+                self.frames(side, &[], context);
             }
             Talk::Grpc(calls) => {
                 if let Some(calls) = calls {
@@ -211,8 +211,8 @@ impl Line {
             Recognition::Remoting(passed) => {
                 frames[side].begin(passed);
                 self.talk = Talk::Remoting(std::mem::take(frames));
-                self.frames(side, context);
-                self.frames(1 - side, context);
+                self.frames(side, &[], context);
+                self.frames(1 - side, &[], context);
             }
             Recognition::Http2(passed) => {
                 let mut calls = Box::<Calls>::default();
@@ -245,18 +245,22 @@ impl Line {
         }
     }
 
-    /// The frames that a direction has whole.
-    fn frames(&mut self, side: usize, context: &mut Context<'_>) {
-        let keep = context.options.keep_bytes;
-        while let Talk::Remoting(frames) = &mut self.talk {
-            match frames[side].next(keep) {
-                Ok(Some(framed)) => self.frame(side, framed, context),
+    /// The frames that a direction has whole with the `fresh` bytes.
+    fn frames(&mut self, side: usize, mut fresh: &[u8], context: &mut Context<'_>) {
+        let Talk::Remoting(all) = &mut self.talk else {
+            return;
+        };
+        let mut frames = std::mem::take(&mut all[side]);
+        loop {
+            match frames.next(&mut fresh) {
+                Ok(Some(framed)) => self.frame(side, &framed, context),
                 Ok(None) => break,
                 Err(error) => self.damaged(&error, context),
             }
         }
-        if let Talk::Remoting(frames) = &mut self.talk {
-            context.counts.skipped += frames[side].take_skipped();
+        context.counts.skipped += frames.take_skipped();
+        if let Talk::Remoting(all) = &mut self.talk {
+            all[side] = frames;
         }
     }
 
@@ -266,32 +270,33 @@ impl Line {
         context.notices.say(Notice::Damaged { server, reason });
     }
 
-    fn frame(&mut self, side: usize, framed: Framed, context: &mut Context<'_>) {
+    fn frame(&mut self, side: usize, framed: &Framed<'_>, context: &mut Context<'_>) {
         context.counts.frames += 1;
         self.sent[side].frames += 1;
         let head = framed.frame.head;
         let asker = if head.is_response() { 1 - side } else { side };
         if self.number.is_none() {
-            self.guess_client(asker, &framed, context);
+            self.guess_client(asker, framed, context);
             self.begin(Protocol::Remoting(head.serialize), context);
         }
         let id = head.opaque as u32;
         if head.is_response() {
             match self.pending[asker].take(id) {
-                Some(waiting) => self.answer(asker, waiting, &framed, context),
-                None => {
-                    if let Some(framed) = self.pending[asker].add_orphan(id, context.now, framed) {
-                        self.unseen(asker, &framed, context);
-                    }
-                }
+                Some(waiting) => self.answer(asker, waiting, framed, context),
+                None => match self.pending[asker].add_orphan(id, context.now, framed) {
+                    Kept::New => {}
+                    Kept::InPlaceOf(orphan) => self.unseen_orphan(asker, &orphan, context),
+                    Kept::Not => self.unseen(asker, framed, context),
+                },
             }
             return;
         }
-        let waiting = self.request(asker, &framed, context);
+        let waiting = self.request(asker, framed, context);
         if head.is_oneway() {
             return self.end(asker, waiting, Outcome::Oneway, context);
         }
-        if let Some(response) = self.pending[asker].take_orphan(id) {
+        let orphan = self.pending[asker].take_orphan(id);
+        if let Some(response) = orphan.as_ref().and_then(Orphan::framed) {
             return self.answer(asker, waiting, &response, context);
         }
         if self.pending[asker].len() >= context.options.max_pending {
@@ -305,7 +310,7 @@ impl Line {
     }
 
     /// Guesses which end opened the connection, where that was not seen.
-    fn guess_client(&mut self, asker: usize, framed: &Framed, context: &Context<'_>) {
+    fn guess_client(&mut self, asker: usize, framed: &Framed<'_>, context: &Context<'_>) {
         if self.client.is_some() {
             return;
         }
@@ -392,7 +397,7 @@ impl Line {
     }
 
     /// Reads a request.
-    fn request(&mut self, asker: usize, framed: &Framed, context: &mut Context<'_>) -> Waiting {
+    fn request(&mut self, asker: usize, framed: &Framed<'_>, context: &mut Context<'_>) -> Waiting {
         let head = &framed.frame.head;
         let code = RequestCode::of(head);
         let command = match code {
@@ -402,9 +407,9 @@ impl Line {
         let mut exchange = self.exchange(Protocol::Remoting(head.serialize), command);
         exchange.asked_by = self.side_of(asker);
         exchange.id = head.opaque as u32;
-        exchange.request_len = framed.len as u64;
-        exchange.timing.request = (framed.first, framed.last);
-        exchange.bytes[0] = framed.bytes.clone();
+        exchange.request_len = framed.bytes.len() as u64;
+        exchange.timing.request = (framed.arrival.first, framed.arrival.last);
+        exchange.bytes[0] = context.kept(framed.bytes);
         let code = code.ok();
         let mut may_be_held = false;
         if let Some(code) = code {
@@ -439,14 +444,14 @@ impl Line {
         &mut self,
         asker: usize,
         mut waiting: Waiting,
-        framed: &Framed,
+        framed: &Framed<'_>,
         context: &mut Context<'_>,
     ) {
         let exchange = &mut waiting.exchange;
-        exchange.response_len = framed.len as u64;
-        exchange.timing.response = Some((framed.first, framed.last));
+        exchange.response_len = framed.bytes.len() as u64;
+        exchange.timing.response = Some((framed.arrival.first, framed.arrival.last));
         exchange.remark = framed.frame.remark.as_deref().map(Into::into);
-        exchange.bytes[1] = framed.bytes.clone();
+        exchange.bytes[1] = context.kept(framed.bytes);
         let status = Status::of_response(framed.frame.head.code);
         if let Some(code) = waiting.code
             && let Some(news) = message::response(code, framed, exchange, context.reader)
@@ -463,18 +468,25 @@ impl Line {
     }
 
     /// Makes an exchange of a response whose request was not seen.
-    fn unseen(&mut self, asker: usize, framed: &Framed, context: &mut Context<'_>) {
+    fn unseen(&mut self, asker: usize, framed: &Framed<'_>, context: &mut Context<'_>) {
         let head = &framed.frame.head;
         let protocol = Protocol::Remoting(head.serialize);
         let mut exchange = self.exchange(protocol, Command::Unseen);
         exchange.asked_by = self.side_of(asker);
         exchange.id = head.opaque as u32;
-        exchange.timing.request = (framed.first, framed.last);
-        exchange.response_len = framed.len as u64;
+        exchange.timing.request = (framed.arrival.first, framed.arrival.last);
+        exchange.response_len = framed.bytes.len() as u64;
         exchange.remark = framed.frame.remark.as_deref().map(Into::into);
-        exchange.bytes[1] = framed.bytes.clone();
+        exchange.bytes[1] = context.kept(framed.bytes);
         exchange.outcome = Outcome::Answered(Status::of_response(head.code));
         context.finish(exchange);
+    }
+
+    /// The same of a response that waited for its request.
+    fn unseen_orphan(&mut self, asker: usize, orphan: &Orphan, context: &mut Context<'_>) {
+        if let Some(framed) = orphan.framed() {
+            self.unseen(asker, &framed, context);
+        }
     }
 
     fn end(&mut self, asker: usize, waiting: Waiting, outcome: Outcome, context: &mut Context<'_>) {
@@ -522,8 +534,8 @@ impl Line {
         context: &mut Context<'_>,
     ) {
         let (orphans, requests) = self.pending[asker].expired(now, patience);
-        for framed in orphans {
-            self.unseen(asker, &framed, context);
+        for orphan in &orphans {
+            self.unseen_orphan(asker, orphan, context);
         }
         for waiting in requests {
             // The response may be in a part that is missing.

@@ -7,7 +7,7 @@ use wire::command::RequestCode;
 
 use crate::capture::Timestamp;
 use crate::exchange::{Exchange, Timing};
-use crate::protocol::remoting::Framed;
+use crate::protocol::remoting::{Arrival, Framed};
 
 /// How long a response waits for its request: the two directions are not read at the same pace.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(3);
@@ -29,6 +29,33 @@ pub(crate) struct Waiting {
     pub(crate) retransmissions: u64,
 }
 
+/// A response that waits for its request.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    /// Since when it waits.
+    since: Timestamp,
+    bytes: Box<[u8]>,
+    arrival: Arrival,
+}
+
+impl Orphan {
+    /// The response; it could be read before.
+    pub(crate) fn framed(&self) -> Option<Framed<'_>> {
+        Framed::read(&self.bytes, self.arrival).ok()
+    }
+}
+
+/// What became of a response whose request has not been seen.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// It waits.
+    New,
+    /// It waits, in place of an older one with its number.
+    InPlaceOf(Orphan),
+    /// It can't wait.
+    Not,
+}
+
 /// Those of one side of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
@@ -36,7 +63,7 @@ pub(crate) struct Pending {
     /// None of the requests is older.
     oldest: Timestamp,
     /// Responses to this side, whose requests have not been seen.
-    orphans: HashMap<u32, (Timestamp, Framed), foldhash::fast::RandomState>,
+    orphans: HashMap<u32, Orphan, foldhash::fast::RandomState>,
 }
 
 impl Pending {
@@ -70,26 +97,30 @@ impl Pending {
             + self
                 .orphans
                 .values()
-                .map(|(_, framed)| framed.frame.body.len())
+                .map(|orphan| orphan.bytes.len())
                 .sum::<usize>()
     }
 
-    /// Adds a response whose request has not been seen; it comes back if it can't wait.
-    pub(crate) fn add_orphan(&mut self, id: u32, now: Timestamp, framed: Framed) -> Option<Framed> {
+    /// Adds a response whose request has not been seen.
+    pub(crate) fn add_orphan(&mut self, id: u32, now: Timestamp, framed: &Framed<'_>) -> Kept {
         if self.orphans.len() >= MAX_ORPHANS || framed.frame.body.len() > MAX_ORPHAN_BODY {
-            return Some(framed);
+            return Kept::Not;
         }
-        let frame = framed.frame.detached();
-        let kept = self.orphans.insert(id, (now, Framed { frame, ..framed }));
-        kept.map(|(_, framed)| framed)
+        let orphan = Orphan {
+            since: now,
+            bytes: framed.bytes.into(),
+            arrival: framed.arrival,
+        };
+        let before = self.orphans.insert(id, orphan);
+        before.map_or(Kept::New, Kept::InPlaceOf)
     }
 
     /// The response that came before its request.
-    pub(crate) fn take_orphan(&mut self, id: u32) -> Option<Framed> {
+    pub(crate) fn take_orphan(&mut self, id: u32) -> Option<Orphan> {
         if self.orphans.is_empty() {
             return None;
         }
-        self.orphans.remove(&id).map(|(_, framed)| framed)
+        self.orphans.remove(&id)
     }
 
     /// The responses whose requests are not waited for any more, and the requests that waited
@@ -98,12 +129,12 @@ impl Pending {
         &mut self,
         now: Timestamp,
         patience: Duration,
-    ) -> (Vec<Framed>, Vec<Waiting>) {
+    ) -> (Vec<Orphan>, Vec<Waiting>) {
         let orphans = self
             .orphans
-            .extract_if(|_, (since, _)| since.until(now) >= ORPHAN_PATIENCE);
-        let mut orphans: Vec<Framed> = orphans.map(|(_, (_, framed))| framed).collect();
-        orphans.sort_by_key(|framed| framed.last);
+            .extract_if(|_, orphan| orphan.since.until(now) >= ORPHAN_PATIENCE);
+        let mut orphans: Vec<Orphan> = orphans.map(|(_, orphan)| orphan).collect();
+        orphans.sort_by_key(|orphan| orphan.arrival.last);
         if self.requests.is_empty() || self.oldest.until(now) < patience {
             return (orphans, Vec::new());
         }

@@ -4,8 +4,8 @@
 //! the place in the stream is lost, and reading goes on at the next bytes that can be nothing but
 //! the head of a frame.
 
-use bytes::{Buf, Bytes, BytesMut};
-use wire::frame::{Frame, FrameError, MAX_FRAME_SIZE};
+use bytes::{Buf, BytesMut};
+use wire::frame::{self, Frame, FrameError, MAX_FRAME_SIZE};
 
 use crate::capture::Timestamp;
 
@@ -19,28 +19,50 @@ const MIN_ROCKETMQ: usize = 21;
 
 /// A frame, and how it came.
 #[derive(Debug)]
-pub(crate) struct Framed {
-    pub(crate) frame: Frame,
+pub(crate) struct Framed<'a> {
+    pub(crate) frame: Frame<&'a [u8]>,
+    /// All of it.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) arrival: Arrival,
+}
+
+impl<'a> Framed<'a> {
+    /// Reads a frame from its bytes.
+    ///
+    /// # Errors
+    /// They are no frame.
+    pub(crate) fn read(bytes: &'a [u8], arrival: Arrival) -> Result<Self, FrameError> {
+        let frame = Frame::read(&bytes)?;
+        Ok(Self {
+            frame,
+            bytes,
+            arrival,
+        })
+    }
+}
+
+/// How a frame came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
     /// When its first byte was seen.
     pub(crate) first: Timestamp,
     /// When its last byte was seen.
     pub(crate) last: Timestamp,
-    /// Bytes of the whole frame.
-    pub(crate) len: usize,
     /// Whether the capture has not all of its body.
     pub(crate) torn: bool,
-    /// Its first bytes, as many as are kept.
-    pub(crate) bytes: Bytes,
 }
 
 /// Cuts one direction of a connection into frames, at first one that may be in the middle of
-/// anything.
+/// anything. Frames are read where they are; what is kept is the beginning of one that is not
+/// whole yet.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     buffer: BytesMut,
-    /// When the first byte of the buffer was seen.
+    /// Bytes at the front of the buffer that were handed over.
+    taken: usize,
+    /// When the first byte that waits was seen.
     first: Timestamp,
-    /// When its last byte was seen.
+    /// When the last byte was seen.
     last: Timestamp,
     /// Whether a frame begins where the buffer does.
     in_step: bool,
@@ -74,13 +96,18 @@ impl Frames {
         self.in_step = true;
     }
 
-    /// Adds bytes; [`next`](Self::next) then has the frames that they complete.
+    /// Keeps bytes until it is known what they are.
     pub(crate) fn add(&mut self, time: Timestamp, bytes: &[u8]) {
+        self.see(time);
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// New bytes are seen, which [`next`](Self::next) is given.
+    pub(crate) fn see(&mut self, time: Timestamp) {
         if self.buffer.is_empty() {
             self.first = time;
         }
         self.last = time;
-        self.buffer.extend_from_slice(bytes);
     }
 
     /// So many bytes are missing behind those that were added, whose frames have been taken.
@@ -98,44 +125,83 @@ impl Frames {
         self.buffer.resize(len + hole, 0);
     }
 
-    /// The next frame; `None` while more bytes are needed. The first `keep` bytes of it are kept.
+    /// The next frame of what waits and the `fresh` bytes behind it; `None` when more bytes are
+    /// needed, the fresh ones being kept.
     ///
     /// # Errors
     /// The stream is out of step; the next call looks for the next frame.
-    pub(crate) fn next(&mut self, keep: usize) -> Result<Option<Framed>, FrameError> {
-        if !self.in_step && !self.find() {
-            return Ok(None);
-        }
-        let bytes = match head(&self.buffer) {
-            Some(head) if keep > 0 && self.buffer.len() >= head.frame => {
-                Bytes::copy_from_slice(self.buffer.get(..head.frame.min(keep)).unwrap_or_default())
+    pub(crate) fn next<'a, 'f: 'a>(
+        &'a mut self,
+        fresh: &mut &'f [u8],
+    ) -> Result<Option<Framed<'a>>, FrameError> {
+        self.buffer.advance(std::mem::take(&mut self.taken));
+        if !self.in_step {
+            self.keep(fresh, usize::MAX);
+            if !self.find() {
+                return Ok(None);
             }
-            _ => Bytes::new(),
-        };
-        let before = self.buffer.len();
-        let decoded = Frame::decode(&mut self.buffer);
-        let len = before - self.buffer.len();
-        if decoded.is_err() {
-            // What a frame's header breaks is passed with the frame; a nonsense length is not.
-            let passed = if len == 0 { 1 } else { 0 };
-            self.buffer.advance(passed.min(before));
-            self.skipped += (len + passed) as u64;
-            self.in_step = false;
         }
-        let Some(frame) = decoded? else {
-            return Ok(None);
+        let in_place = self.buffer.is_empty();
+        if !in_place {
+            self.complete(fresh);
+        }
+        let len = match frame::whole(if in_place { fresh } else { &self.buffer }) {
+            Ok(Some(len)) => len,
+            Ok(None) => {
+                self.keep(fresh, usize::MAX);
+                return Ok(None);
+            }
+            Err(error) => {
+                // The next frame is anywhere but here.
+                self.keep(fresh, usize::MAX);
+                self.pass(1);
+                self.in_step = false;
+                return Err(error);
+            }
         };
-        let framed = Framed {
-            frame,
+        let arrival = Arrival {
             first: self.first,
             last: self.last,
-            len,
             torn: std::mem::take(&mut self.torn),
-            bytes,
         };
         self.first = self.last;
         self.in_step = !std::mem::take(&mut self.lost_behind);
-        Ok(Some(framed))
+        let bytes: &'a [u8] = if in_place {
+            let (bytes, rest) = fresh.split_at(len);
+            *fresh = rest;
+            bytes
+        } else {
+            self.taken = len;
+            self.buffer.get(..len).unwrap_or_default()
+        };
+        let framed = Framed::read(bytes, arrival);
+        if framed.is_err() {
+            self.skipped += len as u64;
+            self.in_step = false;
+        }
+        framed.map(Some)
+    }
+
+    /// Keeps the first of the fresh bytes.
+    fn keep(&mut self, fresh: &mut &[u8], count: usize) {
+        let (kept, rest) = fresh.split_at(count.min(fresh.len()));
+        self.buffer.extend_from_slice(kept);
+        *fresh = rest;
+    }
+
+    /// Keeps what the frame at the front lacks of the fresh bytes.
+    fn complete(&mut self, fresh: &mut &[u8]) {
+        self.keep(fresh, PREFIX.saturating_sub(self.buffer.len()));
+        if let Some(head) = head(&self.buffer) {
+            self.keep(fresh, head.frame.saturating_sub(self.buffer.len()));
+        }
+    }
+
+    /// Passes bytes that belong to no frame.
+    fn pass(&mut self, count: usize) {
+        let count = count.min(self.buffer.len());
+        self.buffer.advance(count);
+        self.skipped += count as u64;
     }
 
     /// How many bytes the frame at the front lacks, if all of its header is there.
@@ -157,8 +223,7 @@ impl Frames {
         });
         let (at, found) = at.unwrap_or((self.buffer.len(), false));
         if at > 0 {
-            self.buffer.advance(at);
-            self.skipped += at as u64;
+            self.pass(at);
             self.first = self.last;
         }
         self.in_step = found;
