@@ -250,6 +250,8 @@ const volatile struct {
     u8 ports;
     u8 hosts;
     u8 unused;
+    u32 sample;       // of how many connections one is wanted
+    u32 ports_factor; // which mixes the sum of the ports, to choose among them
 } wanted = {};
 
 // A thread must not lose the processor, and with it the piece, to another that is traced.
@@ -267,9 +269,17 @@ static int process_is_wanted(void)
     return id != wanted.self && (!wanted.processes || bpf_map_lookup_elem(&processes, &id));
 }
 
+// The same for both directions of a connection.
+static int is_in_sample(struct ends *ends)
+{
+    u32 ports = __builtin_bswap16(ends->local_port) + __builtin_bswap16(ends->remote_port);
+    return wanted.sample < 2 || (ports * wanted.ports_factor >> 16) % wanted.sample == 0;
+}
+
 static int ends_are_wanted(struct ends *ends)
 {
-    return (!wanted.ports || bpf_map_lookup_elem(&ports, &ends->local_port) ||
+    return is_in_sample(ends) &&
+           (!wanted.ports || bpf_map_lookup_elem(&ports, &ends->local_port) ||
             bpf_map_lookup_elem(&ports, &ends->remote_port)) &&
            (!wanted.hosts || bpf_map_lookup_elem(&hosts, ends->local) ||
             bpf_map_lookup_elem(&hosts, ends->remote));

@@ -47,7 +47,7 @@ impl AfPacket {
                 socket::interface_number(name).map_err(|_| live::unknown_interface(name))?
             }
         };
-        let filter = filter::program(&live.ports, &live.hosts).ok_or_else(|| {
+        let filter = filter::program(live).ok_or_else(|| {
             let why = "these are more ports and hosts than the kernel's filter takes: name fewer";
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })?;

@@ -223,6 +223,8 @@ fn settle(open: &mut OpenObject, live: &Live) -> Result<(), Error> {
         false,
     ];
     wanted.extend(asked.map(u8::from));
+    wanted.extend(u32::from(live.sample).to_ne_bytes());
+    wanted.extend(live::PORTS_FACTOR.to_ne_bytes());
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         match name.as_str() {

@@ -29,6 +29,8 @@ pub struct Live {
     /// The processes, one of which must be at either end; none means all. If they live in another
     /// network namespace, that is where packets are captured.
     pub processes: Vec<Who>,
+    /// Of how many connections one is wanted, chosen by its ports; 1 means all.
+    pub sample: u16,
     /// Bytes of memory for what waits to be read.
     pub buffer: usize,
 }
@@ -40,6 +42,7 @@ impl Default for Live {
             ports: Vec::new(),
             hosts: Vec::new(),
             processes: Vec::new(),
+            sample: 1,
             buffer: 64 << 20,
         }
     }
@@ -110,19 +113,27 @@ impl Live {
     }
 }
 
+/// How the kernel mixes the sum of a connection's ports, to choose among connections: most ports of
+/// clients are even, and follow each other.
+#[cfg(target_os = "linux")]
+pub(super) const PORTS_FACTOR: u32 = 0x9E37_79B1;
+
 /// Has everything else that wants a processor go before this thread, and before the threads that it
 /// starts. Under full load an analyser then loses packets, which it counts.
 ///
 /// Where it leads a session of its own, as under a service manager, the session gives way as well:
 /// Linux shares processors among sessions first.
 #[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "no safe function sets the scheduler's policy")]
 pub fn give_way() {
-    use rustix::process::{getpid, getsid, setpriority_process};
+    use rustix::process::{getpid, getsid};
 
-    /// The least there is.
+    /// The least priority of a session.
     const PRIORITY: i32 = 19;
-    // What is refused here costs the observed some time, and the observer nothing.
-    let _ = setpriority_process(None, PRIORITY);
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the parameter, which outlives the call. What is refused costs the
+    // observed some time, and the observer nothing.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &none) };
     if getsid(None).is_ok_and(|session| session == getpid()) {
         let _ = std::fs::write("/proc/self/autogroup", PRIORITY.to_string());
     }

@@ -45,6 +45,10 @@ struct LiveArgs {
     /// container, and reads what OpenSSL encrypts
     #[arg(long)]
     trace: bool,
+    /// Follow one of so many connections, so that little is taken from a server under full load;
+    /// what is counted is then what these say
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    sample: u16,
     /// Leave the processors to what is watched where they are short, and rather lose packets
     #[arg(long)]
     give_way: bool,
@@ -87,6 +91,7 @@ impl LiveArgs {
             ports: ports.to_vec(),
             hosts: self.hosts.clone(),
             processes: ids.chain(names).chain(containers).collect(),
+            sample: self.sample,
             buffer: usize::from(self.buffer) << 20,
         };
         if self.trace {

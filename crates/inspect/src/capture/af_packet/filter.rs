@@ -2,17 +2,20 @@
 //!
 //! The socket gives packets from their network header on, so all offsets are those of IPv4 and
 //! IPv6. A packet is kept if it is TCP, has one of the ports and one of the hosts at either end,
-//! and is not the second sight of a packet that a loopback interface carries: those are seen when
+//! belongs to a connection of the sample, and is not the second sight of a packet that a loopback interface carries: those are seen when
 //! they leave and again when they arrive. Fragments but the first, and IPv6 packets with extension
 //! headers before TCP, have no ports where the program looks and are not kept.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
-    ARPHRD_LOOPBACK, BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K,
-    BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, PACKET_OUTGOING,
-    SKF_AD_HATYPE, SKF_AD_OFF, SKF_AD_PKTTYPE, SKF_AD_PROTOCOL, sock_filter,
+    ARPHRD_LOOPBACK, BPF_ABS, BPF_ADD, BPF_ALU, BPF_B, BPF_H, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP,
+    BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOD, BPF_MSH, BPF_MUL, BPF_RET, BPF_RSH, BPF_ST,
+    BPF_W, BPF_X, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, PACKET_OUTGOING, SKF_AD_HATYPE, SKF_AD_OFF,
+    SKF_AD_PKTTYPE, SKF_AD_PROTOCOL, sock_filter,
 };
+
+use crate::capture::live::{Live, PORTS_FACTOR};
 
 /// Most instructions that the kernel takes (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -20,10 +23,11 @@ const MAX_INSTRUCTIONS: usize = 4096;
 /// The answer that keeps a packet: so many of its bytes at most.
 const KEEP: u32 = u32::MAX;
 
-/// The program that keeps TCP with one of `ports` and one of `hosts` at either end; no ports mean
-/// all, no hosts mean all. `None` when these are more than the kernel takes.
-pub(super) fn program(ports: &[u16], hosts: &[IpAddr]) -> Option<Vec<sock_filter>> {
-    let hosts = hosts.iter().map(IpAddr::to_canonical);
+/// The program that keeps what is wanted by port, host and sample. `None` when these are more ports
+/// and hosts than the kernel takes.
+pub(super) fn program(live: &Live) -> Option<Vec<sock_filter>> {
+    let (ports, sample) = (&live.ports, live.sample);
+    let hosts = live.hosts.iter().map(IpAddr::to_canonical);
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for host in hosts {
         match host {
@@ -36,7 +40,12 @@ pub(super) fn program(ports: &[u16], hosts: &[IpAddr]) -> Option<Vec<sock_filter
     let mut ipv4 = vec![load(BPF_B, 9), equal(IPPROTO_TCP as u32, 1, 0), ret(0)];
     ipv4.extend([load(BPF_H, 6), jump(BPF_JSET, 0x1fff, 0, 1), ret(0)]);
     // The length of the header, to which the ports are relative.
-    ipv4.push(instruction(BPF_LDX | BPF_B | BPF_MSH, 0));
+    let header = instruction(BPF_LDX | BPF_B | BPF_MSH, 0);
+    ipv4.push(header);
+    if sample > 1 {
+        ipv4.extend(in_sample(sample, BPF_IND, 0));
+        ipv4.push(header);
+    }
     let mut then = ports_at(ports, BPF_IND, 0);
     if !no_hosts {
         then = either_host(&v4, then);
@@ -44,6 +53,9 @@ pub(super) fn program(ports: &[u16], hosts: &[IpAddr]) -> Option<Vec<sock_filter
     ipv4.append(&mut then);
 
     let mut ipv6 = vec![load(BPF_B, 6), equal(IPPROTO_TCP as u32, 1, 0), ret(0)];
+    if sample > 1 {
+        ipv6.extend(in_sample(sample, BPF_ABS, 40));
+    }
     let mut then = ports_at(ports, BPF_ABS, 40);
     if !no_hosts {
         then = either_long_host(&v6, then);
@@ -84,6 +96,23 @@ fn ports_at(ports: &[u16], mode: u32, offset: u32) -> Vec<sock_filter> {
     }
     program.push(ret(0));
     program
+}
+
+/// Goes on if the connection is in the sample, which is the same for both of its directions. The
+/// index register is used.
+fn in_sample(sample: u16, mode: u32, offset: u32) -> [sock_filter; 10] {
+    [
+        instruction(BPF_LD | BPF_H | mode, offset),
+        instruction(BPF_ST, 0),
+        instruction(BPF_LD | BPF_H | mode, offset + 2),
+        instruction(BPF_LDX | BPF_MEM, 0),
+        instruction(BPF_ALU | BPF_ADD | BPF_X, 0),
+        instruction(BPF_ALU | BPF_MUL | BPF_K, PORTS_FACTOR),
+        instruction(BPF_ALU | BPF_RSH | BPF_K, 16),
+        instruction(BPF_ALU | BPF_MOD | BPF_K, u32::from(sample)),
+        equal(0, 1, 0),
+        ret(0),
+    ]
 }
 
 /// Goes on with `then` if one of the hosts sends or receives.

@@ -192,6 +192,42 @@ fn packets_that_find_no_room_are_counted() {
 }
 
 #[test]
+fn of_many_connections_a_sample_is_heard_whole() {
+    let (listener, port) = listen();
+    let live = Live {
+        ports: vec![port],
+        sample: 16,
+        buffer: 8 << 20,
+        ..Live::default()
+    };
+    let Some(mut source) = open(&live) else {
+        return;
+    };
+    let pairs: Vec<(TcpStream, TcpStream)> = std::iter::repeat_with(|| {
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        client.write_all(b"question").unwrap();
+        server.write_all(b"answer").unwrap();
+        (client, server)
+    })
+    .take(256)
+    .collect();
+    let whole = |heard: &Heard, (client, server): &(TcpStream, TcpStream)| {
+        let (client, server) = (client.local_addr().unwrap(), server.local_addr().unwrap());
+        let there = heard.stream(client, server) == b"question";
+        there && heard.stream(server, client) == b"answer"
+    };
+    let heard = hear(&mut *source, |heard| {
+        pairs.iter().filter(|pair| whole(heard, pair)).count() > 1
+    });
+    let known = pairs.iter().filter(|(client, _)| {
+        let address = client.local_addr().unwrap();
+        heard.starts.keys().any(|flow| flow.source == address)
+    });
+    assert!(known.count() < pairs.len() / 4);
+}
+
+#[test]
 fn only_the_chosen_process_is_heard() {
     let (listener, port) = listen();
     // It connects when it is told to, so that the source is there before.

@@ -161,6 +161,37 @@ fn only_the_chosen_process_is_heard() {
 }
 
 #[test]
+fn of_many_connections_a_sample_is_heard() {
+    const CONNECTIONS: usize = 256;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = "read; for i in $(seq $1); do exec {fd}<>/dev/tcp/127.0.0.1/$0; \
+                  echo hello >&$fd; done; read";
+    let mut bash = Command::new("bash");
+    let bash = bash.args(["-c", script, &port.to_string(), &CONNECTIONS.to_string()]);
+    let mut talker = Running(bash.stdin(Stdio::piped()).spawn().unwrap());
+    let live = Live {
+        ports: vec![port],
+        sample: 16,
+        ..Live::default()
+    };
+    let Some(mut source) = open(&live) else {
+        return;
+    };
+    let stdin = talker.0.stdin.as_mut().unwrap();
+    stdin.write_all(b"\n").unwrap();
+    let mut servers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut server = listener.accept().unwrap().0;
+        server.read_exact(&mut [0; 6]).unwrap();
+        servers.push(server);
+    }
+    let heard = hear(&mut *source, |heard| heard.streams.len() > 1);
+    assert!(heard.streams.values().all(|said| said == b"hello\n"));
+    assert!(heard.streams.len() < CONNECTIONS / 4);
+}
+
+#[test]
 fn what_openssl_encrypts_is_heard_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let openssl = || {

@@ -10,7 +10,7 @@ struct Seen {
 
 /// What the kernel does with a program, for the instructions that are used here.
 fn keeps(program: &[sock_filter], seen: &Seen) -> bool {
-    let (mut a, mut x, mut at) = (0u32, 0u32, 0usize);
+    let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, 0u32, 0usize);
     let read = |offset: u32, size: usize| {
         let bytes = seen.bytes.get(offset as usize..)?.get(..size)?;
         Some(
@@ -24,6 +24,17 @@ fn keeps(program: &[sock_filter], seen: &Seen) -> bool {
         let code = u32::from(code);
         at += 1;
         match code & 7 {
+            BPF_LDX if code & 0xe0 == BPF_MEM => x = memory,
+            BPF_ST => memory = a,
+            BPF_ALU => {
+                a = match code & 0xf8 {
+                    op if op == BPF_ADD | BPF_X => a.wrapping_add(x),
+                    BPF_MUL => a.wrapping_mul(k),
+                    BPF_RSH => a >> k,
+                    BPF_MOD => a % k,
+                    other => panic!("the operation {other} is not used"),
+                }
+            }
             BPF_LDX => match read(k, 1) {
                 Some(byte) => x = 4 * (byte & 15),
                 None => return false,
@@ -99,6 +110,16 @@ const HOSTS: [&str; 6] = [
     "fd00:1::1",
 ];
 
+/// The program for some ports and hosts.
+fn filter(ports: &[u16], hosts: &[IpAddr], sample: u16) -> Option<Vec<sock_filter>> {
+    program(&Live {
+        ports: ports.to_vec(),
+        hosts: hosts.to_vec(),
+        sample,
+        ..Live::default()
+    })
+}
+
 fn hosts(names: &[&str]) -> Vec<IpAddr> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
@@ -111,7 +132,7 @@ fn a_packet_is_kept_by_its_ports_and_hosts() {
     let choices: [&[IpAddr]; 5] = [&[], &all[..1], &all[..3], &all[3..5], &all[2..6]];
     for chosen_hosts in choices {
         for chosen_ports in [&[][..], &ports[..1], &ports[..2]] {
-            let program = program(chosen_ports, chosen_hosts).unwrap();
+            let program = filter(chosen_ports, chosen_hosts, 1).unwrap();
             for (source, destination) in all
                 .iter()
                 .flat_map(|a| all.iter().map(move |b| (*a, *b)))
@@ -137,7 +158,7 @@ fn a_packet_is_kept_by_its_ports_and_hosts() {
 
 #[test]
 fn other_packets_are_not_kept() {
-    let program = program(&[9876], &[]).unwrap();
+    let program = filter(&[9876], &[], 1).unwrap();
     let ends = hosts(&HOSTS);
     let good = || tcp((ends[0], 9876), (ends[1], 5), 0);
     assert!(keeps(&program, &good()));
@@ -165,7 +186,7 @@ fn other_packets_are_not_kept() {
 
 #[test]
 fn a_packet_of_a_loopback_interface_is_kept_once() {
-    let program = program(&[], &[]).unwrap();
+    let program = filter(&[], &[], 1).unwrap();
     let ends = hosts(&HOSTS);
     let seen = |kind: u8, hardware: u16| Seen {
         kind: u32::from(kind),
@@ -180,6 +201,33 @@ fn a_packet_of_a_loopback_interface_is_kept_once() {
 #[test]
 fn more_than_the_kernel_takes_is_refused() {
     let ports: Vec<u16> = (1..=2000).collect();
-    assert!(program(&ports[..500], &[]).is_some());
-    assert!(program(&ports, &[]).is_none());
+    assert!(filter(&ports[..500], &[], 1).is_some());
+    assert!(filter(&ports, &[], 1).is_none());
+}
+
+#[test]
+fn of_so_many_connections_one_is_kept_in_both_directions() {
+    let ends = hosts(&HOSTS);
+    for sample in [2, 16, 100] {
+        let program = filter(&[10_911], &[], sample).unwrap();
+        for (client, server) in [(ends[0], ends[1]), (ends[3], ends[4])] {
+            // As the kernel gives them to those who connect.
+            let clients = (32_768..60_000).step_by(2);
+            let kept = clients.clone().filter(|port| {
+                let there = tcp((client, *port), (server, 10_911), 1);
+                let back = tcp((server, 10_911), (client, *port), 0);
+                assert_eq!(keeps(&program, &there), keeps(&program, &back), "{port}");
+                keeps(&program, &there)
+            });
+            let (kept, expected) = (kept.count(), clients.len() / usize::from(sample));
+            assert!(
+                kept.abs_diff(expected) <= expected / 5,
+                "{kept} of {expected}"
+            );
+        }
+    }
+    // A port that is not wanted is in no sample.
+    let program = filter(&[9876], &[], 2).unwrap();
+    let other = |port| tcp((ends[0], port), (ends[1], 10_911), 0);
+    assert!((1..1000).all(|port| !keeps(&program, &other(port))));
 }
