@@ -196,7 +196,7 @@ fn of_many_connections_a_sample_is_heard_whole() {
     let (listener, port) = listen();
     let live = Live {
         ports: vec![port],
-        sample: 16,
+        sample: 4,
         buffer: 8 << 20,
         ..Live::default()
     };
@@ -210,7 +210,7 @@ fn of_many_connections_a_sample_is_heard_whole() {
         server.write_all(b"answer").unwrap();
         (client, server)
     })
-    .take(256)
+    .take(128)
     .collect();
     let whole = |heard: &Heard, (client, server): &(TcpStream, TcpStream)| {
         let (client, server) = (client.local_addr().unwrap(), server.local_addr().unwrap());
@@ -224,7 +224,7 @@ fn of_many_connections_a_sample_is_heard_whole() {
         let address = client.local_addr().unwrap();
         heard.starts.keys().any(|flow| flow.source == address)
     });
-    assert!(known.count() < pairs.len() / 4);
+    assert!(known.count() < pairs.len() * 3 / 4);
 }
 
 #[test]
@@ -242,6 +242,8 @@ fn only_the_chosen_process_is_heard() {
         .unwrap();
     let live = Live {
         processes: vec![Who::Id(chosen.id())],
+        // What other tests send meanwhile must not take the room.
+        ports: vec![port],
         buffer: 8 << 20,
         ..Live::default()
     };
@@ -250,7 +252,8 @@ fn only_the_chosen_process_is_heard() {
         let _ = chosen.wait();
         return;
     };
-    let (mut other, _other_server) = pair("127.0.0.1");
+    let mut other = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let _other_server = listener.accept().unwrap();
     other.write_all(b"not for these ears").unwrap();
     chosen.stdin.take().unwrap().write_all(b"\n").unwrap();
     let (mut server, client) = listener.accept().unwrap();

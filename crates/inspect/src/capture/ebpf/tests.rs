@@ -2,7 +2,8 @@
 //! that the error says so.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
@@ -54,10 +55,33 @@ impl Heard {
     }
 }
 
+/// What was said, by whom to whom.
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (flow, stream) in &self.streams {
+            let Flow {
+                source,
+                destination,
+            } = flow;
+            let start = stream.get(..64).unwrap_or(stream).escape_ascii();
+            let (name, len) = (&self.names[flow], stream.len());
+            writeln!(
+                f,
+                "{name} from {source} to {destination}: {len} bytes, {start}"
+            )?;
+        }
+        write!(
+            f,
+            "{} bytes are missing, {:?} ended",
+            self.missing, self.ended
+        )
+    }
+}
+
 fn hear(source: &mut dyn Source, done: impl Fn(&Heard) -> bool) -> Heard {
     let (mut heard, begun) = (Heard::default(), Instant::now());
     while !done(&heard) {
-        assert!(begun.elapsed() < PATIENCE, "not everything was heard");
+        assert!(begun.elapsed() < PATIENCE, "no more was heard than {heard}");
         let more = source.read(Duration::from_millis(50), &mut |seen| heard.take(seen));
         assert!(more.unwrap());
     }
@@ -162,7 +186,7 @@ fn only_the_chosen_process_is_heard() {
 
 #[test]
 fn of_many_connections_a_sample_is_heard() {
-    const CONNECTIONS: usize = 256;
+    const CONNECTIONS: usize = 128;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let script = "read; for i in $(seq $1); do exec {fd}<>/dev/tcp/127.0.0.1/$0; \
@@ -172,7 +196,7 @@ fn of_many_connections_a_sample_is_heard() {
     let mut talker = Running(bash.stdin(Stdio::piped()).spawn().unwrap());
     let live = Live {
         ports: vec![port],
-        sample: 16,
+        sample: 4,
         ..Live::default()
     };
     let Some(mut source) = open(&live) else {
@@ -188,7 +212,7 @@ fn of_many_connections_a_sample_is_heard() {
     }
     let heard = hear(&mut *source, |heard| heard.streams.len() > 1);
     assert!(heard.streams.values().all(|said| said == b"hello\n"));
-    assert!(heard.streams.len() < CONNECTIONS / 4);
+    assert!(heard.streams.len() < CONNECTIONS * 3 / 4);
 }
 
 #[test]
@@ -217,14 +241,15 @@ fn what_openssl_encrypts_is_heard_in_plain_text() {
     {
         return; // There is no OpenSSL here whose bytes could be heard.
     }
-    let port = {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
     let mut serve = openssl();
-    serve.args(["s_server", "-quiet", "-rev", "-accept", &port.to_string()]);
+    serve.args(["s_server", "-rev", "-accept", "0"]);
     serve.args(["-cert", "certificate.pem", "-key", "key.pem"]);
-    let _server = Running(serve.stdin(Stdio::null()).spawn().unwrap());
+    let serve = serve.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut server = Running(serve.spawn().unwrap());
+    let mut said = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    // It says `ACCEPT [::]:37269`.
+    let port = said.find_map(|line| line.unwrap().rsplit_once(':')?.1.parse().ok());
+    let port: u16 = port.expect("the server listens");
     let live = Live {
         ports: vec![port],
         ..Live::default()
@@ -232,10 +257,6 @@ fn what_openssl_encrypts_is_heard_in_plain_text() {
     let Some(mut source) = open(&live) else {
         return;
     };
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "the server does not listen");
-    }
     let mut ask = openssl();
     ask.args([
         "s_client",
