@@ -61,7 +61,7 @@ pub(crate) enum BrokerError {
     ConsumerNotOnline(String),
     #[error("{0}")]
     NotLeader(String),
-    #[error("[OVERLOAD]system busy, start flow control for a while")]
+    #[error("{}", Refusal::OVERLOADED.remark)]
     Overload,
     #[error("{0}")]
     System(String),

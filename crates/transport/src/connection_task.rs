@@ -18,8 +18,9 @@ use crate::connection::{Connection, Stage, clock};
 use crate::error::TransportError;
 use crate::executor::{BoxFuture, Turn};
 use crate::farewell::Farewell;
-use crate::handler::{Handler, HandlerTable, going_away, late, not_supported, overloaded};
+use crate::handler::{Handler, HandlerTable, going_away, late, not_supported};
 use crate::outbox::Outbox;
+use crate::reply::Refusal;
 
 /// The least that is made room for before a read.
 const MIN_READ: usize = 4 * 1024;
@@ -312,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 };
                 let protocol = connection.stack().name();
                 if executor.submit(protocol, kept, job).is_err() {
-                    self.outbox.refuse(&head, &overloaded());
+                    self.outbox.refuse(&head, &Refusal::OVERLOADED);
                 }
             }
             None => {}

@@ -217,12 +217,6 @@ pub(crate) fn not_supported(code: i32) -> Refusal {
     Refusal::new(ResponseCode::RequestCodeNotSupported, remark)
 }
 
-/// The answer to a request that an executor has no room for, worded as the reference does.
-pub(crate) fn overloaded() -> Refusal {
-    let remark = "[OVERLOAD]system busy, start flow control for a while";
-    Refusal::new(ResponseCode::SystemBusy, remark)
-}
-
 /// The last version whose clients do not know `GO_AWAY`: the ordinal of `V5_3_1`.
 const LAST_WITHOUT_GO_AWAY: i32 = 475;
 

@@ -138,6 +138,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Of a request that there is no room for, worded as the reference does.
+    pub const OVERLOADED: Self = Self {
+        code: ResponseCode::SystemBusy,
+        remark: Cow::Borrowed("[OVERLOAD]system busy, start flow control for a while"),
+    };
+
     /// A refusal with this code and remark.
     pub fn new(code: ResponseCode, remark: impl Into<Cow<'static, str>>) -> Self {
         Self {
