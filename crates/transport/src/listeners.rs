@@ -60,6 +60,11 @@ impl Place {
             pins: pins.map(str::to_owned).collect(),
         })
     }
+
+    /// Whether it is a Unix socket, which has no port.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.address.starts_with(UNIX)
+    }
 }
 
 /// A host that may be an IPv6 address, with a port.
@@ -71,29 +76,30 @@ pub(crate) fn host_and_port(host: &str, port: u16) -> String {
     }
 }
 
-/// A place that is listened on.
+/// A place that is listened on, whose address has the port that the system chose for 0.
 pub(crate) struct Bound {
     pub(crate) place: Place,
-    pub(crate) listener: Arc<dyn Listener>,
+    pub(crate) local: SocketAddr,
+    listener: Arc<dyn Listener>,
 }
 
 impl Bound {
     pub(crate) async fn bind(
         network: &dyn Network,
-        place: Place,
+        mut place: Place,
         options: SocketOptions,
     ) -> Result<Self, TransportError> {
-        let address = &place.address;
-        match network.listen(address, options).await {
-            Ok(listener) => Ok(Self { place, listener }),
-            Err(error) => Err(failed(address, &error)),
+        let listening = network.listen(&place.address, options).await;
+        let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (local, listener) = bound.map_err(|error| failed(&place.address, &error))?;
+        if !place.is_unix() {
+            place.address = local.to_string();
         }
-    }
-
-    /// Where it is, with the port that the system chose for 0.
-    pub(crate) fn local_addr(&self) -> Result<SocketAddr, TransportError> {
-        let local = self.listener.local_addr();
-        local.map_err(|error| failed(&self.place.address, &error))
+        Ok(Self {
+            place,
+            local,
+            listener,
+        })
     }
 
     /// Accepts connections until the endpoint closes, then waits for their ends. Dropped, it cuts

@@ -17,7 +17,7 @@ use crate::executor::{Executor, OwnSizes};
 use crate::handler::HandlerTable;
 use crate::http::Http2;
 use crate::listeners::{self, Bound};
-use crate::network::{Network, Sockets, UNIX};
+use crate::network::{Network, Sockets};
 use crate::places::Places;
 use crate::protocol::Protocol;
 use crate::protocols::Protocols;
@@ -33,7 +33,6 @@ const FILES_WATCH: Duration = Duration::from_secs(1);
 /// A server that holds its ports and has not started yet.
 pub struct RemotingServerBuilder {
     listeners: Vec<Bound>,
-    locals: Vec<SocketAddr>,
     live: Live<RemotingServerConfig>,
     handlers: HandlerTable,
     events: Arc<dyn ConnectionListener>,
@@ -138,7 +137,7 @@ impl Speech {
 impl RemotingServerBuilder {
     /// Where the server is going to listen, with the port that the system chose for 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.locals[0]
+        self.listeners[0].local
     }
 
     /// Who handles the requests.
@@ -190,10 +189,9 @@ impl RemotingServerBuilder {
 
     /// Starts to accept connections. Needs the runtime that is to run them.
     pub fn start(mut self) -> RemotingServer {
-        let listeners = self.listeners.iter().zip(&self.locals);
-        let ports = listeners.filter(|(bound, _)| !bound.place.address.starts_with(UNIX));
-        let ports = ports.map(|(bound, address)| Port {
-            address: *address,
+        let ports = self.listeners.iter().filter(|it| !it.place.is_unix());
+        let ports = ports.map(|bound| Port {
+            address: bound.local,
             protocols: bound.place.pins.clone(),
         });
         offer::serve(&mut self.handlers, &self.speech.protocols, ports.collect());
@@ -217,13 +215,14 @@ impl RemotingServerBuilder {
                 speech.apply(now);
             }
         });
+        let locals = self.listeners.iter().map(|it| it.local).collect();
         let accepting = self.listeners.into_iter().map(|bound| {
             tracing::info!(address = bound.place.address, "listening");
             let (endpoint, places) = (Arc::clone(&endpoint), Arc::clone(&speech.places));
             tokio::spawn(bound.accept(endpoint, places))
         });
         RemotingServer {
-            locals: self.locals,
+            locals,
             accepting: accepting.collect(),
             housekeeping: [
                 tokio::spawn(Endpoint::housekeeping(Arc::downgrade(&endpoint))),
@@ -273,15 +272,12 @@ impl RemotingServer {
         }];
         // It was checked when it was set.
         places.extend(listeners::parse(&config.listeners, host).unwrap_or_default());
-        let (mut listeners, mut locals) = (Vec::new(), Vec::new());
+        let mut listeners = Vec::new();
         for place in places {
-            let bound = Bound::bind(network, place, config.socket_options()).await?;
-            locals.push(bound.local_addr()?);
-            listeners.push(bound);
+            listeners.push(Bound::bind(network, place, config.socket_options()).await?);
         }
         Ok(RemotingServerBuilder {
             listeners,
-            locals,
             handlers: HandlerTable::new(),
             events: Arc::new(()),
             speech: Speech::new(&config),
