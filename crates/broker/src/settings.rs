@@ -15,7 +15,7 @@ config::settings! {
         "brokerIP1" broker_ip: String = config::machine::local_address(), shown("${local address}"), important;
         /// Name servers to register with, `host:port`, or with a protocol as in `tls://host:port`,
         /// joined by semicolons. Without one the broker can be reached by its address only.
-        "namesrvAddr" namesrv_addr: Option<String> = None, important;
+        "namesrvAddr" namesrv_addr: Option<String> = None, check(Addresses::check), important;
         /// What clients may do here: 4 read, 2 write, 6 both.
         "brokerPermission" broker_permission: i32 = 6, range(0..=7), reloadable;
         /// Queues of a topic that is created by a first message, at most.

@@ -258,7 +258,7 @@ fn each_role_runs_with_its_own_file() {
 fn every_fault_of_a_configuration_file_is_told_with_its_line() {
     let (_dir, conf) = file(
         "broker.conf",
-        "brokerName = a\nlistenPrt = 10911\nlistenPort = many\n",
+        "brokerName = a\nlistenPrt = 10911\nlistenPort = many\nnamesrvAddr = here\n",
     );
     let refused = run(&["broker", "-c", &conf]);
     assert_eq!(refused.status.code(), Some(2));
@@ -266,7 +266,9 @@ fn every_fault_of_a_configuration_file_is_told_with_its_line() {
         text(&refused.stderr),
         format!(
             "kerolox: {conf}:2: there is no key `listenPrt`; did you mean `listenPort`?\n\
-             {conf}:3: `listenPort` cannot be `many`: it takes a whole number from 0 to 65535\n"
+             {conf}:3: `listenPort` cannot be `many`: it takes a whole number from 0 to 65535\n\
+             {conf}:4: `namesrvAddr` cannot be `here`: `here` is no address of a name server; \
+             write it as host:port\n"
         )
     );
     let missing = run(&["nameserver", "-c", "/nowhere/namesrv.conf"]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use transport::{Addresses, RemotingClientConfig, RemotingServerConfig};
+use transport::{Addresses, RemotingClientConfig, RemotingServerConfig, host_and_port};
 use wire::message::delay_levels::DelayLevels;
 
 config::choices! {
@@ -46,7 +46,7 @@ config::settings! {
     pub struct ProxyConfig from "ProxyConfig" {
         /// Addresses of the name servers, `host:port`, or with a protocol as in `tls://host:port`, which
         /// brokers are then spoken to by as well; joined by semicolons.
-        "namesrvAddr" namesrv_addr: Option<String> = None, important;
+        "namesrvAddr" namesrv_addr: Option<String> = None, check(Addresses::check), important;
         /// Name of the cluster whose brokers know the groups.
         "rocketMQClusterName" rocketmq_cluster_name: String = "DefaultCluster".into(), important;
         /// Whether brokers are told of consumers by gRPC, so that tools see and ask them (`LOCAL`), or not (`CLUSTER`).
@@ -189,11 +189,6 @@ fn check_collector(text: &str) -> Result<(), String> {
     } else {
         Err("the address is a host and a port, as in `metrics.example:4317`".to_owned())
     }
-}
-
-fn host_and_port(text: &str) -> Option<(&str, u16)> {
-    let (host, port) = text.rsplit_once(':')?;
-    Some((host, port.parse().ok()?)).filter(|_| !host.is_empty())
 }
 
 impl ProxyConfig {

@@ -25,6 +25,26 @@ impl Addresses {
         parsed
     }
 
+    /// What stands against a setting that has such addresses: one without a host or a port.
+    ///
+    /// # Errors
+    /// The address, and how one is written.
+    pub fn check(setting: &Option<String>) -> Result<(), String> {
+        let addresses = Self::parse(setting.as_deref().unwrap_or_default());
+        let wrong = addresses.iter().find(|address| {
+            let target = address.split_once("://").map_or(*address, |(_, it)| it);
+            match address.strip_prefix(UNIX) {
+                Some(path) => path.is_empty(),
+                None => host_and_port(target).is_none(),
+            }
+        });
+        wrong.map_or(Ok(()), |wrong| {
+            Err(format!(
+                "`{wrong}` is no address of a name server; write it as host:port"
+            ))
+        })
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -47,6 +67,12 @@ impl Addresses {
     }
 }
 
+/// The parts of `host:port`; `None` if one is missing, or the port is none.
+pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host, port.parse().ok()?)).filter(|_| !host.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +89,17 @@ mod tests {
         assert_eq!(addresses.told("ws://c:3"), "ws://c:3");
         for plain in ["a:1; tls://b:2", "unix:/run/ns.sock", ""] {
             assert_eq!(Addresses::parse(plain).told("c:3"), "c:3");
+        }
+    }
+
+    #[test]
+    fn every_address_of_a_setting_has_a_host_and_a_port() {
+        let check = |text: &str| Addresses::check(&Some(text.to_owned()));
+        for right in ["", "a:1;", "tls://a:1; [::1]:2", "unix:/run/ns.sock"] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for wrong in ["a", ":1", "a:", "a:1;b", "a:65536", "ws://a", "unix:"] {
+            assert!(check(wrong).is_err(), "{wrong}");
         }
     }
 }

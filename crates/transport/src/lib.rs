@@ -14,7 +14,7 @@
 //! | `tls`, `proxy_protocol` | layers around other protocols |
 //! | `listeners`, `places` | where a server listens; how many connections it takes |
 //! | `websocket`, `http` | frames on WebSockets; HTTP/2, with frames, commands as JSON, and other crates' services |
-//! | `connector` | connecting by the protocol that an address names |
+//! | `addresses`, `connector` | where name servers are; connecting by the protocol that an address names |
 //! | `choice` | which protocol a client speaks with a server; what a server offers |
 //! | `network` | TCP and Unix sockets, behind a trait that a simulated network can take the place of |
 //! | `connection`, `pending`, `responder` | a connection as everybody sees it; asking; answering later |
@@ -91,7 +91,7 @@ mod stack;
 mod tls;
 mod websocket;
 
-pub use addresses::Addresses;
+pub use addresses::{Addresses, host_and_port};
 pub use choice::offer::SERVED;
 pub use client::RemotingClient;
 pub use connection::Connection;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::addresses::host_and_port;
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
 use crate::network::{Link, Listener, Network, SocketOptions, UNIX};
@@ -40,19 +41,13 @@ impl Place {
         {
             address.to_owned()
         } else if let Ok(port) = address.parse() {
-            host_and_port(host, port)
+            with_port(host, port)
+        } else if host_and_port(address).is_some() {
+            address.to_owned()
         } else {
-            match address
-                .rsplit_once(':')
-                .map(|(_, port)| port.parse::<u16>())
-            {
-                Some(Ok(_)) => address.to_owned(),
-                _ => {
-                    return Err(format!(
-                        "`{address}` is no address to listen on: it takes a port, host:port or unix:/path"
-                    ));
-                }
-            }
+            return Err(format!(
+                "`{address}` is no address to listen on: it takes a port, host:port or unix:/path"
+            ));
         };
         let pins = pins.split('/').map(str::trim).filter(|it| !it.is_empty());
         Ok(Self {
@@ -68,7 +63,7 @@ impl Place {
 }
 
 /// A host that may be an IPv6 address, with a port.
-pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+pub(crate) fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {
@@ -188,7 +183,7 @@ mod tests {
             ]
         );
         assert_eq!(parse("", "::"), Ok(Vec::new()));
-        for bad in ["host", "unix:", "host:99999", "=tls"] {
+        for bad in ["host", ":1", "unix:", "host:99999", "=tls"] {
             assert!(parse(bad, "::").is_err(), "{bad}");
         }
     }

@@ -267,7 +267,7 @@ impl RemotingServer {
     ) -> Result<RemotingServerBuilder, TransportError> {
         let host = &config.bind_address;
         let mut places = vec![listeners::Place {
-            address: listeners::host_and_port(host, config.listen_port),
+            address: listeners::with_port(host, config.listen_port),
             pins: Vec::new(),
         }];
         // It was checked when it was set.
