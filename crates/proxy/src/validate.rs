@@ -6,61 +6,65 @@ use wire::message::names;
 use crate::error::ProxyError;
 use crate::settings::ProxyConfig;
 
-/// Characters of the longest names that clients may use (`Validators`); brokers allow longer ones.
-const TOPIC_MAX_LENGTH: usize = 127;
-const GROUP_MAX_LENGTH: usize = 120;
+/// The names that clients may use for one kind of things (`Validators`).
+struct Names {
+    code: Code,
+    /// How refusals begin.
+    what: &'static str,
+    /// Characters of the longest one.
+    most: usize,
+    too_long: fn(&str) -> String,
+    is_system: fn(&str) -> bool,
+    system: &'static str,
+}
 
-/// What a name may consist of.
-const FIT: &str = "^[%|a-zA-Z0-9_-]+$";
+const TOPICS: Names = Names {
+    code: Code::IllegalTopic,
+    what: "The specified topic",
+    most: names::TOPIC_MAX_LENGTH,
+    too_long: |_| " is longer than topic max length 127.".into(),
+    is_system: names::is_system_topic,
+    system: "cannot access system topic",
+};
+
+const GROUPS: Names = Names {
+    code: Code::IllegalConsumerGroup,
+    what: "the specified group",
+    most: names::GROUP_MAX_LENGTH,
+    too_long: |name| format!("[{name}] is longer than group max length: 120."),
+    is_system: names::is_system_group,
+    system: "cannot use system consumer group",
+};
+
+impl Names {
+    fn check<'a>(&self, resource: Option<&'a Resource>) -> Result<&'a str, ProxyError> {
+        let name = resource.map_or("", |resource| &resource.name);
+        let what = self.what;
+        let problem = if name.trim().is_empty() {
+            format!("{what} is blank")
+        } else if name.chars().count() > self.most {
+            format!("{what}{}", (self.too_long)(name))
+        } else if names::is_illegal(name) {
+            format!(
+                "{what}[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+            )
+        } else if (self.is_system)(name) {
+            self.system.into()
+        } else {
+            return Ok(name);
+        };
+        Err(ProxyError::new(self.code, problem))
+    }
+}
 
 /// The name of a topic that clients may use.
 pub(crate) fn topic(topic: Option<&Resource>) -> Result<&str, ProxyError> {
-    let name = name_of(topic);
-    let refused = |message| Err(ProxyError::new(Code::IllegalTopic, message));
-    if name.trim().is_empty() {
-        return refused("The specified topic is blank".into());
-    }
-    if name.chars().count() > TOPIC_MAX_LENGTH {
-        return refused(format!(
-            "The specified topic is longer than topic max length {TOPIC_MAX_LENGTH}."
-        ));
-    }
-    if names::is_illegal(name) {
-        return refused(format!(
-            "The specified topic[{name}] contains illegal characters, allowing only {FIT}"
-        ));
-    }
-    if names::is_system_topic(name) {
-        return refused("cannot access system topic".into());
-    }
-    Ok(name)
+    TOPICS.check(topic)
 }
 
 /// The name of a group that clients may use.
 pub(crate) fn group(group: Option<&Resource>) -> Result<&str, ProxyError> {
-    let name = name_of(group);
-    let refused = |message| Err(ProxyError::new(Code::IllegalConsumerGroup, message));
-    if name.trim().is_empty() {
-        return refused("the specified group is blank".into());
-    }
-    if name.chars().count() > GROUP_MAX_LENGTH {
-        return refused(format!(
-            "the specified group[{name}] is longer than group max length: {GROUP_MAX_LENGTH}."
-        ));
-    }
-    if names::is_illegal(name) {
-        return refused(format!(
-            "the specified group[{name}] contains illegal characters, allowing only {FIT}"
-        ));
-    }
-    if names::is_system_group(name) {
-        return refused("cannot use system consumer group".into());
-    }
-    Ok(name)
-}
-
-fn name_of(resource: Option<&Resource>) -> &str {
-    resource.map_or("", |resource| &resource.name)
+    GROUPS.check(group)
 }
 
 /// How long a message is hidden, in milliseconds.
