@@ -25,9 +25,6 @@ const FRESH: Duration = Duration::from_secs(5);
 /// most.
 const AT_A_TIME: usize = 256;
 
-/// Number of the master among the brokers of a name.
-const MASTER: i64 = 0;
-
 /// What is known of the other brokers.
 pub(crate) struct OtherBrokers {
     /// Held by the one who asks the name servers.
@@ -157,7 +154,7 @@ impl Broker {
             json::read(&answer.body).map_err(|error| BrokerError::Body(error.to_string()))?;
         let brokers = cluster.broker_addr_table.into_iter();
         Ok(brokers
-            .filter_map(|(name, mut broker)| Some((name, broker.broker_addrs.remove(&MASTER)?)))
+            .filter_map(|(name, broker)| Some((name, broker.master()?.clone())))
             .collect())
     }
 }

@@ -266,7 +266,7 @@ impl Client {
         let cluster: ClusterInfo = read_body::<GetBrokerClusterInfo, _>(address, &answer)?;
         let brokers = cluster.broker_addr_table.into_iter();
         let masters: BTreeMap<_, _> = brokers
-            .filter_map(|(name, broker)| Some((name, broker.broker_addrs.get(&0)?.clone())))
+            .filter_map(|(name, broker)| Some((name, broker.master()?.clone())))
             .collect();
         if masters.is_empty() {
             let address = address.to_owned();

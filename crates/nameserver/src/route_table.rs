@@ -12,7 +12,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use transport::Connection;
-use wire::body::route::{BrokerData, BrokerMemberGroup, ClusterInfo, QueueData, TopicRouteData};
+use wire::body::route::{
+    BrokerData, BrokerMemberGroup, ClusterInfo, MASTER_ID, QueueData, TopicRouteData,
+};
 use wire::body::static_topic::TopicQueueMappingInfo;
 use wire::body::topic::TopicList;
 use wire::body::version::DataVersion;
@@ -20,9 +22,6 @@ use wire::message::sys_flag::topic as topic_flag;
 use wire::message::{names, perm};
 
 pub(crate) use membership::{Departure, MinBrokerIdChange, Registration};
-
-/// The id of a group's master.
-pub(crate) const MASTER_ID: i64 = 0;
 
 /// All that is known of brokers and topics.
 #[derive(Default)]
@@ -258,7 +257,7 @@ impl RouteTable {
             list_of(clusters.flat_map(|(cluster, names)| std::iter::once(cluster).chain(names)));
         list.broker_addr = broker_addr_table
             .values()
-            .find_map(|group| group.broker_addrs.values().next())
+            .find_map(BrokerData::master_or_replica)
             .cloned();
         list
     }
@@ -302,7 +301,7 @@ fn list_of<'a>(names: impl Iterator<Item = &'a String>) -> TopicList {
 
 /// Gives the replica of the smallest id the master's id, if there is no master.
 fn show_acting_master(group: &mut BrokerData) {
-    if !group.broker_addrs.contains_key(&MASTER_ID)
+    if group.master().is_none()
         && let Some((_, address)) = group.broker_addrs.pop_first()
     {
         group.broker_addrs.insert(MASTER_ID, address);

@@ -2,8 +2,6 @@
 
 use wire::body::route::{BrokerData, TopicRouteData};
 
-use crate::route_table::MASTER_ID;
-
 /// Leaves the brokers of a zone in a route. Groups without a master stay as well: they can only be
 /// read, and are read wherever they are.
 pub(crate) fn narrow(route: &mut TopicRouteData, zone: &str) {
@@ -12,7 +10,7 @@ pub(crate) fn narrow(route: &mut TopicRouteData, zone: &str) {
             .zone_name
             .as_deref()
             .is_some_and(|name| name.eq_ignore_ascii_case(zone));
-        in_zone || !group.broker_addrs.contains_key(&MASTER_ID)
+        in_zone || group.master().is_none()
     };
     let TopicRouteData {
         broker_datas,

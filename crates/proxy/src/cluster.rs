@@ -31,9 +31,6 @@ use crate::settings::ProxyConfig;
 /// How long a server may take for an answer (`MessagingProcessor.DEFAULT_TIMEOUT_MILLS`).
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Number of the master among the brokers of a name.
-const MASTER: i64 = 0;
-
 /// A queue that can be sent to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Queue {
@@ -72,12 +69,12 @@ impl Route {
             };
             if perm::is_readable(queues.perm)
                 && queues.read_queue_nums > 0
-                && let Some(address) = master_or_any(broker)
+                && let Some(address) = broker.master_or_replica()
             {
                 readable.push(queue(-1, address));
             }
             if perm::is_writable(queues.perm)
-                && let Some(address) = broker.broker_addrs.get(&MASTER)
+                && let Some(address) = broker.master()
             {
                 writable.extend((0..queues.write_queue_nums).map(|id| queue(id, address)));
             }
@@ -97,11 +94,6 @@ impl Route {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         queues.get(turn.checked_rem(queues.len())?)
     }
-}
-
-fn master_or_any(broker: &BrokerData) -> Option<&String> {
-    // By number, so the master, which is 0, comes first.
-    broker.broker_addrs.values().next()
 }
 
 /// What kinds of messages a topic is for.
@@ -330,7 +322,11 @@ impl Cluster {
 
     async fn load_topic(&self, topic: &str) -> Result<Option<TopicConfig>, ProxyError> {
         let route = self.route(topic).await?;
-        let broker = route.data.broker_datas.iter().find_map(master_or_any);
+        let broker = route
+            .data
+            .broker_datas
+            .iter()
+            .find_map(BrokerData::master_or_replica);
         let Some(address) = broker else {
             return Ok(None);
         };
@@ -423,7 +419,7 @@ impl Cluster {
         let masters = brokers
             .filter(|broker| broker.cluster == self.name)
             .filter_map(|broker| {
-                let address = broker.broker_addrs.get(&MASTER)?;
+                let address = broker.master()?;
                 Some((broker.broker_name.clone(), address.clone()))
             });
         Ok(masters.collect())
@@ -445,7 +441,7 @@ impl Cluster {
     pub(crate) async fn broker(&self, name: &str) -> Result<String, ProxyError> {
         let all = self.brokers.get(&self.name, || self.load_brokers()).await?;
         let broker = all.as_ref().and_then(|all| all.broker_addr_table.get(name));
-        let address = broker.and_then(|broker| broker.broker_addrs.get(&MASTER));
+        let address = broker.and_then(BrokerData::master);
         address.cloned().ok_or_else(|| {
             let unknown = format!("cannot find broker {name}");
             ProxyError::new(Code::BadRequest, unknown)

@@ -45,9 +45,7 @@ impl Names {
         } else if name.chars().count() > self.most {
             format!("{what}{}", (self.too_long)(name))
         } else if names::is_illegal(name) {
-            format!(
-                "{what}[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
-            )
+            format!("{what}[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")
         } else if (self.is_system)(name) {
             self.system.into()
         } else {

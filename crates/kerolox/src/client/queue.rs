@@ -63,12 +63,12 @@ impl Queue {
                 .iter()
                 .find(|broker| broker.broker_name == data.broker_name);
             let (count, address) = if wanted == perm::WRITE {
-                (
-                    data.write_queue_nums,
-                    broker.and_then(|broker| broker.broker_addrs.get(&0)),
-                )
+                (data.write_queue_nums, broker.and_then(BrokerData::master))
             } else {
-                (data.read_queue_nums, broker.and_then(serving))
+                (
+                    data.read_queue_nums,
+                    broker.and_then(BrokerData::master_or_replica),
+                )
             };
             let Some(address) = address else { continue };
             queues.extend((0..count).map(|queue_id| Self {
@@ -81,11 +81,6 @@ impl Queue {
         queues.sort();
         queues
     }
-}
-
-/// Who of a broker group is read from: the master, or its first replica without one.
-fn serving(broker: &BrokerData) -> Option<&String> {
-    broker.broker_addrs.values().next()
 }
 
 /// What a pull asks for.

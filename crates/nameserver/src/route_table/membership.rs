@@ -4,11 +4,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wire::body::route::{BrokerData, QueueData};
+use wire::body::route::{BrokerData, MASTER_ID, QueueData};
 use wire::body::topic::{TopicConfig, TopicConfigAndMappingSerializeWrapper};
 use wire::message::perm;
 
-use super::{BrokerAddress, BrokerLink, LiveBroker, MASTER_ID, RouteTable};
+use super::{BrokerAddress, BrokerLink, LiveBroker, RouteTable};
 use crate::error::NameServerError;
 
 /// What a broker says when it registers.
@@ -364,7 +364,7 @@ impl RouteTable {
         for (name, offline) in reduced {
             let group = groups.get(name).filter(|group| group.enable_acting_master);
             let Some(group) = group else { continue };
-            if !group.broker_addrs.contains_key(&MASTER_ID) {
+            if group.master().is_none() {
                 read_only.insert(name);
             }
             changes.push(MinBrokerIdChange::of(group, Some(offline.clone()), None));

@@ -42,7 +42,7 @@ pub struct QueueData {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BrokerData {
-    /// Addresses by broker id; 0 is the master.
+    /// Addresses by broker id; [`MASTER_ID`] is the master.
     pub broker_addrs: BTreeMap<i64, String>,
     /// Name of the broker group.
     pub broker_name: String,
@@ -52,6 +52,21 @@ pub struct BrokerData {
     pub enable_acting_master: bool,
     /// Zone of the brokers.
     pub zone_name: Option<String>,
+}
+
+/// Number of the master among the brokers of a group (`MixAll.MASTER_ID`).
+pub const MASTER_ID: i64 = 0;
+
+impl BrokerData {
+    /// Where the master is, if it lives.
+    pub fn master(&self) -> Option<&String> {
+        self.broker_addrs.get(&MASTER_ID)
+    }
+
+    /// Where to read: the master, or without it the replica with the smallest number.
+    pub fn master_or_replica(&self) -> Option<&String> {
+        self.broker_addrs.values().next()
+    }
 }
 
 /// All clusters and brokers that a name server knows.

@@ -10,6 +10,7 @@ use wire::body::heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
 };
 use wire::body::json;
+use wire::body::route::BrokerData;
 use wire::code::ResponseCode;
 use wire::command::{GetConsumerListByGroup, Heartbeat, UnregisterClient};
 use wire::header::client::{
@@ -43,7 +44,7 @@ impl Member {
         let address = route
             .broker_datas
             .iter()
-            .find_map(|broker| broker.broker_addrs.values().next());
+            .find_map(BrokerData::master_or_replica);
         let no_route = || ClientError::NoRoute {
             topic: topic.to_owned(),
         };
