@@ -79,7 +79,7 @@ impl Broker {
         Duration::from_millis(self.settings().broker.forward_timeout)
     }
 
-    /// Asks the name servers one after the other, until one answers.
+    /// Asks the name servers.
     ///
     /// # Errors
     /// There is none, or none answers within `timeout`. A refusal is an answer.
@@ -88,18 +88,22 @@ impl Broker {
         header: &C::Request<'_>,
         timeout: Duration,
     ) -> Result<Frame, BrokerError> {
-        for server in self.settings().broker.name_servers().iter() {
-            match self.request::<C>(server, header, timeout).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => warn!(
+        let servers = self.settings().broker.name_servers();
+        let asked = servers.ask_in_turn(async |server| {
+            let answer = self.request::<C>(server, header, timeout).await;
+            answer.inspect_err(|error| {
+                warn!(
                     "name server {server} does not answer {:?}: {error}",
                     C::CODE
-                ),
-            }
-        }
-        Err(BrokerError::System(
-            "no name server answers; check namesrvAddr and that they run".into(),
-        ))
+                );
+            })
+        });
+        let (_, answer) = asked.await.map_err(|_| {
+            BrokerError::System(
+                "no name server answers; check namesrvAddr and that they run".into(),
+            )
+        })?;
+        Ok(answer)
     }
 
     async fn request<C: Command>(

@@ -198,34 +198,33 @@ impl Client {
         Ok(answer)
     }
 
-    /// Asks a name server, the first that can be reached.
+    /// Asks the name servers.
     async fn ask_name_server<C: Command>(
         &self,
         request: &C::Request<'_>,
     ) -> Result<(&str, Frame), ClientError> {
-        let mut failure = ClientError::Argument("--name-server names no address".to_owned());
-        for address in self.name_servers.iter() {
-            match self.ask::<C>(address, request, Body::Empty, TIMEOUT).await {
+        let ask = async |address: &str| {
+            let answer = self.ask::<C>(address, request, Body::Empty, TIMEOUT).await;
+            let address = address.to_owned();
+            match answer {
                 Ok(answer) if answer.head.code == ResponseCode::RequestCodeNotSupported as i32 => {
-                    failure = ClientError::NotANameServer {
-                        address: address.to_owned(),
-                    };
+                    Err(ClientError::NotANameServer { address })
                 }
-                Ok(answer) => return Ok((address, answer)),
-                Err(error) => {
-                    failure = ClientError::NameServer {
-                        address: address.to_owned(),
-                        reason: match error {
-                            ClientError::Transport(TransportError::Connect { reason, .. }) => {
-                                reason
-                            }
-                            other => other.to_string(),
-                        },
-                    };
+                Ok(answer) => Ok(answer),
+                Err(ClientError::Transport(TransportError::Connect { reason, .. })) => {
+                    Err(ClientError::NameServer { address, reason })
                 }
+                Err(error) => Err(ClientError::NameServer {
+                    address,
+                    reason: error.to_string(),
+                }),
             }
-        }
-        Err(failure)
+        };
+        let asked = self.name_servers.ask_in_turn(ask).await;
+        asked.map_err(|failure| {
+            let none = || ClientError::Argument("--name-server names no address".to_owned());
+            failure.unwrap_or_else(none)
+        })
     }
 
     /// Which brokers have a topic; `None` if none has.

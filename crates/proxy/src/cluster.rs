@@ -253,22 +253,17 @@ impl Cluster {
         Ok(told.await?)
     }
 
-    /// Asks the name servers one after the other until one can be reached.
+    /// Asks the name servers.
     async fn ask_name_server<C: Command>(
         &self,
         request: &C::Request<'_>,
     ) -> Result<(&str, Frame), ProxyError> {
-        let mut failure = ProxyError::new(
-            Code::InternalServerError,
-            "the proxy knows no name server: set namesrvAddr",
-        );
-        for address in self.name_servers.iter() {
-            match self.ask::<C>(address, request, Body::Empty, TIMEOUT).await {
-                Ok(answer) => return Ok((address, answer)),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        let ask = |address| self.ask::<C>(address, request, Body::Empty, TIMEOUT);
+        let asked = self.name_servers.ask_in_turn(ask).await;
+        asked.map_err(|failure| {
+            let none = "the proxy knows no name server: set namesrvAddr";
+            failure.unwrap_or_else(|| ProxyError::new(Code::InternalServerError, none))
+        })
     }
 
     /// Where the queues of a topic are.

@@ -55,6 +55,27 @@ impl Addresses {
         self.list.iter().map(String::as_str)
     }
 
+    /// Asks one server after the other until one answers: its address, and what it says.
+    ///
+    /// # Errors
+    /// What the last one failed with; `None` if there is none.
+    pub async fn ask_in_turn<'a, T, E, F>(
+        &'a self,
+        ask: impl Fn(&'a str) -> F,
+    ) -> Result<(&'a str, T), Option<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut failure = None;
+        for address in self.iter() {
+            match ask(address).await {
+                Ok(answer) => return Ok((address, answer)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure)
+    }
+
     /// An address that one of these servers told, with the scheme of the first of them. Name
     /// servers tell of brokers by host and port alone.
     pub fn told<'a>(&self, address: &'a str) -> Cow<'a, str> {
