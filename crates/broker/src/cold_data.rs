@@ -54,9 +54,7 @@ pub(crate) async fn update(
     let mut thresholds = BTreeMap::new();
     for line in lines {
         let (group, bytes) = (line.key, line.value);
-        if broker.groups.get(&group).is_none() {
-            return Err(BrokerError::GroupNotExist(group));
-        }
+        broker.existing_group(&group)?;
         let bytes = bytes.parse().map_err(|_| {
             BrokerError::Body(format!(
                 "the threshold of group {group} is a number of bytes, not `{bytes}`"

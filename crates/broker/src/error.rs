@@ -7,8 +7,6 @@ use wire::header::HeaderError;
 use wire::message::MessageError;
 use wire::message::names::NameError;
 
-use crate::settings::BrokerConfig;
-
 /// Why a request is refused. [`BrokerError::refusal`] gives each its response code; the texts are
 /// the remarks, in the reference's words where its users may look for them.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +66,6 @@ pub(crate) enum BrokerError {
 }
 
 impl BrokerError {
-    /// The broker's settings forbid `doing` something.
-    pub(crate) fn forbidden_by(config: &BrokerConfig, doing: &str) -> Self {
-        let ip = &config.broker_ip;
-        Self::NoPermission(format!("the broker[{ip}] {doing} is forbidden"))
-    }
-
     /// Nothing is known of how far a group has come.
     pub(crate) fn no_offset() -> Self {
         Self::NotFound("Not found, maybe this group consumer boot first".into())

@@ -20,6 +20,7 @@ mod cold_data;
 mod compaction;
 mod delivery;
 mod error;
+mod existing;
 mod filter;
 mod groups;
 mod lite;

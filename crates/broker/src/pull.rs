@@ -15,6 +15,7 @@ use wire::message::{names, perm};
 use crate::broadcast_offsets::Member;
 use crate::broker::Broker;
 use crate::error::BrokerError;
+use crate::existing::illegal_queue;
 use crate::filter::{self, Filter};
 use crate::requested::Request;
 use crate::routes::answer_soon;
@@ -78,32 +79,15 @@ fn accept(
 ) -> Result<Accepted, BrokerError> {
     let mut header: PullMessageRequest<'_> = frame.header()?;
     let settings = broker.settings();
-    if !perm::is_readable(settings.broker.broker_permission) {
-        return Err(BrokerError::forbidden_by(
-            &settings.broker,
-            "pulling message",
-        ));
+    settings.broker.check_readable("pulling message")?;
+    if RequestCode::of(&frame.head) == Ok(RequestCode::LitePullMessage) {
+        let is_allowed = settings.broker.lite_pull_message_enable;
+        settings
+            .broker
+            .check(is_allowed, "for lite pull consumer")?;
     }
-    if !settings.broker.lite_pull_message_enable
-        && RequestCode::of(&frame.head) == Ok(RequestCode::LitePullMessage)
-    {
-        let doing = "for lite pull consumer";
-        return Err(BrokerError::forbidden_by(&settings.broker, doing));
-    }
-    let group = broker
-        .groups
-        .get_or_create(&header.consumer_group)
-        .ok_or_else(|| BrokerError::GroupNotExist(header.consumer_group.to_string()))?;
-    if !group.consume_enable {
-        return Err(BrokerError::NoPermission(format!(
-            "subscription group no permission, {}",
-            header.consumer_group
-        )));
-    }
-    let topic = broker
-        .topics
-        .get(&header.topic)
-        .ok_or_else(|| BrokerError::TopicNotExist(header.topic.to_string()))?;
+    let group = broker.consuming_group(&header.consumer_group)?;
+    let topic = broker.existing_topic(&header.topic)?;
     if !perm::is_readable(topic.config.perm) {
         return Err(BrokerError::NoPermission(format!(
             "the topic[{}] pulling message is forbidden",
@@ -125,13 +109,8 @@ fn accept(
         header.max_msg_nums = logical.limit(header.max_msg_nums);
     }
     if !(0..topic.config.read_queue_nums).contains(&header.queue_id) {
-        return Err(BrokerError::InvalidParameter(format!(
-            "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
-            header.queue_id,
-            header.topic,
-            topic.config.read_queue_nums,
-            connection.peer()
-        )));
+        let problem = illegal_queue(connection, &topic, header.queue_id);
+        return Err(BrokerError::InvalidParameter(problem));
     }
     let filter = filter(broker, &header, group.consume_broadcast_enable)?;
     let lite = header.lite_topic.as_deref();
@@ -140,35 +119,10 @@ fn accept(
         None => broker.queue(&header.topic, header.queue_id)?,
     };
     if pull_flag::has_commit_offset(header.sys_flag) {
-        let place = match &logical {
-            // One in a part elsewhere has its own command.
-            Some(logical) => logical.place_here(header.commit_offset),
-            None => Some((header.queue_id, header.commit_offset)),
-        };
-        if let Some((queue_id, offset)) = place {
-            broker
-                .offsets
-                .commit(&header.consumer_group, &header.topic, queue_id, offset);
-        }
+        commit(broker, &header, logical.as_ref());
     }
-    let reset_to = settings
-        .broker
-        .use_server_side_reset_offset
-        .then(|| {
-            broker
-                .offsets
-                .take_reset(&header.consumer_group, &header.topic, header.queue_id)
-        })
-        .flatten();
     let member = Member::of_pull(broker, connection, &header, &queue);
-    let reset_to = match (reset_to, &member) {
-        (None, Some(member)) => {
-            broker
-                .broadcast_offsets
-                .moved(broker, member, header.queue_offset, &queue)?
-        }
-        _ => reset_to,
-    };
+    let reset_to = reset_to(broker, &header, member.as_ref(), &queue)?;
     let pull = Pull {
         queue,
         offset: header.queue_offset,
@@ -188,6 +142,40 @@ fn accept(
         (true, broker) => broker.short_polling_time_mills,
     };
     Ok(Accepted::Here(pull, hold_millis))
+}
+
+/// Commits the offset that came with a request.
+fn commit(broker: &Broker, header: &PullMessageRequest<'_>, logical: Option<&LogicalPull>) {
+    let place = match logical {
+        // One in a part elsewhere has its own command.
+        Some(logical) => logical.place_here(header.commit_offset),
+        None => Some((header.queue_id, header.commit_offset)),
+    };
+    if let Some((queue_id, offset)) = place {
+        let (group, topic) = (&header.consumer_group, &header.topic);
+        broker.offsets.commit(group, topic, queue_id, offset);
+    }
+}
+
+/// Where an administrator, or the consumer's change to or from a proxy, has reset its offset to.
+fn reset_to(
+    broker: &Broker,
+    header: &PullMessageRequest<'_>,
+    member: Option<&Member>,
+    queue: &Queue,
+) -> Result<Option<i64>, BrokerError> {
+    if broker.settings().broker.use_server_side_reset_offset {
+        let (group, topic) = (&header.consumer_group, &header.topic);
+        let reset_to = broker.offsets.take_reset(group, topic, header.queue_id);
+        if reset_to.is_some() {
+            return Ok(reset_to);
+        }
+    }
+    let asked = header.queue_offset;
+    match member {
+        Some(member) => broker.broadcast_offsets.moved(broker, member, asked, queue),
+        None => Ok(None),
+    }
 }
 
 /// What of the queue the consumer wants: as the request says, or as the group's heartbeat said.
@@ -256,8 +244,7 @@ struct Pull {
     offset: i64,
     max_count: i32,
     filter: Filter,
-    /// Where an administrator, or the consumer's change to or from a proxy, has reset its offset
-    /// to.
+    /// See [`reset_to`].
     reset_to: Option<i64>,
     /// Whose offsets the broker keeps.
     member: Option<Member>,

@@ -42,17 +42,9 @@ pub(crate) async fn send_back(
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
     let name = &*header.group;
-    let group = broker
-        .groups
-        .get_or_create(name)
-        .ok_or_else(|| BrokerError::GroupNotExist(name.to_owned()))?;
+    let group = broker.group(name)?;
     let settings = broker.settings();
-    if !perm::is_writable(settings.broker.broker_permission) {
-        return Err(BrokerError::forbidden_by(
-            &settings.broker,
-            "sending message",
-        ));
-    }
+    settings.broker.check_writable()?;
     if group.retry_queue_nums <= 0 {
         return Ok(Reply::empty());
     }

@@ -1,6 +1,9 @@
 //! The broker's own configuration keys, and all groups of keys that make up a broker.
 
 use transport::{Addresses, RemotingServerConfig};
+use wire::message::perm;
+
+use crate::error::BrokerError;
 
 config::settings! {
     /// Who the broker is, what it allows, and how often it reports.
@@ -143,6 +146,25 @@ config::settings! {
 }
 
 impl BrokerConfig {
+    /// Refuses to read where `brokerPermission` forbids it; `doing` is what the remark calls it.
+    pub(crate) fn check_readable(&self, doing: &str) -> Result<(), BrokerError> {
+        self.check(perm::is_readable(self.broker_permission), doing)
+    }
+
+    /// Refuses to store messages where `brokerPermission` forbids it.
+    pub(crate) fn check_writable(&self) -> Result<(), BrokerError> {
+        self.check(perm::is_writable(self.broker_permission), "sending message")
+    }
+
+    /// Refuses what these settings do not allow; `doing` is what the remark calls it.
+    pub(crate) fn check(&self, is_allowed: bool, doing: &str) -> Result<(), BrokerError> {
+        if is_allowed {
+            return Ok(());
+        }
+        let problem = format!("the broker[{}] {doing} is forbidden", self.broker_ip);
+        Err(BrokerError::NoPermission(problem))
+    }
+
     /// The name servers to register with.
     pub(crate) fn name_servers(&self) -> Addresses {
         Addresses::parse(self.namesrv_addr.as_deref().unwrap_or_default())

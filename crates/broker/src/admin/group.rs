@@ -81,8 +81,7 @@ pub(crate) async fn get(
     header: GetSubscriptionGroupConfigRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
-    let config = broker.groups.get_or_create(&header.group);
-    let config = config.ok_or_else(|| BrokerError::GroupNotExist(header.group.to_string()))?;
+    let config = broker.group(&header.group)?;
     Ok(Reply::empty().with_body(json::write(&*config)))
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use transport::Reply;
-use wire::body::group::SubscriptionGroupConfig;
 use wire::body::json;
 use wire::body::lite::{
     ClientGroup, GetBrokerLiteInfoResponseBody, GetLiteClientInfoResponseBody,
@@ -32,8 +31,7 @@ const MOST_LISTED: usize = 10_000;
 
 /// A topic that has lite topics below it.
 fn parent(broker: &Broker, name: &str) -> Result<Arc<Topic>, BrokerError> {
-    let topic = broker.topics.get(name);
-    let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(name.to_owned()))?;
+    let topic = broker.existing_topic(name)?;
     if !lite::is_parent(&topic) {
         return Err(BrokerError::InvalidParameter(format!(
             "Topic [{name}] type not match."
@@ -44,8 +42,7 @@ fn parent(broker: &Broker, name: &str) -> Result<Arc<Topic>, BrokerError> {
 
 /// A group that consumes lite topics, and their parent topic.
 fn lite_group(broker: &Broker, name: &str) -> Result<String, BrokerError> {
-    let config = broker.groups.get(name);
-    let config = config.ok_or_else(|| BrokerError::GroupNotExist(name.to_owned()))?;
+    let config = broker.existing_group(name)?;
     let parent = Rules::of(&config)
         .parent()
         .filter(|parent| !parent.is_empty());
@@ -163,9 +160,7 @@ pub(crate) async fn client(
     let name = header.parent_topic.as_deref().unwrap_or_default();
     let group = header.group.as_deref().unwrap_or_default();
     parent(broker, name)?;
-    let config = broker.groups.get(group);
-    let config: Arc<SubscriptionGroupConfig> =
-        config.ok_or_else(|| BrokerError::GroupNotExist(group.to_owned()))?;
+    let config = broker.existing_group(group)?;
     if Rules::of(&config).parent() != Some(name) {
         return Err(BrokerError::InvalidParameter(format!(
             "Subscription [{group}]-[{name}] not match."

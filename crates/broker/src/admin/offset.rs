@@ -66,12 +66,8 @@ pub(crate) fn update(
     _: &Bytes,
 ) -> Result<Reply<UpdateConsumerOffsetResponse>, BrokerError> {
     let (group, topic) = (&header.consumer_group, &header.topic);
-    if broker.groups.get(group).is_none() {
-        return Err(BrokerError::GroupNotExist(group.to_string()));
-    }
-    if broker.topics.get(topic).is_none() {
-        return Err(BrokerError::TopicNotExist(topic.to_string()));
-    }
+    broker.existing_group(group)?;
+    broker.existing_topic(topic)?;
     let reply = Reply::ok(UpdateConsumerOffsetResponse {});
     // Its consumers have not heard of a reset yet, and would undo it.
     if broker.settings().broker.use_server_side_reset_offset
@@ -292,11 +288,8 @@ fn reset_here(
     header: &ResetOffsetRequest<'_>,
 ) -> Result<QueueTargets, BrokerError> {
     let (group, name) = (&*header.group, &*header.topic);
-    let topic = broker.topics.get(name);
-    let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(name.to_owned()))?;
-    if broker.groups.get(group).is_none() {
-        return Err(BrokerError::GroupNotExist(group.to_owned()));
-    }
+    let topic = broker.existing_topic(name)?;
+    broker.existing_group(group)?;
     let target = |queue_id| reset_target(broker, name, queue_id, header.timestamp);
     let mut targets = Vec::new();
     match header.offset.filter(|&offset| offset != -1) {
@@ -332,8 +325,7 @@ fn reset_at_clients(
     header: &ResetOffsetRequest<'_>,
 ) -> Result<QueueTargets, BrokerError> {
     let (name, timestamp) = (&*header.topic, header.timestamp);
-    let topic = broker.topics.get(name);
-    let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(name.to_owned()))?;
+    let topic = broker.existing_topic(name)?;
     let mut offset_table = QueueTargets::new();
     for queue_id in 0..topic.config.write_queue_nums {
         let present = broker

@@ -19,14 +19,6 @@ use super::offset::{queue_of, range};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
-use crate::topics::Topic;
-
-fn find_topic(broker: &Broker, topic: &str) -> Result<Arc<Topic>, BrokerError> {
-    broker
-        .topics
-        .get(topic)
-        .ok_or_else(|| BrokerError::TopicNotExist(topic.to_owned()))
-}
 
 /// When the message at an offset was stored; -1 where there is none.
 fn stored_at(broker: &Broker, queue: Option<&Arc<Queue>>, offset: i64) -> Result<i64, BrokerError> {
@@ -48,7 +40,7 @@ pub(crate) async fn topic_stats(
 
 /// How far the broker's own queues of a topic go.
 pub(crate) fn stats(broker: &Broker, name: &str) -> Result<TopicStatsTable, BrokerError> {
-    let config = &find_topic(broker, name)?.config;
+    let config = &broker.existing_topic(name)?.config;
     let mut stats = TopicStatsTable::default();
     for queue_id in 0..config.write_queue_nums.max(config.read_queue_nums) {
         let (min, max) = range(broker, name, queue_id);
@@ -180,7 +172,7 @@ pub(crate) async fn time_span(
 ) -> Result<Reply, BrokerError> {
     let (group, name) = (&*header.group, &*header.topic);
     let mut body = QueryConsumeTimeSpanBody::default();
-    for queue_id in 0..find_topic(broker, name)?.config.write_queue_nums {
+    for queue_id in 0..broker.existing_topic(name)?.config.write_queue_nums {
         let queue = broker.store.find_queue(name, queue_id);
         let (_, end) = range(broker, name, queue_id);
         let min_time_stamp = match &queue {

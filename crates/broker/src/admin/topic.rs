@@ -169,8 +169,7 @@ pub(crate) async fn get(
     header: GetTopicConfigRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
-    let topic = broker.topics.get(&header.topic);
-    let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(header.topic.to_string()))?;
+    let topic = broker.existing_topic(&header.topic)?;
     let mapping = broker.static_topics.get(&header.topic);
     let body = TopicConfigAndQueueMapping {
         config: topic.config.clone(),

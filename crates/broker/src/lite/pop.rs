@@ -90,16 +90,13 @@ fn accept(
             "the broker[{ip}] pop message is timeout too much"
         )));
     }
-    if !perm::is_readable(settings.broker.broker_permission) {
-        return Err(BrokerError::forbidden_by(&settings.broker, "pop message"));
-    }
+    settings.broker.check_readable("pop message")?;
     if header.max_msg_num > MOST_MESSAGES {
         return Err(BrokerError::InvalidParameter(format!(
             "the broker[{ip}] pop message's num is greater than {MOST_MESSAGES}"
         )));
     }
-    let topic = broker.topics.get(&header.topic);
-    let topic = topic.ok_or_else(|| BrokerError::TopicNotExist(header.topic.to_string()))?;
+    let topic = broker.existing_topic(&header.topic)?;
     if !perm::is_readable(topic.config.perm) {
         return Err(BrokerError::NoPermission(format!(
             "the topic [{}] peeking message is forbidden",
@@ -113,13 +110,7 @@ fn accept(
         )));
     }
     let group = &*header.consumer_group;
-    let config = broker.groups.get_or_create(group);
-    let config = config.ok_or_else(|| BrokerError::GroupNotExist(group.to_owned()))?;
-    if !config.consume_enable {
-        return Err(BrokerError::NoPermission(format!(
-            "subscription group no permission, {group}"
-        )));
-    }
+    let config = broker.consuming_group(group)?;
     if Rules::of(&config).parent() != Some(&*header.topic) {
         return Err(BrokerError::InvalidParameter(format!(
             "subscription bind topic not match, {group}"

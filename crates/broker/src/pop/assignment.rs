@@ -84,12 +84,8 @@ pub(crate) async fn set_request_mode(
             "retry topic is not allowed to set mode".into(),
         ));
     }
-    if broker.topics.get(&mode.topic).is_none() {
-        return Err(BrokerError::TopicNotExist(mode.topic));
-    }
-    if broker.groups.get_or_create(&mode.consumer_group).is_none() {
-        return Err(BrokerError::GroupNotExist(mode.consumer_group));
-    }
+    broker.existing_topic(&mode.topic)?;
+    broker.group(&mode.consumer_group)?;
     broker.pop.modes.set(mode)?;
     Ok(Reply::empty())
 }

@@ -114,10 +114,8 @@ impl Plan {
         draft.read.is_half &= !is_retry;
         if draft.read.is_half {
             let config = &places.settings.broker;
-            if config.reject_transaction_message {
-                let doing = "sending transaction message";
-                return Err(BrokerError::forbidden_by(config, doing));
-            }
+            let is_allowed = !config.reject_transaction_message;
+            config.check(is_allowed, "sending transaction message")?;
             (draft.read.delay_level, draft.read.has_time) = (0, false);
             header.sys_flag = message_flag::with_transaction_type(
                 header.sys_flag,
@@ -201,10 +199,7 @@ fn dead_letter_topic(
         return Ok(None);
     };
     let group = names::group_of_retry_topic(&header.topic).unwrap_or(group);
-    let config = broker
-        .groups
-        .get_or_create(group)
-        .ok_or_else(|| BrokerError::GroupNotExist(group.to_owned()))?;
+    let config = broker.group(group)?;
     let max_reconsume_times = header
         .max_reconsume_times
         .filter(|_| frame.head.version >= TELLS_MAX_RECONSUME_TIMES)

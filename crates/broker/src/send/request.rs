@@ -90,11 +90,8 @@ pub(crate) fn find_topic(
     let name = &*header.topic;
     let found = broker.topics.get_for_message(name);
     let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
-    if is_order_topic && !perm::is_writable(settings.broker.broker_permission) {
-        return Err(BrokerError::forbidden_by(
-            &settings.broker,
-            "sending message",
-        ));
+    if is_order_topic {
+        settings.broker.check_writable()?;
     }
     if names::is_not_allowed_send_topic(name) {
         return Err(BrokerError::NoPermission(format!(
