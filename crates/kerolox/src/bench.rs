@@ -20,6 +20,7 @@ mod popping;
 mod pulling;
 mod queues;
 mod report;
+mod run;
 mod sending;
 mod setup;
 mod socket;

@@ -1,8 +1,9 @@
 //! Timed messages that are all due at one time: how late they come.
 
 use super::engine::{Clock, Outcome, Pace, drive};
-use super::load::{Load, connect, followers};
+use super::load::Load;
 use super::report::Fill;
+use super::run::{connect, followers};
 use super::sending::{Kind, Moment};
 use super::setup::Stored;
 use super::tally::Runs;
