@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use broker::{BrokerSettings, RunningBroker};
+use broker::{BrokerSettings, RunningBroker, StartError};
 use config::{Live, Loaded, Settings};
 use nameserver::{NameServer, NameServerError, NameServerSettings};
 use proxy::{Proxy, ProxySettings};
@@ -27,15 +27,9 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
     let data = DataDir::take(&args.data)?;
     set_log_level(&mut broker.settings, log)?;
 
-    let mut name_server = NameServerSettings::default();
+    let mut name_server = name_server_settings(&args, &data)?;
     set_log_level(&mut name_server, log)?;
-    name_server.set("bindAddress", &args.host.to_string())?;
-    name_server.set("listenPort", &args.nameserver_port.to_string())?;
-    name_server.set("kvConfigPath", &data.file("namesrv/kvConfig.json"))?;
-    name_server.set("configStorePath", &data.file("namesrv/namesrv.properties"))?;
-    name_server.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
     name_server.client = broker.settings.client.clone();
-
     let settings = &mut broker.settings;
     settings.set("bindAddress", &args.host.to_string())?;
     settings.set("listenPort", &args.broker_port.to_string())?;
@@ -54,11 +48,8 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
         let name_server = NameServer::start(name_server)
             .await
             .map_err(|error| match error {
-                NameServerError::Transport(TransportError::AddressInUse { address }) => {
-                    CliError::PortInUse {
-                        address,
-                        option: "--nameserver-port",
-                    }
+                NameServerError::Transport(error) => {
+                    cannot_listen("name server", error, "--nameserver-port")
                 }
                 error => CliError::start("name server", error),
             })?;
@@ -72,32 +63,19 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
             Err(error) => {
                 name_server.shutdown().await;
                 return Err(match error {
-                    broker::StartError::Listen(TransportError::AddressInUse { address }) => {
-                        CliError::PortInUse {
-                            address,
-                            option: "--broker-port",
-                        }
-                    }
+                    StartError::Listen(error) => cannot_listen("broker", error, "--broker-port"),
                     error => CliError::start("broker", error),
                 });
             }
         };
         let now = live.load();
         let get = |key| now.get(key).unwrap_or_default();
-        let mut proxy = ProxySettings::default();
-        proxy.set("bindAddress", &args.host.to_string())?;
-        proxy.set("proxyMode", "LOCAL")?;
-        proxy.set("grpcServerPort", &args.grpc_port.to_string())?;
-        proxy.set("namesrvAddr", &reachable(name_server_at).to_string())?;
-        proxy.set("rocketMQClusterName", &get("brokerClusterName"))?;
-        proxy.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
-        proxy.client = now.client.clone();
-        let proxy = match Proxy::start(proxy).await {
+        let proxy = match Proxy::start(proxy_settings(&args, &data, &now)?).await {
             Ok(proxy) => proxy,
             Err(error) => {
                 stop_broker(broker).await?;
                 name_server.shutdown().await;
-                return Err(proxy_error(error, "--grpc-port"));
+                return Err(cannot_listen("proxy", error, "--grpc-port"));
             }
         };
         let with_grpc = Http2::new().service(proxy.service());
@@ -125,6 +103,34 @@ pub(crate) fn cluster(args: StartArgs, log: &LogArgs, begun: Instant) -> Result<
     })?;
     drop(data);
     output::print("stopped\n")
+}
+
+fn name_server_settings(args: &StartArgs, data: &DataDir) -> Result<NameServerSettings, CliError> {
+    let mut settings = NameServerSettings::default();
+    settings.set("bindAddress", &args.host.to_string())?;
+    settings.set("listenPort", &args.nameserver_port.to_string())?;
+    settings.set("kvConfigPath", &data.file("namesrv/kvConfig.json"))?;
+    settings.set("configStorePath", &data.file("namesrv/namesrv.properties"))?;
+    settings.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
+    Ok(settings)
+}
+
+/// Those of a proxy for the cluster that this broker belongs to.
+fn proxy_settings(
+    args: &StartArgs,
+    data: &DataDir,
+    broker: &BrokerSettings,
+) -> Result<ProxySettings, CliError> {
+    let get = |key| broker.get(key).unwrap_or_default();
+    let mut settings = ProxySettings::default();
+    settings.set("bindAddress", &args.host.to_string())?;
+    settings.set("proxyMode", "LOCAL")?;
+    settings.set("grpcServerPort", &args.grpc_port.to_string())?;
+    settings.set("namesrvAddr", &get("namesrvAddr"))?;
+    settings.set("rocketMQClusterName", &get("brokerClusterName"))?;
+    settings.set("kerolox.tlsSelfSignedDirectory", &data.file("tls"))?;
+    settings.client = broker.client.clone();
+    Ok(settings)
 }
 
 /// `kerolox nameserver`.
@@ -221,7 +227,7 @@ pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<()
         let name_servers = name_servers.ok_or(CliError::NoNameServer)?;
         let proxy = Proxy::start(loaded.settings)
             .await
-            .map_err(|error| proxy_error(error, "grpcServerPort"))?;
+            .map_err(|error| cannot_listen("proxy", error, "grpcServerPort"))?;
         output::print(&format!(
             "The proxy boot success. Listening on {}, name servers: {name_servers}, ready in {} ms\n",
             proxy.local_addr(),
@@ -233,11 +239,11 @@ pub(crate) fn proxy(args: ProxyArgs, log: &LogArgs, begun: Instant) -> Result<()
     })
 }
 
-/// Why a proxy did not start; `option` names what sets its port.
-fn proxy_error(error: TransportError, option: &'static str) -> CliError {
+/// Why a role did not start; `option` names what sets its port.
+fn cannot_listen(role: &'static str, error: TransportError, option: &'static str) -> CliError {
     match error {
         TransportError::AddressInUse { address } => CliError::PortInUse { address, option },
-        error => CliError::start("proxy", error),
+        error => CliError::start(role, error),
     }
 }
 
