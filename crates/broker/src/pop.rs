@@ -219,7 +219,9 @@ impl Pop {
                 .into_keys()
             {
                 consumption.store_reset(broker, queue_id, 0)?;
-                self.orders.clear(topic, &consumption.group, queue_id);
+                self.orders
+                    .queue(topic, &consumption.group, queue_id)
+                    .clear();
             }
         }
         Ok(())

@@ -254,8 +254,8 @@ impl Consumption {
         if offset < old {
             return Ok(Step::Late);
         }
-        let orders = &broker.pop.orders;
-        let step = orders.acknowledge(topic, group, queue_id, offset, pop_time);
+        let orderly = broker.pop.orders.queue(topic, group, queue_id);
+        let step = orderly.acknowledge(offset, pop_time);
         if let Step::Next(next) = step {
             if next > old {
                 self.store_advance(broker, queue_id, next)?;
@@ -346,8 +346,8 @@ fn acknowledge_in_order(
         }
     }
     let now = broker.now_millis();
-    let orders = &broker.pop.orders;
-    if !orders.is_blocked(topic, group, queue_id, None, ack.invisible_time, now) {
+    let orderly = broker.pop.orders.queue(topic, group, queue_id);
+    if !orderly.is_blocked(None, ack.invisible_time, now) {
         broker
             .pop
             .polling
@@ -483,7 +483,8 @@ pub(crate) fn change_invisible_time(
     broker
         .pop
         .orders
-        .hide_until(topic, group, queue_id, offset, info.pop_time, until);
+        .queue(topic, group, queue_id)
+        .hide_until(offset, info.pop_time, until);
     Ok(Reply::ok(ChangeInvisibleTimeResponse {
         pop_time: info.pop_time,
         invisible_time: until - info.pop_time,

@@ -62,8 +62,8 @@ impl Notification {
             self.attempt_id.as_deref(),
             broker.now_millis(),
         );
-        let orders = &broker.pop.orders;
-        if self.order && orders.is_blocked(topic, group, id, attempt, 0, now) {
+        let orderly = broker.pop.orders.queue(topic, group, id);
+        if self.order && orderly.is_blocked(attempt, 0, now) {
             return Ok(false);
         }
         let queue = broker.queue(topic, id)?;

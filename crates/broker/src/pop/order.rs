@@ -111,13 +111,12 @@ fn key(topic: &str, group: &str) -> String {
     format!("{topic}@{group}")
 }
 
-fn find<'a>(
-    queues: &'a mut Queues,
-    topic: &str,
-    group: &str,
+/// One queue, as a group consumes it.
+pub(super) struct OrderlyQueue<'a> {
+    orders: &'a OrderTable,
+    topic: &'a str,
+    group: &'a str,
     queue_id: i32,
-) -> Option<&'a mut Order> {
-    queues.get_mut(&key(topic, group))?.get_mut(&queue_id)
 }
 
 impl OrderTable {
@@ -134,137 +133,18 @@ impl OrderTable {
         })
     }
 
-    /// Whether a pop has to leave the queue alone. One that is a repeated attempt gets what it got
-    /// before.
-    pub(super) fn is_blocked(
-        &self,
-        topic: &str,
-        group: &str,
+    /// One queue, as a group consumes it.
+    pub(super) fn queue<'a>(
+        &'a self,
+        topic: &'a str,
+        group: &'a str,
         queue_id: i32,
-        attempt_id: Option<&str>,
-        invisible_time: i64,
-        now: i64,
-    ) -> bool {
-        let mut queues = self.queues.lock();
-        let order = find(&mut queues, topic, group, queue_id);
-        let Some(order) = order else {
-            return false;
-        };
-        if attempt_id.is_some() && order.attempt_id.as_deref() == attempt_id {
-            return false;
-        }
-        if order.invisible_time <= 0 {
-            order.invisible_time = invisible_time;
-        }
-        let hidden_until = order.hidden_until(now);
-        order.wake_at = hidden_until;
-        hidden_until.is_some()
-    }
-
-    /// Notes what was received, by pop time and invisible time, and appends how often each message
-    /// was received before to `counts`.
-    #[expect(clippy::too_many_arguments, reason = "all of them name one reception")]
-    pub(super) fn take(
-        &self,
-        topic: &str,
-        group: &str,
-        queue_id: i32,
-        attempt_id: Option<String>,
-        (pop_time, invisible_time): (i64, i64),
-        offsets: &[i64],
-        counts: &mut String,
-    ) {
-        let Some(&first) = offsets.first() else {
-            return;
-        };
-        let mut queues = self.queues.lock();
-        let queues = queues.entry(key(topic, group)).or_default();
-        let before = queues.remove(&queue_id).unwrap_or_default();
-        let is_repeated = before.attempt_id.is_some() && before.attempt_id == attempt_id;
-        let consumed = if is_repeated {
-            before.consumed.clone()
-        } else {
-            let again = before.offsets().filter(|offset| offsets.contains(offset));
-            let count = |offset| before.consumed.get(&offset).map_or(1, |count| count + 1);
-            again.map(|offset| (offset, count(offset))).collect()
-        };
-        for (offset, count) in &consumed {
-            append_offset_order_count(counts, topic, queue_id, *offset, *count);
-        }
-        // Old clients know the counts of whole queues only.
-        let has_all = consumed.len() == offsets.len();
-        let least = consumed.values().min().filter(|_| has_all);
-        append_queue_order_count(counts, topic, queue_id, least.copied().unwrap_or(0));
-        let rest = offsets.iter().skip(1).map(|offset| offset - first);
-        let order = Order {
-            pop_time,
-            invisible_time,
-            offset_list: [first].into_iter().chain(rest).collect(),
-            consumed,
-            last_consumed: pop_time,
-            attempt_id,
-            wake_at: Some(pop_time.saturating_add(invisible_time)),
-            ..Order::default()
-        };
-        queues.insert(queue_id, order);
-        self.file.touch();
-    }
-
-    /// Strikes off a message (`commitAndNext`).
-    pub(super) fn acknowledge(
-        &self,
-        topic: &str,
-        group: &str,
-        queue_id: i32,
-        offset: i64,
-        pop_time: i64,
-    ) -> Step {
-        let mut queues = self.queues.lock();
-        let order = find(&mut queues, topic, group, queue_id);
-        let Some(order) = order else {
-            return Step::Next(offset + 1);
-        };
-        if !order.offset_list.is_empty() && order.pop_time != pop_time {
-            return Step::Late;
-        }
-        let index = order.offsets().position(|known| known == offset);
-        let bit = index.and_then(|index| 1_i64.checked_shl(u32::try_from(index).ok()?));
-        let Some(bit) = bit else {
-            return Step::Illegal;
-        };
-        order.acknowledged |= bit;
-        self.file.touch();
-        let first_left = order.outstanding().next();
-        let behind = order.offsets().next_back().map_or(offset, |last| last + 1);
-        Step::Next(first_left.unwrap_or(behind))
-    }
-
-    /// Hides a message until some time, in milliseconds since 1970.
-    pub(super) fn hide_until(
-        &self,
-        topic: &str,
-        group: &str,
-        queue_id: i32,
-        offset: i64,
-        pop_time: i64,
-        until: i64,
-    ) {
-        let mut queues = self.queues.lock();
-        let order =
-            find(&mut queues, topic, group, queue_id).filter(|order| order.pop_time == pop_time);
-        if let Some(order) = order {
-            order.next_visible.insert(offset, until);
-            order.wake_at = Some(order.wake_at.map_or(until, |at| at.min(until)));
-            self.file.touch();
-        }
-    }
-
-    /// Forgets what was received of a queue, so that the group can start anew.
-    pub(super) fn clear(&self, topic: &str, group: &str, queue_id: i32) {
-        let mut queues = self.queues.lock();
-        if let Some(queues) = queues.get_mut(&key(topic, group)) {
-            queues.remove(&queue_id);
-            self.file.touch();
+    ) -> OrderlyQueue<'a> {
+        OrderlyQueue {
+            orders: self,
+            topic,
+            group,
+            queue_id,
         }
     }
 
@@ -299,6 +179,131 @@ impl OrderTable {
     }
 }
 
+impl OrderlyQueue<'_> {
+    fn find<'q>(&self, queues: &'q mut Queues) -> Option<&'q mut Order> {
+        let queues = queues.get_mut(&key(self.topic, self.group))?;
+        queues.get_mut(&self.queue_id)
+    }
+
+    /// Whether a pop has to leave the queue alone. One that is a repeated attempt gets what it got
+    /// before.
+    pub(super) fn is_blocked(
+        &self,
+        attempt_id: Option<&str>,
+        invisible_time: i64,
+        now: i64,
+    ) -> bool {
+        let mut queues = self.orders.queues.lock();
+        let order = self.find(&mut queues);
+        let Some(order) = order else {
+            return false;
+        };
+        if attempt_id.is_some() && order.attempt_id.as_deref() == attempt_id {
+            return false;
+        }
+        if order.invisible_time <= 0 {
+            order.invisible_time = invisible_time;
+        }
+        let hidden_until = order.hidden_until(now);
+        order.wake_at = hidden_until;
+        hidden_until.is_some()
+    }
+
+    /// Notes what was received, by pop time and invisible time, and appends how often each message
+    /// was received before to `counts`.
+    pub(super) fn take(
+        &self,
+        attempt_id: Option<String>,
+        (pop_time, invisible_time): (i64, i64),
+        offsets: &[i64],
+        counts: &mut String,
+    ) {
+        let Some(&first) = offsets.first() else {
+            return;
+        };
+        let mut queues = self.orders.queues.lock();
+        let queues = queues.entry(key(self.topic, self.group)).or_default();
+        let before = queues.remove(&self.queue_id).unwrap_or_default();
+        let is_repeated = before.attempt_id.is_some() && before.attempt_id == attempt_id;
+        let consumed = if is_repeated {
+            before.consumed.clone()
+        } else {
+            let again = before.offsets().filter(|offset| offsets.contains(offset));
+            let count = |offset| before.consumed.get(&offset).map_or(1, |count| count + 1);
+            again.map(|offset| (offset, count(offset))).collect()
+        };
+        for (offset, count) in &consumed {
+            append_offset_order_count(counts, self.topic, self.queue_id, *offset, *count);
+        }
+        // Old clients know the counts of whole queues only.
+        let has_all = consumed.len() == offsets.len();
+        let least = consumed.values().min().filter(|_| has_all);
+        append_queue_order_count(
+            counts,
+            self.topic,
+            self.queue_id,
+            least.copied().unwrap_or(0),
+        );
+        let rest = offsets.iter().skip(1).map(|offset| offset - first);
+        let order = Order {
+            pop_time,
+            invisible_time,
+            offset_list: [first].into_iter().chain(rest).collect(),
+            consumed,
+            last_consumed: pop_time,
+            attempt_id,
+            wake_at: Some(pop_time.saturating_add(invisible_time)),
+            ..Order::default()
+        };
+        queues.insert(self.queue_id, order);
+        self.orders.file.touch();
+    }
+
+    /// Strikes off a message (`commitAndNext`).
+    pub(super) fn acknowledge(&self, offset: i64, pop_time: i64) -> Step {
+        let mut queues = self.orders.queues.lock();
+        let order = self.find(&mut queues);
+        let Some(order) = order else {
+            return Step::Next(offset + 1);
+        };
+        if !order.offset_list.is_empty() && order.pop_time != pop_time {
+            return Step::Late;
+        }
+        let index = order.offsets().position(|known| known == offset);
+        let bit = index.and_then(|index| 1_i64.checked_shl(u32::try_from(index).ok()?));
+        let Some(bit) = bit else {
+            return Step::Illegal;
+        };
+        order.acknowledged |= bit;
+        self.orders.file.touch();
+        let first_left = order.outstanding().next();
+        let behind = order.offsets().next_back().map_or(offset, |last| last + 1);
+        Step::Next(first_left.unwrap_or(behind))
+    }
+
+    /// Hides a message until some time, in milliseconds since 1970.
+    pub(super) fn hide_until(&self, offset: i64, pop_time: i64, until: i64) {
+        let mut queues = self.orders.queues.lock();
+        let order = self
+            .find(&mut queues)
+            .filter(|order| order.pop_time == pop_time);
+        if let Some(order) = order {
+            order.next_visible.insert(offset, until);
+            order.wake_at = Some(order.wake_at.map_or(until, |at| at.min(until)));
+            self.orders.file.touch();
+        }
+    }
+
+    /// Forgets what was received of a queue, so that the group can start anew.
+    pub(super) fn clear(&self) {
+        let mut queues = self.orders.queues.lock();
+        if let Some(queues) = queues.get_mut(&key(self.topic, self.group)) {
+            queues.remove(&self.queue_id);
+            self.orders.file.touch();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,25 +313,29 @@ mod tests {
         OrderTable::open(Arc::new(disk.clone()), Path::new("/s/config")).unwrap()
     }
 
+    fn queue(orders: &OrderTable) -> OrderlyQueue<'_> {
+        orders.queue("t", "g", 1)
+    }
+
     fn take(orders: &OrderTable, offsets: &[i64], at: i64) -> String {
         let mut counts = String::new();
-        orders.take("t", "g", 1, None, (at, 100), offsets, &mut counts);
+        queue(orders).take(None, (at, 100), offsets, &mut counts);
         counts
     }
 
     #[test]
     fn a_queue_is_blocked_until_all_is_acknowledged_or_its_time_is_over() {
         let orders = open(&MemoryDisk::new());
-        let blocked = |at| orders.is_blocked("t", "g", 1, None, 100, at);
+        let blocked = |at| queue(&orders).is_blocked(None, 100, at);
         assert!(!blocked(0));
         assert_eq!(take(&orders, &[5, 6, 8], 0), "0 1 0");
         assert!(blocked(99) && !blocked(100));
-        let ack = |offset, at| orders.acknowledge("t", "g", 1, offset, at);
+        let ack = |offset, at| queue(&orders).acknowledge(offset, at);
         assert_eq!(ack(6, 0), Step::Next(5));
         assert_eq!(ack(5, 0), Step::Next(8));
         assert_eq!(ack(7, 0), Step::Illegal);
         assert_eq!(ack(8, 1), Step::Late);
-        orders.hide_until("t", "g", 1, 8, 0, 200);
+        queue(&orders).hide_until(8, 0, 200);
         assert!(blocked(199) && !blocked(200));
         assert_eq!(take(&orders, &[8, 9], 200), "0 qo1%8 1;0 1 0");
         assert_eq!(ack(8, 200), Step::Next(9));
@@ -339,11 +348,11 @@ mod tests {
         let orders = open(&MemoryDisk::new());
         let attempt = |name: &str| Some(name.to_owned());
         let mut counts = String::new();
-        orders.take("t", "g", 1, attempt("a"), (0, 100), &[5], &mut counts);
-        let blocked = |name| orders.is_blocked("t", "g", 1, Some(name), 100, 1);
+        queue(&orders).take(attempt("a"), (0, 100), &[5], &mut counts);
+        let blocked = |name| queue(&orders).is_blocked(Some(name), 100, 1);
         assert!(!blocked("a") && blocked("b"));
         counts.clear();
-        orders.take("t", "g", 1, attempt("a"), (1, 100), &[5], &mut counts);
+        queue(&orders).take(attempt("a"), (1, 100), &[5], &mut counts);
         assert_eq!(counts, "0 1 0", "it does not count as another delivery");
     }
 
@@ -352,7 +361,7 @@ mod tests {
         let disk = MemoryDisk::new();
         let orders = open(&disk);
         take(&orders, &[5, 6], 7);
-        orders.hide_until("t", "g", 1, 6, 7, 300);
+        queue(&orders).hide_until(6, 7, 300);
         orders.persist(8).unwrap();
         let text = disk.content(Path::new("/s/config/consumerOrderInfo.json"));
         let text: String = String::from_utf8(text.unwrap()).unwrap();
@@ -361,7 +370,7 @@ mod tests {
             dense,
             r#"{"table":{"t@g":{1:{"popTime":7,"i":100,"o":[5,1],"ot":{6:300},"l":7,"cm":0}}}}"#
         );
-        assert!(open(&disk).is_blocked("t", "g", 1, None, 100, 299));
+        assert!(queue(&open(&disk)).is_blocked(None, 100, 299));
         orders.persist(8 + FORGET_MILLIS).unwrap();
     }
 

@@ -291,12 +291,10 @@ impl Pop {
         let mut in_flight = consumption.in_flight.lock();
         let offset = self.start(broker, consumption, &queue)?;
         let now = received.pop_time;
-        if self.order {
-            let attempt = self.attempt_id.as_deref();
-            let orders = &broker.pop.orders;
-            if orders.is_blocked(topic, group, queue_id, attempt, self.invisible_time, now) {
-                return Ok(());
-            }
+        let orderly = broker.pop.orders.queue(topic, group, queue_id);
+        let attempt = self.attempt_id.as_deref();
+        if self.order && orderly.is_blocked(attempt, self.invisible_time, now) {
+            return Ok(());
         }
         let settings = &broker.settings().pop;
         let limited = settings.enable_pop_message_threshold && !self.order;
@@ -337,15 +335,7 @@ impl Pop {
         if self.order {
             let attempt = self.attempt_id.clone();
             let (invisible, counts) = (self.invisible_time, &mut received.order_counts);
-            broker.pop.orders.take(
-                topic,
-                group,
-                queue_id,
-                attempt,
-                (now, invisible),
-                &offsets,
-                counts,
-            );
+            orderly.take(attempt, (now, invisible), &offsets, counts);
             commit(start);
         } else {
             let handle = Consumption::handle_of(queue_id, start, now);
@@ -383,7 +373,7 @@ impl Pop {
         if broker.settings().broker.use_server_side_reset_offset
             && let Some(reset) = broker.offsets.take_reset(group, topic, id)
         {
-            broker.pop.orders.clear(topic, group, id);
+            broker.pop.orders.queue(topic, group, id).clear();
             consumption.store_reset(broker, id, reset)?;
             broker.offsets.commit(group, topic, id, reset);
             return Ok(reset);
