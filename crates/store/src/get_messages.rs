@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use wire::message::body::Records;
 use wire::message::record::RecordRef;
 
-use crate::consume_queue::{ExtUnit, Queue, QueueUnit};
+use crate::consume_queue::{ExtUnit, Queue, QueueEntry, QueueUnit};
 use crate::error::StoreError;
 use crate::settings::StoreConfig;
 use crate::store::Store;
@@ -149,6 +149,15 @@ impl GetMessages {
     }
 }
 
+/// What going through a queue has come to.
+#[derive(Default)]
+struct Pass {
+    /// Entries of records in front of this position are skipped.
+    skip_until: i64,
+    /// Bytes of records that were read in vain.
+    unwanted: usize,
+}
+
 /// A record that will be in the answer.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -253,15 +262,13 @@ impl Store {
         let mut next = offset;
         let mut slot = queue.slot_of(offset)?;
         let mut files = 0;
-        // Entries of records in front of this position are skipped.
-        let mut skip_until = 0;
-        let mut unwanted = 0;
+        let mut pass = Pass::default();
         'files: while wanted.is_empty()
             && next < result.max_offset
             && files < limits.settings.travel_cq_file_num_when_get_message
         {
             files += 1;
-            skip_until = skip_until.min(0);
+            pass.skip_until = pass.skip_until.min(0);
             let file_end = queue.next_file(slot);
             while slot < file_end && next < result.max_offset {
                 let count = (file_end - slot).min(result.max_offset - next);
@@ -282,64 +289,31 @@ impl Store {
                         next = queue.offset_of(file_end)?;
                         break 'files;
                     };
-                    let entry = unit.entry;
                     if unit.queue_offset - offset >= limits.max_looked_at
-                        || unwanted >= MAX_UNWANTED
+                        || pass.unwanted >= MAX_UNWANTED
                         || limits.is_full(&unit, result)
                     {
                         break 'files;
                     }
+                    let entry = unit.entry;
                     last_physical = entry.physical_offset;
                     next = next.max(unit.end());
                     slot += 1;
-                    if entry.is_blank() {
-                        if wanted.is_empty() {
-                            result.status = GetStatus::MessageWasRemoving;
-                        }
+                    let Some(status) = self.look(queue, &entry, filter, &mut pass)? else {
                         continue;
-                    }
-                    if entry.physical_offset < skip_until {
-                        continue;
-                    }
-                    let said = queue.said(&entry, filter.looks_at_bits())?;
-                    if !said.is_none_or(|said| filter.matches_unit(&said)) {
-                        if wanted.is_empty() {
-                            result.status = GetStatus::NoMatchedMessage;
-                        }
-                        continue;
-                    }
-                    if !self
-                        .log
-                        .contains(entry.physical_offset, entry.size as usize)
-                    {
-                        if wanted.is_empty() {
-                            result.status = GetStatus::MessageWasRemoving;
-                        }
-                        skip_until =
-                            self.log.file_start(entry.physical_offset) + self.log.file_size();
-                        continue;
-                    }
-                    if filter.looks_at_records() {
-                        let record = self.log.read(entry.physical_offset, entry.size as usize)?;
-                        if !record.is_some_and(|record| filter.matches_record(&record)) {
-                            unwanted += entry.size as usize;
-                            if wanted.is_empty() {
-                                result.status = GetStatus::NoMatchedMessage;
-                            }
-                            continue;
-                        }
-                    }
-                    skip_until = 0;
-                    result.status = GetStatus::Found;
-                    result.size += entry.size as usize;
-                    let chosen = Wanted {
-                        first: unit.queue_offset,
-                        next: unit.end(),
-                        physical_offset: entry.physical_offset,
-                        size: entry.size as usize,
                     };
-                    result.message_count += chosen.messages();
-                    wanted.push(chosen);
+                    result.status = status;
+                    if status == GetStatus::Found {
+                        let chosen = Wanted {
+                            first: unit.queue_offset,
+                            next: unit.end(),
+                            physical_offset: entry.physical_offset,
+                            size: entry.size as usize,
+                        };
+                        result.size += chosen.size;
+                        result.message_count += chosen.messages();
+                        wanted.push(chosen);
+                    }
                 }
             }
         }
@@ -350,6 +324,41 @@ impl Store {
         result.behind = limits.log_end - last_physical;
         result.suggest_pulling_from_slave = result.behind > limits.memory;
         Ok(wanted)
+    }
+
+    /// Whether the message of an entry is wanted, or what became of it; `None` of one that is
+    /// skipped.
+    fn look(
+        &self,
+        queue: &Queue,
+        entry: &QueueEntry,
+        filter: &impl MessageFilter,
+        pass: &mut Pass,
+    ) -> Result<Option<GetStatus>, StoreError> {
+        let (position, size) = (entry.physical_offset, entry.size as usize);
+        if entry.is_blank() {
+            return Ok(Some(GetStatus::MessageWasRemoving));
+        }
+        if position < pass.skip_until {
+            return Ok(None);
+        }
+        let said = queue.said(entry, filter.looks_at_bits())?;
+        if !said.is_none_or(|said| filter.matches_unit(&said)) {
+            return Ok(Some(GetStatus::NoMatchedMessage));
+        }
+        if !self.log.contains(position, size) {
+            pass.skip_until = self.log.file_start(position) + self.log.file_size();
+            return Ok(Some(GetStatus::MessageWasRemoving));
+        }
+        if filter.looks_at_records() {
+            let record = self.log.read(position, size)?;
+            if !record.is_some_and(|record| filter.matches_record(&record)) {
+                pass.unwanted += size;
+                return Ok(Some(GetStatus::NoMatchedMessage));
+            }
+        }
+        pass.skip_until = 0;
+        Ok(Some(GetStatus::Found))
     }
 
     /// Collects the records' bytes. A file may be removed at any time; then the answer ends
