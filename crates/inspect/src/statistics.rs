@@ -44,17 +44,16 @@ impl Statistics {
         let (first, last) = self.span.get_or_insert((begun, ended));
         *first = begun.min(*first);
         *last = ended.max(*last);
-        let counted = &Counted::of(exchange);
-        self.total.add(counted);
+        self.total.add(exchange);
         if let Some(topic) = &exchange.topic {
-            self.topics.add(topic, counted);
+            self.topics.add(topic, exchange);
         }
         if let Some(group) = &exchange.group {
-            self.groups.add(group, counted);
+            self.groups.add(group, exchange);
         }
-        self.clients.add(&exchange.client_id, counted);
-        self.brokers.add(&exchange.server, counted);
-        self.commands.add(&exchange.command, counted);
+        self.clients.add(&exchange.client_id, exchange);
+        self.brokers.add(&exchange.server, exchange);
+        self.commands.add(&exchange.command, exchange);
     }
 
     /// From the first exchange's beginning to the last one's end.
@@ -81,14 +80,14 @@ impl<K> Default for Table<K> {
 }
 
 impl<K: Hash + Eq + Clone + Display> Table<K> {
-    fn add(&mut self, key: &K, counted: &Counted) {
+    fn add(&mut self, key: &K, exchange: &Exchange) {
         if let Some(row) = self.rows.get_mut(key) {
-            return row.add(counted);
+            return row.add(exchange);
         }
         if self.rows.len() >= MAX_ROWS {
-            return self.rest.add(counted);
+            return self.rest.add(exchange);
         }
-        self.rows.entry(key.clone()).or_default().add(counted);
+        self.rows.entry(key.clone()).or_default().add(exchange);
     }
 
     /// The rows, those with the most exchanges first.
@@ -130,43 +129,16 @@ pub struct Row {
     latencies: Latencies,
 }
 
-/// What an exchange counts for in each row.
-struct Counted {
-    errors: u64,
-    held: u64,
-    messages: u64,
-    request_bytes: u64,
-    response_bytes: u64,
-    retransmissions: u64,
-    /// In microseconds, if it was answered.
-    effort: Option<u64>,
-}
-
-impl Counted {
-    fn of(exchange: &Exchange) -> Self {
-        let effort = exchange.effort();
-        Self {
-            errors: u64::from(exchange.is_error()),
-            held: u64::from(exchange.is_held()),
-            messages: exchange.messages.len() as u64,
-            request_bytes: exchange.request_len,
-            response_bytes: exchange.response_len,
-            retransmissions: u64::from(exchange.timing.retransmissions),
-            effort: effort.map(|effort| u64::try_from(effort.as_micros()).unwrap_or(MAX_LATENCY)),
-        }
-    }
-}
-
 impl Row {
-    fn add(&mut self, counted: &Counted) {
+    fn add(&mut self, exchange: &Exchange) {
         self.exchanges += 1;
-        self.errors += counted.errors;
-        self.held += counted.held;
-        self.messages += counted.messages;
-        self.request_bytes += counted.request_bytes;
-        self.response_bytes += counted.response_bytes;
-        self.retransmissions += counted.retransmissions;
-        if let Some(effort) = counted.effort {
+        self.errors += u64::from(exchange.is_error());
+        self.held += u64::from(exchange.is_held());
+        self.messages += exchange.messages.len() as u64;
+        self.request_bytes += exchange.request_len;
+        self.response_bytes += exchange.response_len;
+        self.retransmissions += u64::from(exchange.timing.retransmissions);
+        if let Some(effort) = exchange.effort() {
             self.latencies.record(effort);
         }
     }
@@ -183,13 +155,14 @@ impl Row {
 struct Latencies(Option<Histogram<u32>>);
 
 impl Latencies {
-    fn record(&mut self, microseconds: u64) {
+    fn record(&mut self, effort: Duration) {
         if self.0.is_none() {
             // Two digits are within what it accepts.
             self.0 = Histogram::new(2).ok();
         }
         let Some(histogram) = &mut self.0 else { return };
         // It grows as far as needed, and the latency is within what it can have.
+        let microseconds = u64::try_from(effort.as_micros()).unwrap_or(MAX_LATENCY);
         let _ = histogram.record(microseconds.min(MAX_LATENCY));
     }
 
