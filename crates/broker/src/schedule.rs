@@ -96,6 +96,12 @@ impl Schedule {
         ))
     }
 
+    /// The first message of a level that was not delivered.
+    fn next(&self, level: i32) -> i64 {
+        let delivered = &self.progress.lock().offsets;
+        delivered.get(&level).copied().unwrap_or(0)
+    }
+
     /// Hears of new messages.
     pub(crate) fn arrived(&self, arrival: &Arrival<'_>) {
         if &**arrival.queue.topic() != names::SCHEDULE_TOPIC {
@@ -103,14 +109,7 @@ impl Schedule {
         }
         // Only the first message of a level changes when there is something to do.
         let level = arrival.queue.id() + 1;
-        let next = self
-            .progress
-            .lock()
-            .offsets
-            .get(&level)
-            .copied()
-            .unwrap_or(0);
-        if next.max(arrival.queue.min_offset()) >= arrival.first_offset {
+        if self.next(level).max(arrival.queue.min_offset()) >= arrival.first_offset {
             self.wake_up.notify_one();
         }
     }
@@ -151,13 +150,7 @@ impl Schedule {
         let Some(queue) = store.find_queue(names::SCHEDULE_TOPIC, level - 1) else {
             return Ok(None);
         };
-        let start = self
-            .progress
-            .lock()
-            .offsets
-            .get(&level)
-            .copied()
-            .unwrap_or(0);
+        let start = self.next(level);
         let mut next = start.clamp(queue.min_offset(), queue.max_offset());
         let now = broker.now_millis();
         let latest = now.saturating_add(self.levels.delay_millis(level));

@@ -43,6 +43,13 @@ fn query(group: &'static str, queue_id: i32) -> QueryConsumerOffsetRequest<'stat
     }
 }
 
+async fn committed(rig: &Rig) -> i64 {
+    let answer = rig.done::<QueryConsumerOffset>(query("g", 0), Body::Empty);
+    let answer = answer.await;
+    let header: QueryConsumerOffsetResponse = answer.header().unwrap();
+    header.offset
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_are_kept_per_group_and_start_at_the_first_message() {
     let rig = Rig::new().await;
@@ -65,16 +72,7 @@ async fn offsets_are_kept_per_group_and_start_at_the_first_message() {
     refused(&answer, ResponseCode::QueryNotFound, "Not found");
     rig.send("orders", 0, "one").await;
     rig.send("orders", 0, "two").await;
-    let answer = rig
-        .done::<QueryConsumerOffset>(query("g", 0), Body::Empty)
-        .await;
-    assert_eq!(
-        answer
-            .header::<QueryConsumerOffsetResponse>()
-            .unwrap()
-            .offset,
-        0
-    );
+    assert_eq!(committed(&rig).await, 0);
     let strict = QueryConsumerOffsetRequest {
         set_zero_if_not_found: Some(false),
         ..query("g", 0)
@@ -85,16 +83,7 @@ async fn offsets_are_kept_per_group_and_start_at_the_first_message() {
     rig.done::<UpdateConsumerOffset>(commit("g", 0, 1), Body::Empty)
         .await;
     let rig = rig.restarted().await;
-    let answer = rig
-        .done::<QueryConsumerOffset>(query("g", 0), Body::Empty)
-        .await;
-    assert_eq!(
-        answer
-            .header::<QueryConsumerOffsetResponse>()
-            .unwrap()
-            .offset,
-        1
-    );
+    assert_eq!(committed(&rig).await, 1);
 
     let stats = GetConsumeStatsRequest {
         consumer_group: "g".into(),
@@ -197,16 +186,7 @@ async fn a_reset_holds_until_a_consumer_pulls() {
     );
     rig.done::<UpdateConsumerOffset>(commit("g", 0, 1), Body::Empty)
         .await;
-    let answer = rig
-        .done::<QueryConsumerOffset>(query("g", 0), Body::Empty)
-        .await;
-    assert_eq!(
-        answer
-            .header::<QueryConsumerOffsetResponse>()
-            .unwrap()
-            .offset,
-        1
-    );
+    assert_eq!(committed(&rig).await, 1);
 
     let far = ResetOffsetRequest {
         queue_id: 0,
