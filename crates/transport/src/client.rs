@@ -50,16 +50,7 @@ struct Server {
 impl RemotingClient {
     /// A client without connections. `handlers` serve what servers ask.
     pub fn new(config: RemotingClientConfig, handlers: HandlerTable) -> Self {
-        Self::with_listener(config, handlers, Arc::new(()))
-    }
-
-    /// The same with someone who is told what happens to connections.
-    pub fn with_listener(
-        config: RemotingClientConfig,
-        handlers: HandlerTable,
-        listener: Arc<dyn ConnectionListener>,
-    ) -> Self {
-        RemotingClientFactory::new(config).client(handlers, listener)
+        RemotingClientFactory::new(config).client(handlers, Arc::new(()))
     }
 
     pub(crate) fn made_by(

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kerolox_transport::{
-    Body, Executor, HandlerTable, Refusal, RemotingClient, RemotingClientConfig, Reply,
-    TransportError,
+    Body, Executor, HandlerTable, Refusal, RemotingClient, RemotingClientConfig, RemotingServer,
+    Reply, TransportError,
 };
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
@@ -316,30 +316,32 @@ async fn a_connection_on_which_nothing_comes_is_given_up_after_a_timeout() {
     assert!(!connection.is_open());
 }
 
-#[tokio::test]
-async fn an_overloaded_executor_answers_busy_at_once() {
+/// A server whose requests are answered when they get a permit.
+async fn serve_gated(executor: &Arc<Executor>) -> (RemotingServer, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
-    let executor = Executor::new("test", 1, 2);
     let mut table = HandlerTable::new();
     let wait = Arc::clone(&gate);
-    table.spawned(&[ECHO], &executor, move |_, _| {
+    table.spawned(&[ECHO], executor, move |_, _| {
         let wait = Arc::clone(&wait);
         async move {
             wait.acquire().await.unwrap().forget();
             Ok(Reply::empty())
         }
     });
-    let server = serve(table).await;
+    (serve(table).await, gate)
+}
+
+#[tokio::test]
+async fn an_overloaded_executor_answers_busy_at_once() {
+    let executor = Executor::new("test", 1, 2);
+    let (server, gate) = serve_gated(&executor).await;
     let mut peer = Peer::connect(server.local_addr()).await;
     for opaque in 1..=6 {
-        peer.send(&frame(
-            &Head {
-                opaque,
-                ..request(ECHO)
-            },
-            b"",
-        ))
-        .await;
+        let head = Head {
+            opaque,
+            ..request(ECHO)
+        };
+        peer.send(&frame(&head, b"")).await;
     }
     for opaque in 4..=6 {
         let answer = peer.receive().await.unwrap();
@@ -358,17 +360,7 @@ async fn an_overloaded_executor_answers_busy_at_once() {
 async fn a_request_that_waits_too_long_for_its_turn_is_answered_busy() {
     let executor = Executor::new("test", 1, 2);
     executor.limit_wait(|| Some(Duration::from_millis(20)));
-    let gate = Arc::new(Semaphore::new(0));
-    let mut table = HandlerTable::new();
-    let wait = Arc::clone(&gate);
-    table.spawned(&[ECHO], &executor, move |_, _| {
-        let wait = Arc::clone(&wait);
-        async move {
-            wait.acquire().await.unwrap().forget();
-            Ok(Reply::empty())
-        }
-    });
-    let server = serve(table).await;
+    let (server, gate) = serve_gated(&executor).await;
     let mut peer = Peer::connect(server.local_addr()).await;
     for opaque in 1..=2 {
         let head = Head {
