@@ -1,6 +1,6 @@
 //! `cargo xtask docs`: pages that derive from the code.
 
-use crate::process::{self, Result};
+use crate::process::{self, Result, told};
 
 /// Writes `docs/configuration.md`. A test of the `kerolox` crate checks that
 /// it is current.
@@ -16,5 +16,5 @@ pub(crate) fn write() -> Result<()> {
     ]);
     let page = process::output(&mut command)?;
     let path = process::root().join("docs/configuration.md");
-    std::fs::write(&path, page).map_err(|error| format!("{}: {error}", path.display()))
+    std::fs::write(&path, page).map_err(|error| told(&path, &error))
 }

@@ -9,7 +9,7 @@ use std::thread;
 use clap::Args;
 
 use crate::golden;
-use crate::process::{self, Result};
+use crate::process::{self, Result, told};
 
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
@@ -73,7 +73,7 @@ impl Fuzz {
 fn fuzz(target: &str, seeds: &Path, seconds: u32) -> Result<()> {
     eprintln!("== fuzzing {target} for {seconds} s");
     let corpus = process::root().join("fuzz/corpus").join(target);
-    fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+    fs::create_dir_all(&corpus).map_err(|error| told(&corpus, &error))?;
     let mut command = process::rustup_cargo();
     command
         .args(["+nightly", "fuzz", "run", target])
@@ -91,8 +91,7 @@ fn fuzz(target: &str, seeds: &Path, seconds: u32) -> Result<()> {
 /// The names of the targets: the files of `fuzz/fuzz_targets`.
 fn targets() -> Result<Vec<String>> {
     let folder = process::root().join("fuzz/fuzz_targets");
-    let entries =
-        fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = fs::read_dir(&folder).map_err(|error| told(&folder, &error))?;
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
@@ -118,7 +117,7 @@ fn install() -> Result<()> {
 
 /// Writes a file for each golden value, named by its place.
 fn write_seeds(folder: &Path) -> Result<()> {
-    let failed = |error| format!("{}: {error}", folder.display());
+    let failed = |error| told(folder, &error);
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(failed)?;
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::process::{Result, root};
+use crate::process::{Result, root, told};
 
 /// Every value that stands in a `tests/data/*.jsonl` of a crate: the bytes of
 /// fields whose name ends in `_b64`, the text of all other strings. A target
@@ -16,12 +16,11 @@ use crate::process::{Result, root};
 pub(crate) fn values() -> Result<BTreeSet<Vec<u8>>> {
     let mut values = BTreeSet::new();
     for file in files("pcap") {
-        let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let bytes = fs::read(&file).map_err(|error| told(&file, &error))?;
         values.insert(bytes);
     }
     for file in files("jsonl") {
-        let text =
-            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = fs::read_to_string(&file).map_err(|error| told(&file, &error))?;
         text.lines().for_each(|line| collect(line, &mut values));
     }
     Ok(values)

@@ -12,7 +12,7 @@ use std::process::Command;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::process::{self, Result};
+use crate::process::{self, Result, told};
 
 /// The releases of the Java client that the scenarios run with.
 const JAVA_CLIENTS: [&str; 2] = ["5.5.0", "4.9.7"];
@@ -187,5 +187,5 @@ fn class_path(file: &Path, mut maven: Command) -> Result<String> {
         return Ok(class_path);
     }
     process::run(&mut maven)?;
-    read().map_err(|error| format!("{}: {error}", file.display()))
+    read().map_err(|error| told(file, &error))
 }

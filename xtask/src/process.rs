@@ -1,8 +1,13 @@
 //! Other programs.
 
+mod running;
+
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+
+pub(crate) use self::running::{Process, until};
 
 /// What went wrong, for the person at the terminal.
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -107,6 +112,11 @@ pub(crate) fn with_logs(error: String, folder: &Path) -> String {
         }
     }
     told
+}
+
+/// An error of a file or folder.
+pub(crate) fn told(path: &Path, error: &impl Display) -> String {
+    format!("{}: {error}", path.display())
 }
 
 fn cannot_run(command: &Command, error: &std::io::Error) -> String {

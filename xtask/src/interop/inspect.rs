@@ -12,8 +12,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::store::broker::{Broker, Kind, Process, Programs, Teller, told, until};
-use crate::process::{self, Result};
+use super::store::broker::{Broker, Kind, Programs, Teller};
+use crate::process::{self, Process, Result, told, until};
 
 const TOPIC: &str = "chat";
 

@@ -17,11 +17,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use self::broker::{Broker, End, Kind, Programs, told, until};
+use self::broker::{Broker, End, Kind, Programs};
 use self::dump::{Dump, Line};
 use self::files::Harm;
 use self::ledger::Ledger;
-use crate::process::{self, Result};
+use crate::process::{self, Result, told, until};
 
 /// Messages that clients try in a leg that ends in peace.
 const SENDS: u32 = 1_000;

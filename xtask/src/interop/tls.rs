@@ -3,15 +3,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use crate::network::free_ports;
-use crate::process::{self, Result};
-
-/// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(180);
+use crate::process::{self, Process, Result, told, until};
 
 /// Settings of a server, then options of `openssl s_client`, each with what it must tell.
 type Case = (&'static str, &'static [(&'static str, &'static str)]);
@@ -90,7 +85,7 @@ const FILES: [&str; 8] = [
 pub(super) fn run() -> Result<()> {
     let kerolox = super::release_binary(&[])?;
     let folder = process::target_dir()?.join("interop-tls");
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    fs::create_dir_all(&folder).map_err(|error| told(&folder, &error))?;
     for line in FILES {
         process::run(openssl(&folder, line).stderr(Stdio::null()))?;
     }
@@ -129,10 +124,10 @@ fn openssl(folder: &Path, line: &str) -> Command {
     command
 }
 
-/// A name server, ended when dropped.
+/// A name server.
 struct Server {
-    process: Child,
     address: SocketAddr,
+    _process: Process,
 }
 
 impl Server {
@@ -146,26 +141,17 @@ impl Server {
             address.port(),
             kv.display()
         );
-        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        fs::write(&file, text).map_err(|error| told(&file, &error))?;
         let mut command = Command::new(kerolox);
-        command
-            .arg("nameserver")
-            .arg("-c")
-            .arg(&file)
-            .stdout(Stdio::null());
-        let process = command
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let server = Self { process, address };
-        let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("the server with {settings:?} does not start"));
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(server)
+        command.arg("nameserver").arg("-c").arg(&file);
+        let process = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        until(&format!("the server with {settings:?} listens"), || {
+            Ok(TcpStream::connect(address).is_ok())
+        })?;
+        Ok(Self {
+            address,
+            _process: process,
+        })
     }
 
     /// What the client says of a connection.
@@ -179,13 +165,5 @@ impl Server {
             .map_err(|error| error.to_string())?;
         let all = [output.stdout, output.stderr].concat();
         Ok(String::from_utf8_lossy(&all).into_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

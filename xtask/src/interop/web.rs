@@ -16,9 +16,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use self::clients::{CLIENTS, Client, Door};
-use super::store::broker::{Process, told, until};
 use crate::network::{answers, free_ports};
-use crate::process::{self, Result};
+use crate::process::{self, Process, Result, told, until};
 
 const TOPIC: &str = "web";
 

@@ -4,23 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
 use super::dump::{Dump, parse};
 use crate::network::{answers, free_ports};
-use crate::process::{self, Result};
-
-/// How long a broker may take to start, to end, or to do what it does by itself, however slow the
-/// machine is.
-pub(in crate::interop) const PATIENCE: Duration = Duration::from_secs(180);
-
-/// Pause between two looks at something that is waited for.
-const PAUSE: Duration = Duration::from_millis(10);
+use crate::process::{self, Process, Result, told, until};
 
 /// Who runs a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,54 +155,6 @@ fn java(class_path: &str, home: &Path, heap: &str, class: &str) -> Command {
     java.arg(format!("-Duser.home={}", home.display()));
     java.args(["-cp", class_path, class]);
     java
-}
-
-/// A process that does not outlive its value.
-#[derive(Debug)]
-pub(in crate::interop) struct Process(Child);
-
-impl Process {
-    pub(in crate::interop) fn spawn(command: &mut Command) -> Result<Self> {
-        let process = command.spawn();
-        let cannot = |error| format!("cannot run {:?}: {error}", command.get_program());
-        process.map(Self).map_err(cannot)
-    }
-
-    /// Starts one whose output goes behind that of earlier ones in a file.
-    pub(in crate::interop) fn spawn_logged(command: &mut Command, path: &Path) -> Result<Self> {
-        let log = File::options().create(true).append(true).open(path);
-        let log = log.map_err(|error| told(path, &error))?;
-        let too = log.try_clone().map_err(|error| told(path, &error))?;
-        Self::spawn(command.stdin(Stdio::null()).stdout(log).stderr(too))
-    }
-
-    pub(in crate::interop) fn has_ended(&mut self) -> Result<bool> {
-        let ended = self.0.try_wait();
-        ended
-            .map(|status| status.is_some())
-            .map_err(|error| format!("a process is lost: {error}"))
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        let killed = self.0.kill().and_then(|()| self.0.wait());
-        killed
-            .map(drop)
-            .map_err(|error| format!("a process cannot be killed: {error}"))
-    }
-
-    pub(in crate::interop) fn terminate(&self) -> Result<()> {
-        let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
-        let id = id.ok_or("a process has no number")?;
-        kill_process(id, Signal::TERM)
-            .map_err(|error| format!("a process cannot be ended: {error}"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.kill();
-    }
 }
 
 /// A running Java program that tells what it does and finds.
@@ -452,20 +394,4 @@ fn write(home: &Path, name: &str, lines: &[String]) -> Result<PathBuf> {
     let path = home.join(name);
     let written = fs::write(&path, lines.join("\n"));
     written.map_err(|error| told(&path, &error)).map(|()| path)
-}
-
-/// Looks again and again until something is so.
-pub(in crate::interop) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !so()? {
-        if started.elapsed() > PATIENCE {
-            return Err(format!("after {} s not: {what}", PATIENCE.as_secs()));
-        }
-        thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-pub(in crate::interop) fn told(path: &Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
 }

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::broker::told;
-use crate::process::Result;
+use crate::process::{Result, told};
 
 /// What Kerolox reads and writes in the store's directory.
 const IN_ROOT: [&str; 11] = [
