@@ -7,13 +7,15 @@ use std::ops::Range;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::BytesMut;
+use wire::command::RequestCode;
+use wire::frame::{Frame, Head, SerializeType, encode};
+use wire::header::{EncodeHeader, NoHeader};
+
 use crate::process::Result;
 
 /// How long a connected server may take to answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
-
-/// `GET_BROKER_RUNTIME_INFO`, as JSON.
-const QUESTION: &str = r#"{"code":28,"flag":0,"language":"JAVA","opaque":1,"serializeTypeCurrentRPC":"JSON","version":513}"#;
 
 /// Where free ports are looked for: below those that the system gives to clients, which keep them
 /// for a minute after their connections.
@@ -39,13 +41,30 @@ pub(crate) fn free_ports(count: u16) -> Result<u16> {
 
 /// Whether a server answers a question at this address now.
 pub(crate) fn answers(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else {
-        return false;
-    };
-    let length = QUESTION.len() as u32;
-    let mut frame = (length + 4).to_be_bytes().to_vec();
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(QUESTION.as_bytes());
-    let limit = stream.set_read_timeout(Some(ANSWER_PATIENCE));
-    limit.is_ok() && stream.write_all(&frame).is_ok() && stream.read_exact(&mut [0; 8]).is_ok()
+    ask(address, RequestCode::GetBrokerRuntimeInfo, &NoHeader, b"").is_some()
+}
+
+/// The code of a server's answer to a request on a connection of its own, if one comes.
+pub(crate) fn ask(
+    address: SocketAddr,
+    code: RequestCode,
+    header: &impl EncodeHeader,
+    body: &[u8],
+) -> Option<i32> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).ok()?;
+    let mut request = BytesMut::new();
+    let head = Head::request(code as i32, SerializeType::Json);
+    encode(&head, None, header, body.len(), &mut request);
+    request.extend_from_slice(body);
+    stream.write_all(&request).ok()?;
+    let mut answer = BytesMut::new();
+    let mut piece = [0; 8192];
+    loop {
+        let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
+        answer.extend_from_slice(&piece[..read]);
+        if let Some(frame) = Frame::decode(&mut answer).ok()? {
+            return Some(frame.head.code);
+        }
+    }
 }

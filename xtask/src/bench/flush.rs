@@ -5,8 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::server::told;
-use crate::process::Result;
+use crate::process::{Result, told};
 
 /// Messages that one flush serves at best: one of each connection of the workload.
 const SENDERS: usize = 64;

@@ -9,8 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 use wire::message::record::{RecordFields, RecordVersion, encode_blank};
 
-use super::server::told;
-use crate::process::Result;
+use crate::process::{Result, told};
 
 /// Bytes of a file of the log.
 const LOG_FILE: u64 = 1 << 30;

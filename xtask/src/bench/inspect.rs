@@ -1,6 +1,5 @@
 //! `cargo xtask bench inspect`: how fast captured traffic is read, beside tshark.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,11 +7,12 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use serde::Deserialize;
 
-use super::table::grouped;
+use super::median;
+use super::page::Page;
+use super::table::{Table, grouped, megabytes};
 use super::usage::{self, Usage};
-use super::{median, publish};
 use crate::interop;
-use crate::process::{self, Result};
+use crate::process::{self, Result, told};
 
 /// Options of `cargo xtask bench inspect`.
 #[derive(Debug, Args)]
@@ -20,9 +20,8 @@ pub(crate) struct Inspect {
     /// Rounds; in each the programs read the file one after the other
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Put the tables into docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// A line of the example `decode_rate`.
@@ -55,18 +54,18 @@ impl Inspect {
         // It may not have been written.
         let _ = fs::remove_file(&file);
         table.push_str(&files?);
-        publish("bench inspect", &table, self.write)
+        self.page.publish("bench inspect", &table)
     }
 
     /// Has all programs read the same file in turn.
     fn files(&self, kerolox: &Path, decode_rate: &Path, file: &Path) -> Result<String> {
         if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).map_err(|error| super::server::told(folder, &error))?;
+            fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
         }
         let written = process::output(Command::new(decode_rate).arg(file))?;
         let written: Written = serde_json::from_slice(&written)
             .map_err(|error| format!("decode_rate has a strange output: {error}"))?;
-        let size = fs::metadata(file).map_err(|error| super::server::told(file, &error))?;
+        let size = fs::metadata(file).map_err(|error| told(file, &error))?;
         let mut programs: Vec<(&str, &Path, Vec<&str>)> = vec![
             (
                 "`kerolox inspect stat`",
@@ -106,26 +105,32 @@ impl Inspect {
                 )?);
             }
         }
-        let mut table = format!(
-            "\nA file of {:.0} MB with {} frames, {} messages among them, sent and consumed in \
-             packets of an Ethernet:\n\n| program | time | of processor | frames/s of processor | \
-             memory |\n|---|---|---|---|---|\n",
-            size.len() as f64 / 1e6,
-            grouped(written.frames as f64),
-            grouped(written.messages as f64),
-        );
+        let mut table = Table::new([
+            "program",
+            "time",
+            "of processor",
+            "frames/s of processor",
+            "memory",
+        ]);
         for ((title, ..), samples) in programs.iter().zip(samples) {
             let middle = |number: fn(&Usage) -> f64| median(samples.iter().map(number).collect());
             let processor = middle(|usage| usage.processor.as_secs_f64());
-            let _ = writeln!(
-                table,
-                "| {title} | {:.2} s | {processor:.2} s | {} | {:.0} MB |",
-                middle(|usage| usage.time.as_secs_f64()),
+            table.row([
+                (*title).to_owned(),
+                format!("{:.2} s", middle(|usage| usage.time.as_secs_f64())),
+                format!("{processor:.2} s"),
                 grouped(written.frames as f64 / processor.max(0.01)),
-                middle(|usage| usage.memory as f64) / 1e6,
-            );
+                megabytes(middle(|usage| usage.memory as f64)),
+            ]);
         }
-        Ok(table)
+        Ok(format!(
+            "\nA file of {} with {} frames, {} messages among them, sent and consumed in packets \
+             of an Ethernet:\n\n{}",
+            megabytes(size.len() as f64),
+            grouped(written.frames as f64),
+            grouped(written.messages as f64),
+            table.text()
+        ))
     }
 }
 
@@ -133,26 +138,32 @@ impl Inspect {
 fn memory(decode_rate: &Path) -> Result<String> {
     let output = process::output(&mut Command::new(decode_rate))?;
     let output = String::from_utf8_lossy(&output);
-    let mut table =
-        "| from memory, one thread | frames/s | messages/s | bytes/s | from packets: frames/s | \
-         bytes/s |\n|---|---|---|---|---|---|\n"
-            .to_owned();
-    for line in output.lines() {
-        let rate: Rate = serde_json::from_str(line)
-            .map_err(|error| format!("decode_rate has a strange output: {error}"))?;
-        let (frames, bytes) = (
-            grouped(rate.frames_per_second),
-            bytes(rate.bytes_per_second),
-        );
-        let _ = match rate.from.as_str() {
-            "stream" => {
-                let messages = grouped(rate.messages_per_second);
-                write!(table, "| {} | {frames} | {messages} | {bytes} |", rate.work)
-            }
-            _ => writeln!(table, " {frames} | {bytes} |"),
-        };
+    let rates = output.lines().map(|line| {
+        serde_json::from_str(line)
+            .map_err(|error| format!("decode_rate has a strange output: {error}"))
+    });
+    let rates: Vec<Rate> = rates.collect::<Result<_>>()?;
+    let mut table = Table::new([
+        "from memory, one thread",
+        "frames/s",
+        "messages/s",
+        "bytes/s",
+        "from packets: frames/s",
+        "bytes/s",
+    ]);
+    let (streams, packets): (Vec<_>, Vec<_>) =
+        rates.into_iter().partition(|rate| rate.from == "stream");
+    for (stream, packets) in streams.into_iter().zip(packets) {
+        table.row([
+            stream.work,
+            grouped(stream.frames_per_second),
+            grouped(stream.messages_per_second),
+            bytes(stream.bytes_per_second),
+            grouped(packets.frames_per_second),
+            bytes(packets.bytes_per_second),
+        ]);
     }
-    Ok(table)
+    Ok(table.text())
 }
 
 fn bytes(bytes: f64) -> String {

@@ -1,21 +1,22 @@
 //! `cargo xtask bench inspect-live`: what it costs to have the analyser watch a broker.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
+use super::load::{Report, report};
+use super::median;
+use super::page::Page;
 use super::server::{Home, Kind, Programs, Server, Settings};
-use super::table::{grouped, or_dash};
+use super::table::{Table, grouped, megabytes};
 use super::usage::{self, Usage};
-use super::{median, publish, report};
 use crate::interop;
-use crate::process::{self, Result};
+use crate::process::{Process, Result};
 
 /// Time for the analyser to begin, and at the end to read what waits.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -35,9 +36,8 @@ pub(crate) struct InspectLive {
     /// Leave out the tracing in the kernel, which needs clang, libelf and zlib
     #[arg(long)]
     without_trace: bool,
-    /// Put the table into docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// How the broker is watched.
@@ -105,7 +105,8 @@ impl InspectLive {
             }
             server.stop()?;
         }
-        publish("bench inspect-live", &self.table(&samples), self.write)
+        self.page
+            .publish("bench inspect-live", &self.table(&samples))
     }
 
     fn measure(
@@ -124,22 +125,17 @@ impl InspectLive {
         if load == Load::Paced {
             bench.args(["--rate", &self.rate.to_string()]);
         }
-        let run = report(&mut bench)?["median"].take();
+        let run = report::<Report>(&mut bench)?.median;
         thread::sleep(SETTLE);
-        let number = |value: &Value| {
-            let number = value.as_f64();
-            number.ok_or_else(|| format!("kerolox bench has a strange output: {run}"))
-        };
-        let messages = number(&run["messages"])?;
         let seen = analyser
-            .map(|analyser| analyser.end(messages))
+            .map(|analyser| analyser.end(run.messages))
             .transpose()?;
         let (usage, lost) = seen.unwrap_or_default();
         Ok(Sample {
-            rate: number(&run["messages_per_second"])?,
-            p50: number(&run["latency_us"]["p50"])?,
-            p99: number(&run["latency_us"]["p99"])?,
-            broker: number(&run["server"]["cpu_us_per_message"])?,
+            rate: run.messages_per_second,
+            p50: run.latency_us.p50,
+            p99: run.latency_us.p99,
+            broker: run.of_both()?[0],
             // Of the time that the load lasts: it is idle before and after.
             analyser: usage.processor.as_secs_f64() / f64::from(self.seconds + 1),
             memory: usage.memory as f64,
@@ -148,11 +144,18 @@ impl InspectLive {
     }
 
     fn table(&self, samples: &BTreeMap<(Load, Watch), Vec<Sample>>) -> String {
-        let mut table =
-            "| load | broker is | messages/s | beside unwatched | p50 | p99 | broker's \
-             processor a message | analyser's processors | its memory | lost |\n\
-             |---|---|---|---|---|---|---|---|---|---|\n"
-                .to_owned();
+        let mut table = Table::new([
+            "load",
+            "broker is",
+            "messages/s",
+            "beside unwatched",
+            "p50",
+            "p99",
+            "broker's processor a message",
+            "analyser's processors",
+            "its memory",
+            "lost",
+        ]);
         for ((load, watch), taken) in samples {
             let middle = |number: fn(&Sample) -> f64| median(taken.iter().map(number).collect());
             // Each beside the one of its own round, since the machine is not the same for long.
@@ -160,34 +163,32 @@ impl InspectLive {
             let ratios = taken.iter().zip(unwatched);
             let ratio = median(ratios.map(|(one, base)| one.rate / base.rate).collect());
             let of_analyser = |text: String| match watch {
-                Watch::Not => or_dash(String::new()),
+                Watch::Not => String::new(),
                 Watch::Packets | Watch::Trace => text,
             };
-            let _ = writeln!(
-                table,
-                "| {} | {} | {} | {} | {:.0} µs | {:.0} µs | {:.2} µs | {} | {} | {} |",
+            table.row([
                 match load {
                     Load::Paced => format!("{} messages/s", grouped(f64::from(self.rate))),
                     Load::Full => "all it takes".to_owned(),
                 },
-                watch.title(),
+                watch.title().to_owned(),
                 grouped(middle(|sample| sample.rate)),
                 of_analyser(format!("{:+.1} %", (ratio - 1.0) * 100.0)),
-                middle(|sample| sample.p50),
-                middle(|sample| sample.p99),
-                middle(|sample| sample.broker),
+                format!("{:.0} µs", middle(|sample| sample.p50)),
+                format!("{:.0} µs", middle(|sample| sample.p99)),
+                format!("{:.2} µs", middle(|sample| sample.broker)),
                 of_analyser(format!("{:.2}", middle(|sample| sample.analyser))),
-                of_analyser(format!("{:.0} MB", middle(|sample| sample.memory) / 1e6)),
+                of_analyser(megabytes(middle(|sample| sample.memory))),
                 of_analyser(format!("{:.0}", middle(|sample| sample.lost))),
-            );
+            ]);
         }
-        table
+        table.text()
     }
 }
 
-/// A `kerolox inspect stat` that runs. Dropped, it is killed.
+/// A `kerolox inspect stat` that runs.
 struct Analyser {
-    process: Child,
+    process: Process,
     begun: Instant,
 }
 
@@ -211,8 +212,7 @@ impl Analyser {
             Watch::Trace => stat.args(["--trace", "--pid", &server.process().to_string()]),
         };
         stat.stdin(Stdio::null()).stdout(Stdio::piped());
-        let process = stat.stderr(Stdio::piped()).spawn();
-        let process = process.map_err(|error| format!("cannot run the analyser: {error}"))?;
+        let process = Process::spawn(stat.stderr(Stdio::piped()))?;
         let begun = Instant::now();
         Ok(Some(Self { process, begun }))
     }
@@ -220,15 +220,14 @@ impl Analyser {
     /// Ends it, and tells what it used and lost. It must have seen as many messages, unless it
     /// lost some.
     fn end(mut self, messages: f64) -> Result<(Usage, u64)> {
-        let id = self.process.id().to_string();
-        process::run(Command::new("kill").args(["-TERM", &id]))?;
-        let usage = usage::of_rest(&mut self.process, self.begun);
+        self.process.terminate()?;
+        let usage = usage::of_rest(&mut self.process.0, self.begun);
         let (mut rows, mut said) = (String::new(), String::new());
         let told = |error: std::io::Error| format!("the analyser's output: {error}");
-        if let Some(mut out) = self.process.stdout.take() {
+        if let Some(mut out) = self.process.0.stdout.take() {
             out.read_to_string(&mut rows).map_err(told)?;
         }
-        if let Some(mut out) = self.process.stderr.take() {
+        if let Some(mut out) = self.process.0.stderr.take() {
             out.read_to_string(&mut said).map_err(told)?;
         }
         if said.contains("captured instead") {
@@ -252,13 +251,5 @@ impl Analyser {
                 "of {messages} messages the analyser saw {seen:?}; it said: {said}"
             )),
         }
-    }
-}
-
-impl Drop for Analyser {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

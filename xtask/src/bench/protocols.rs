@@ -6,17 +6,17 @@
 //! rounds.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 
+use super::load::{Connections, Report, Run, report};
+use super::median;
+use super::page::Page;
 use super::server::{Home, Kind, Programs, Server, Settings};
-use super::table::{grouped, or_dash, time};
-use super::{median, publish, report};
+use super::table::{Table, grouped, rate, time};
 use crate::network::free_ports;
 use crate::process::Result;
 
@@ -35,9 +35,8 @@ pub(crate) struct Protocols {
     /// Idle connections of each protocol; the system must allow as many open files
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
-    /// Put the tables into docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// One way to the same broker, measured against the first one.
@@ -82,15 +81,16 @@ const MEMORIES: [&str; 4] = [
 impl Protocols {
     pub(super) fn run(self) -> Result<()> {
         let programs = Programs::ready(false)?;
-        let mut table = String::new();
-        self.rates(&programs, &mut table)?;
-        self.set_ups(&programs, &mut table)?;
-        self.memories(&programs, &mut table)?;
-        publish("bench protocols", &table, self.write)
+        let tables = [
+            self.rates(&programs)?,
+            self.set_ups(&programs)?,
+            self.memories(&programs)?,
+        ];
+        self.page.publish("bench protocols", &tables.concat())
     }
 
     /// Rates of sending, and what finding out the protocol of a connection costs.
-    fn rates(&self, programs: &Programs, table: &mut String) -> Result<()> {
+    fn rates(&self, programs: &Programs) -> Result<String> {
         let home = Home::new(Kind::Kerolox, programs)?;
         let (pinned, unix) = (free_ports(1)?, home.path("remoting.sock"));
         let unix = format!("unix:{}", unix.display());
@@ -110,43 +110,54 @@ impl Protocols {
             way("TLS 1.3", by("tls"), Some(0.7)),
             way("Unix socket", unix, Some(1.0)),
         ];
-        table.push_str("| pipelined send, 8 connections × 256 in flight | rate | of TCP's | wanted | processor of the server | of the client |\n|---|---|---|---|---|---|\n");
+        let mut by_protocol = Table::new([
+            "pipelined send, 8 connections × 256 in flight",
+            "rate",
+            "of TCP's",
+            "wanted",
+            "processor of the server",
+            "of the client",
+        ]);
         let load = ["--connections", "8", "--in-flight", "256"];
         let measured = self.rounds_of(&ways, programs, &server, &load)?;
         for (way, runs) in ways.iter().zip(&measured) {
-            let ratio = runs.ratio(&measured[0], |runs| &runs.rate);
-            let wanted = way.wanted.map(|wanted| format!("{wanted}"));
-            let _ = writeln!(
-                table,
-                "| {} | {} msg/s | {ratio:.2} | {} | {} | {} |",
-                way.title,
-                grouped(median(runs.rate.clone())),
-                or_dash(wanted.unwrap_or_default()),
+            let wanted = way.wanted.map(|wanted| wanted.to_string());
+            by_protocol.row([
+                way.title.to_owned(),
+                rate(median(runs.rate.clone())),
+                format!("{:.2}", runs.ratio(&measured[0], |runs| &runs.rate)),
+                wanted.unwrap_or_default(),
                 time(median(runs.server.clone())),
                 time(median(runs.client.clone())),
-            );
+            ]);
         }
         let ways = [
             way("remoting alone", format!("127.0.0.1:{pinned}"), None),
             way("any", server.address.to_string(), None),
         ];
-        table.push_str("\n| what the port speaks | load | rate | of remoting alone | p50 | of remoting alone |\n|---|---|---|---|---|---|\n");
+        let mut by_port = Table::new([
+            "what the port speaks",
+            "load",
+            "rate",
+            "of remoting alone",
+            "p50",
+            "of remoting alone",
+        ]);
         for (load, connections, in_flight) in [("8 × 256", "8", "256"), ("64 × 1", "64", "1")] {
             let options = ["--connections", connections, "--in-flight", in_flight];
             let measured = self.rounds_of(&ways, programs, &server, &options)?;
             for (way, runs) in ways.iter().zip(&measured) {
-                let _ = writeln!(
-                    table,
-                    "| {} | {load} | {} msg/s | {:.3} | {} | {:.3} |",
-                    way.title,
-                    grouped(median(runs.rate.clone())),
-                    runs.ratio(&measured[0], |runs| &runs.rate),
+                by_port.row([
+                    way.title.to_owned(),
+                    load.to_owned(),
+                    rate(median(runs.rate.clone())),
+                    format!("{:.3}", runs.ratio(&measured[0], |runs| &runs.rate)),
                     time(median(runs.p50.clone())),
-                    runs.ratio(&measured[0], |runs| &runs.p50),
-                );
+                    format!("{:.3}", runs.ratio(&measured[0], |runs| &runs.p50)),
+                ]);
             }
         }
-        Ok(())
+        Ok(by_protocol.text() + "\n" + &by_port.text())
     }
 
     /// Sends by each way in turn.
@@ -170,48 +181,49 @@ impl Protocols {
                 bench.args(["--broker", address]).args(load);
                 bench.args(["--duration", &format!("{}s", self.seconds)]);
                 bench.args(["--server-pid", &server.process().to_string()]);
-                let run = report(&mut bench)?["median"].take();
-                let rate = all[at].add(&run)?;
-                eprintln!("   round {round}, {title}: {} msg/s", grouped(rate));
+                let run = report::<Report>(&mut bench)?.median;
+                eprintln!(
+                    "   round {round}, {title}: {}",
+                    rate(run.messages_per_second)
+                );
+                all[at].add(&run)?;
             }
         }
         Ok(all)
     }
 
     /// The time that connections take to be set up, and the memory of idle ones.
-    fn set_ups(&self, programs: &Programs, table: &mut String) -> Result<()> {
-        let _ = writeln!(
-            table,
-            "\n| {} connections | set-up p50 | p99 | wanted | memory of an idle one | wanted |\n|---|---|---|---|---|---|",
-            grouped(self.connections.into())
-        );
+    fn set_ups(&self, programs: &Programs) -> Result<String> {
+        let connections = grouped(self.connections.into());
+        let mut table = Table::new([
+            &*format!("{connections} connections"),
+            "set-up p50",
+            "p99",
+            "wanted",
+            "memory of an idle one",
+            "wanted",
+        ]);
         for (protocol, title, wanted) in SET_UPS {
             let home = Home::new(Kind::Kerolox, programs)?;
             // Idle ones are kept.
             let idle = ("serverChannelMaxIdleTimeSeconds".to_owned(), "0".to_owned());
             let server = Server::start(Kind::Kerolox, programs, &home, &[idle].into())?;
-            let mut bench = programs.bench(&server);
-            bench.args(["connections", "--protocol", protocol]);
-            bench.args(["--connections", &self.connections.to_string()]);
-            bench.args(["--server-pid", &server.process().to_string()]);
-            let measured = report(&mut bench)?;
-            let number = |value: &Value| value.as_f64().ok_or("a number is missing");
-            let set_up = |name: &str| number(&measured["set_up_us"][name]);
-            let row = format!(
-                "| {title} | {} | {:.2} ms | {wanted} ms | {:.1} KB | {} KB |\n",
-                time(set_up("p50")?),
-                set_up("p99")? / 1000.0,
-                number(&measured["bytes_each"])? / 1000.0,
-                IDLE_WANTED / 1000
-            );
+            let measured = Connections::measure(programs, &server, protocol, self.connections)?;
+            let row = table.row([
+                title.to_owned(),
+                time(measured.set_up_us.p50),
+                format!("{:.2} ms", measured.set_up_us.p99 / 1000.0),
+                format!("{wanted} ms"),
+                format!("{:.1} KB", measured.bytes_each / 1000.0),
+                format!("{} KB", IDLE_WANTED / 1000),
+            ]);
             eprint!("   {row}");
-            table.push_str(&row);
         }
-        Ok(())
+        Ok("\n".to_owned() + &table.text())
     }
 
     /// What each protocol takes that nobody speaks.
-    fn memories(&self, programs: &Programs, table: &mut String) -> Result<()> {
+    fn memories(&self, programs: &Programs) -> Result<String> {
         let mut private: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for _ in 0..self.rounds {
             for protocols in MEMORIES {
@@ -220,41 +232,40 @@ impl Protocols {
                 let settings = Settings::from([setting]);
                 let server = Server::start(Kind::Kerolox, programs, &home, &settings)?;
                 thread::sleep(SETTLE);
-                let [_, bytes] = server.memory().ok_or("the system tells no memory")?;
-                private.entry(protocols).or_default().push(bytes as f64);
+                let memory = server.memory().ok_or("the system tells no memory")?;
+                let bytes = memory.private as f64;
+                private.entry(protocols).or_default().push(bytes);
             }
         }
-        let private: BTreeMap<_, _> = private
-            .into_iter()
-            .map(|(protocols, all)| (protocols, median(all)))
-            .collect();
-        table.push_str("\n| protocols that are on, nobody connected | private memory | more than remoting alone | wanted |\n|---|---|---|---|\n");
-        let alone = private[MEMORIES[0]];
-        for protocols in MEMORIES {
-            let bytes = private[protocols];
-            let _ = writeln!(
-                table,
-                "| {} | {:.2} MB | {:.2} MB | 1 MB |",
+        let private = MEMORIES.map(|protocols| median(private[protocols].clone()));
+        let mut table = Table::new([
+            "protocols that are on, nobody connected",
+            "private memory",
+            "more than remoting alone",
+            "wanted",
+        ]);
+        let shown = |bytes: f64| format!("{:.2} MB", bytes / 1e6);
+        for (protocols, bytes) in MEMORIES.into_iter().zip(private) {
+            table.row([
                 protocols.replace(',', ", "),
-                bytes / 1e6,
-                (bytes - alone) / 1e6
-            );
+                shown(bytes),
+                shown(bytes - private[0]),
+                "1 MB".to_owned(),
+            ]);
         }
-        Ok(())
+        Ok("\n".to_owned() + &table.text())
     }
 }
 
 impl Runs {
-    /// Takes the numbers of a run; its rate.
-    fn add(&mut self, run: &Value) -> Result<f64> {
-        let number = |value: &Value| value.as_f64().ok_or("a number is missing");
-        let rate = number(&run["messages_per_second"])?;
-        self.rate.push(rate);
-        self.p50.push(number(&run["latency_us"]["p50"])?);
-        self.server
-            .push(number(&run["server"]["cpu_us_per_message"])?);
-        self.client.push(number(&run["own_cpu_us_per_message"])?);
-        Ok(rate)
+    /// Takes the numbers of a run.
+    fn add(&mut self, run: &Run) -> Result<()> {
+        let [server, client] = run.of_both()?;
+        self.rate.push(run.messages_per_second);
+        self.p50.push(run.latency_us.p50);
+        self.server.push(server);
+        self.client.push(client);
+        Ok(())
     }
 
     /// How the numbers compare with those of another way, round by round.

@@ -1,13 +1,11 @@
 //! `cargo xtask bench queues`: what many queues cost.
 
-use std::fmt::Write;
-
 use clap::Args;
-use serde_json::Value;
 
+use super::Comparison;
+use super::load::{Report, report};
 use super::server::{Home, Kind, Programs, Server, Settings};
-use super::table::grouped;
-use super::{publish, report};
+use super::table::{Table, grouped, megabytes, rate, seconds};
 use crate::process::Result;
 
 /// Queues of each topic.
@@ -29,71 +27,63 @@ pub(crate) struct Queues {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 8)]
     seconds: u32,
-    /// Leave the reference out
-    #[arg(long)]
-    without_reference: bool,
-    /// Put the table into docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
+    #[command(flatten)]
+    comparison: Comparison,
 }
 
 impl Queues {
     pub(super) fn run(self) -> Result<()> {
-        let programs = Programs::ready(!self.without_reference)?;
-        let mut table = "| queues | server | filling | pull, 32 a request | send, 8 connections × 256 in flight | start after a clean stop | after a kill | resident |\n|---|---|---|---|---|---|---|---|\n".to_owned();
+        let programs = self.comparison.programs()?;
+        let mut table = Table::new([
+            "queues",
+            "server",
+            "filling",
+            "pull, 32 a request",
+            "send, 8 connections × 256 in flight",
+            "start after a clean stop",
+            "after a kill",
+            "resident",
+        ]);
         for queues in &self.queues {
             for kind in programs.brokers() {
                 if kind != Kind::Reference || *queues <= self.reference_queues {
                     eprintln!("== {}: {queues} queues", kind.name());
-                    table.push_str(&self.measure(kind, *queues, &programs)?);
+                    let row = self.measure(kind, *queues, &programs)?;
+                    eprint!("   {}", table.row(row));
                 }
             }
         }
-        publish("bench queues", &table, self.write)
+        self.comparison.page.publish("bench queues", &table.text())
     }
 
     /// The row of a server with so many queues.
-    fn measure(&self, kind: Kind, queues: u64, programs: &Programs) -> Result<String> {
+    fn measure(&self, kind: Kind, queues: u64, programs: &Programs) -> Result<[String; 8]> {
         let home = Home::new(kind, programs)?;
         let start = || Server::start(kind, programs, &home, &Settings::new());
         let mut server = start()?;
-        let fill = (queues * MESSAGES).max(LEAST);
-        let pull = self.bench(
-            &server,
-            programs,
-            queues,
-            &["pull", "--fill", &fill.to_string()],
-        )?;
-        let filled = pull["fill"]["messages"].as_f64().unwrap_or_default()
-            / pull["fill"]["seconds"].as_f64().unwrap_or(1.0);
-        let send = self.bench(&server, programs, queues, &["send"])?;
-        let resident = server.memory().unwrap_or_default()[0];
+        let fill = (queues * MESSAGES).max(LEAST).to_string();
+        let bench =
+            |server: &Server, options: &[&str]| self.bench(server, programs, queues, options);
+        let pull = bench(&server, &["pull", "--fill", &fill])?;
+        let filled = pull.fill.map(|fill| rate(fill.messages / fill.seconds));
+        let send = bench(&server, &["send"])?;
+        let memory = server.memory().unwrap_or_default();
         server.stop()?;
         server = start()?;
         let clean = server.start;
-        self.bench(&server, programs, queues, &["send"])?;
+        bench(&server, &["send"])?;
         drop(server);
-        server = start()?;
-        let killed = server.start;
-        let rate = |report: &Value| {
-            let rate = report["median"]["messages_per_second"].as_f64();
-            format!("{} msg/s", grouped(rate.unwrap_or_default()))
-        };
-        let mut row = String::new();
-        let _ = writeln!(
-            row,
-            "| {} | {} | {} msg/s | {} | {} | {:.3} s | {:.3} s | {:.0} MB |",
+        let killed = start()?.start;
+        Ok([
             grouped(queues as f64),
-            kind.title(),
-            grouped(filled),
-            rate(&pull),
-            rate(&send),
-            clean.as_secs_f64(),
-            killed.as_secs_f64(),
-            resident as f64 / 1e6,
-        );
-        eprint!("   {row}");
-        Ok(row)
+            kind.title().to_owned(),
+            filled.unwrap_or_default(),
+            rate(pull.median.messages_per_second),
+            rate(send.median.messages_per_second),
+            seconds(clean.as_secs_f64()),
+            seconds(killed.as_secs_f64()),
+            megabytes(memory.resident as f64),
+        ])
     }
 
     fn bench(
@@ -102,7 +92,7 @@ impl Queues {
         programs: &Programs,
         queues: u64,
         options: &[&str],
-    ) -> Result<Value> {
+    ) -> Result<Report> {
         let mut bench = programs.bench(server);
         bench.args(options).args(["--topic", "many"]);
         bench.args(["--topics", &(queues / OF_TOPIC).to_string()]);

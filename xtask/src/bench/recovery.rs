@@ -1,24 +1,33 @@
-//! `cargo xtask bench recovery`: how long a broker takes to start on what is stored.
+//! `cargo xtask bench recovery`: how long a broker takes until it serves what is stored.
 
-use std::fmt::Write;
-use std::fs;
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use wire::code::ResponseCode;
+use wire::command::RequestCode;
+use wire::header::pull::PullMessageRequest;
+use wire::header::send::SendMessageRequest;
+use wire::message::sys_flag;
 
+use super::load::{Report, report};
+use super::machine::drop_page_cache;
 use super::server::{Home, Kind, Programs, Server, Settings};
-use super::table::{less, or_dash};
-use super::{median, publish, report};
-use crate::process::{self, Result};
+use super::table::{Table, compared, grouped, seconds};
+use super::{Comparison, median};
+use crate::network::ask;
+use crate::process::{Process, Result};
 
+/// The topic that the store is filled with.
+const TOPIC: &str = "recovery";
 /// Bytes of a body.
 const BODY: u64 = 1024;
 /// Bytes that a message with such a body takes in the log, about.
 const RECORD: u64 = 1240;
 /// How long a server is under load before it is killed.
-const LOAD: Duration = Duration::from_secs(5);
+const LOAD: Duration = Duration::from_secs(3);
 
 /// Options of `cargo xtask bench recovery`.
 #[derive(Debug, Args)]
@@ -26,67 +35,65 @@ pub(crate) struct Recovery {
     /// Sizes of the stores, in GB, the smallest first
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10])]
     gigabytes: Vec<u64>,
-    /// Starts after a clean stop, and as many after a kill
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Starts after each kind of end
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// Leave the reference out
-    #[arg(long)]
-    without_reference: bool,
-    /// Put the table into docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
+    /// Messages a second of the load that both brokers are killed under
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    #[command(flatten)]
+    comparison: Comparison,
 }
 
-/// Seconds from a start to the first answer.
+/// How a broker ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// By itself, when it is told to.
+    Clean,
+    /// Killed under the same load as the other one.
+    Killed,
+    /// Killed under as much as it takes.
+    KilledBusy,
+}
+
+const ENDS: [End; 3] = [End::Clean, End::Killed, End::KilledBusy];
+
+/// Times from a start to the first message sent and pulled, in seconds.
 struct Starts {
-    gigabytes: u64,
     kind: Kind,
-    clean: f64,
-    killed: f64,
+    gigabytes: u64,
+    end: End,
+    middle: f64,
 }
-
-type Seconds = fn(&Starts) -> f64;
 
 impl Recovery {
     pub(super) fn run(self) -> Result<()> {
-        let programs = Programs::ready(!self.without_reference)?;
+        let programs = self.comparison.programs()?;
         let mut all = Vec::new();
         for kind in programs.brokers() {
             self.measure(kind, &programs, &mut all)?;
         }
-        let mut table =
-            "| store | stopped | reference | Kerolox | Kerolox takes |\n|---|---|---|---|---|\n"
-                .to_owned();
+        let mut table = Table::new(["store", "reference", "Kerolox", "Kerolox takes"]);
         for gigabytes in &self.gigabytes {
-            let of = |kind: Kind| {
-                all.iter()
-                    .find(|starts| starts.kind == kind && starts.gigabytes == *gigabytes)
-            };
-            let rows: [(&str, Seconds); 2] = [
-                ("cleanly", |starts| starts.clean),
-                ("killed under load", |starts| starts.killed),
-            ];
-            for (title, number) in rows {
-                let (reference, kerolox) = (
-                    of(Kind::Reference).map(number),
-                    of(Kind::Kerolox).map(number),
-                );
-                let shown = |seconds: Option<f64>| {
-                    or_dash(
-                        seconds
-                            .map(|seconds| format!("{seconds:.2} s"))
-                            .unwrap_or_default(),
-                    )
+            for end in ENDS {
+                let ended = match end {
+                    End::Clean => "stopped".to_owned(),
+                    End::Killed => format!("killed at {} msg/s", grouped(self.rate.into())),
+                    End::KilledBusy => "killed at all it takes".to_owned(),
                 };
-                let ratio = reference.zip(kerolox);
-                let ratio = ratio.map(|(theirs, ours)| less(theirs / ours));
-                let _ = writeln!(
-                    table,
-                    "| {gigabytes} GB | {title} | {} | {} | {} |",
-                    shown(reference),
-                    shown(kerolox),
-                    or_dash(ratio.unwrap_or_default()),
-                );
+                let of = |kind: Kind| {
+                    let mut all = all.iter();
+                    let wanted = |starts: &&Starts| {
+                        (starts.kind, starts.gigabytes, starts.end) == (kind, *gigabytes, end)
+                    };
+                    all.find(wanted).map(|starts| starts.middle)
+                };
+                table.row(compared(
+                    &format!("{gigabytes} GB, {ended}"),
+                    of(Kind::Reference),
+                    of(Kind::Kerolox),
+                    seconds,
+                ));
             }
         }
         let cold = if drop_page_cache() {
@@ -94,64 +101,90 @@ impl Recovery {
         } else {
             "The stores are in memory as far as there is room: the system does not let us drop them."
         };
-        let _ = write!(
-            table,
-            "\nTime to the first answer, medians of {} starts. {cold}",
+        let text = format!(
+            "{}\nTime until a message is sent and one is pulled, medians of {} starts. {cold}",
+            table.text(),
             self.runs
         );
-        publish("bench recovery", &table, self.write)
+        self.comparison.page.publish("bench recovery", &text)
     }
 
     fn measure(&self, kind: Kind, programs: &Programs, all: &mut Vec<Starts>) -> Result<()> {
         let home = Home::new(kind, programs)?;
         let start = || Server::start(kind, programs, &home, &Settings::new());
         let mut server = start()?;
-        for gigabytes in &self.gigabytes {
+        for &gigabytes in &self.gigabytes {
             eprintln!("== {}: {gigabytes} GB", kind.name());
             let messages = gigabytes * 1_000_000_000 / RECORD;
             let mut fill = programs.bench(&server);
-            fill.args(["pull", "--topic", "recovery", "--connections", "1"]);
+            fill.args(["pull", "--topic", TOPIC, "--connections", "1"]);
             fill.args(["--body-size", &BODY.to_string()]);
             fill.args(["--fill", &messages.to_string()]);
             fill.args(["--warm-up", "0s", "--duration", "100ms"]);
-            eprintln!("   filled: {}", report(&mut fill)?["fill"]);
-            let (mut clean, mut killed) = (Vec::new(), Vec::new());
-            for _ in 0..self.runs {
-                server.stop()?;
-                drop_page_cache();
-                server = start()?;
-                clean.push(server.start.as_secs_f64());
-                kill_under_load(programs, server)?;
-                drop_page_cache();
-                server = start()?;
-                killed.push(server.start.as_secs_f64());
+            eprintln!("   {:?}", report::<Report>(&mut fill)?.fill);
+            for end in ENDS {
+                let mut times = Vec::new();
+                for _ in 0..self.runs {
+                    match end {
+                        End::Clean => server.stop()?,
+                        End::Killed => kill_under_load(programs, server, Some(self.rate))?,
+                        End::KilledBusy => kill_under_load(programs, server, None)?,
+                    }
+                    drop_page_cache();
+                    server = start()?;
+                    let address = server.address;
+                    let time = server.time_until("the broker serves", || serves(address))?;
+                    times.push(time.as_secs_f64());
+                }
+                eprintln!("   {end:?}: {times:.3?}");
+                all.push(Starts {
+                    kind,
+                    gigabytes,
+                    end,
+                    middle: median(times),
+                });
             }
-            eprintln!("   clean {clean:.2?}, killed {killed:.2?}");
-            all.push(Starts {
-                gigabytes: *gigabytes,
-                kind,
-                clean: median(clean),
-                killed: median(killed),
-            });
         }
         Ok(())
     }
 }
 
-fn kill_under_load(programs: &Programs, server: Server) -> Result<()> {
+/// Kills a server while it gets messages, so many a second or as many as it takes.
+fn kill_under_load(programs: &Programs, server: Server, rate: Option<u32>) -> Result<()> {
     let mut load = programs.bench(&server);
     load.args(["send", "--connections", "4", "--in-flight", "128"]);
     load.args(["--body-size", &BODY.to_string(), "--duration", "60s"]);
-    // It ends with an error when its server does.
+    if let Some(rate) = rate {
+        load.args(["--rate", &rate.to_string()]);
+    }
     let load = load.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut load = load.spawn().map_err(|error| error.to_string())?;
+    let load = Process::spawn(load)?;
     thread::sleep(LOAD);
     drop(server);
-    load.wait().map_err(|error| error.to_string())?;
+    drop(load);
     Ok(())
 }
 
-/// Has the system forget what it keeps of files; `false` where it does not let us.
-fn drop_page_cache() -> bool {
-    process::works(&mut Command::new("sync")) && fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+/// Whether a broker takes a message and gives one.
+fn serves(address: SocketAddr) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let send = SendMessageRequest {
+        producer_group: TOPIC.into(),
+        topic: TOPIC.into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 8,
+        born_timestamp: now.unwrap_or_default().as_millis() as i64,
+        ..SendMessageRequest::default()
+    };
+    let pull = PullMessageRequest {
+        consumer_group: TOPIC.into(),
+        topic: TOPIC.into(),
+        max_msg_nums: 32,
+        sys_flag: sys_flag::pull::SUBSCRIPTION,
+        subscription: Some("*".into()),
+        ..PullMessageRequest::default()
+    };
+    let success = Some(ResponseCode::Success as i32);
+    ask(address, RequestCode::SendMessage, &send, b"served") == success
+        && ask(address, RequestCode::PullMessage, &pull, b"") == success
 }

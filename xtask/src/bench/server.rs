@@ -1,20 +1,16 @@
 //! The servers that are measured, and the folders that they keep their stores in.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::usage::status;
+use super::usage::Memory;
 use crate::interop;
 use crate::network::{answers, free_ports};
-use crate::process::{self, Result};
-
-/// How long a server may take to answer for the first time.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::process::{self, Process, Result, told, until, with_logs};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,11 +129,13 @@ impl Drop for Home {
 #[derive(Debug)]
 pub(super) struct Server {
     /// The broker last.
-    processes: Vec<Child>,
+    processes: Vec<Process>,
     folder: PathBuf,
     /// Where the broker listens.
     pub(super) address: SocketAddr,
-    /// From the broker's start to its first answer; a name server of its own runs already.
+    /// When the broker was started; a name server of its own ran already.
+    begun: Instant,
+    /// From there to its first answer.
     pub(super) start: Duration,
 }
 
@@ -153,6 +151,7 @@ impl Server {
             processes: Vec::new(),
             folder: home.0.clone(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            begun: Instant::now(),
             start: Duration::ZERO,
         };
         let name_server = free_ports(1)?;
@@ -233,113 +232,48 @@ impl Server {
         self.run_until_answer(&mut java(options, class, &broker_file), self.address)
     }
 
-    /// Starts a process and waits for its first answer.
+    /// Starts a process, the broker last, and waits for its first answer.
     fn run_until_answer(&mut self, command: &mut Command, address: SocketAddr) -> Result<()> {
-        let started = Instant::now();
-        self.run(command)?;
-        self.wait_for_answer(address)?;
-        self.start = started.elapsed();
+        let number = self.processes.len();
+        let log = self.folder.join(format!("output-{number}.log"));
+        self.begun = Instant::now();
+        self.processes.push(Process::spawn_logged(command, &log)?);
+        self.start = self.time_until(&format!("{address} answers"), || answers(address))?;
         Ok(())
     }
 
-    /// Starts a process; the last one is the broker.
-    fn run(&mut self, command: &mut Command) -> Result<()> {
-        let path = self
-            .folder
-            .join(format!("output-{}.log", self.processes.len()));
-        let log = File::create(&path).map_err(|error| told(&path, &error))?;
-        let too = log.try_clone().map_err(|error| told(&path, &error))?;
-        let command = command.stdin(Stdio::null()).stdout(log).stderr(too);
-        let process = command.spawn().map_err(|error| {
-            format!(
-                "cannot run {}: {error}",
-                command.get_program().to_string_lossy()
-            )
-        })?;
-        self.processes.push(process);
-        Ok(())
-    }
-
-    fn wait_for_answer(&mut self, address: SocketAddr) -> Result<()> {
-        let started = Instant::now();
-        while !answers(address) {
-            let log = self.folder.display();
-            if let Some(process) = self.processes.last_mut()
-                && let Ok(Some(status)) = process.try_wait()
-            {
-                let (folder, last) = (&self.folder, self.processes.len() - 1);
-                let log = fs::read_to_string(folder.join(format!("output-{last}.log")));
-                return Err(format!(
-                    "a server ended with {status}:\n{}",
-                    log.unwrap_or_default()
-                ));
-            }
-            if started.elapsed() > PATIENCE {
-                return Err(format!(
-                    "nothing answers at {address}; its output is in {log}"
-                ));
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+    /// Waits until something is so; tells the time since the broker's start.
+    pub(super) fn time_until(&mut self, what: &str, so: impl Fn() -> bool) -> Result<Duration> {
+        let waited = until(what, || match self.processes.last_mut() {
+            Some(server) => match server.has_ended()? {
+                true => Err("a server has ended".to_owned()),
+                false => Ok(so()),
+            },
+            None => Err("no server was started".to_owned()),
+        });
+        let time = self.begun.elapsed();
+        waited
+            .map(|()| time)
+            .map_err(|error| with_logs(error, &self.folder))
     }
 
     /// The broker's process.
     pub(super) fn process(&self) -> u32 {
-        self.processes.last().map_or(0, Child::id)
+        self.processes.last().map_or(0, |process| process.0.id())
     }
 
-    /// Resident and private memory of all processes in bytes, where the system tells it.
-    pub(super) fn memory(&self) -> Option<[u64; 2]> {
-        let mut sum = [0, 0];
-        for process in &self.processes {
-            for (sum, name) in sum.iter_mut().zip(["VmRSS:", "RssAnon:"]) {
-                *sum += status(process.id(), name)?;
-            }
-        }
-        Some(sum)
-    }
-
-    /// A size of the broker's process in bytes, by its name in `/proc/PID/status`.
-    pub(super) fn status(&self, name: &str) -> Option<u64> {
-        status(self.process(), name)
-    }
-
-    /// How many files the broker's process has open.
-    pub(super) fn open_files(&self) -> Option<u64> {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.process())).ok()?;
-        Some(open.count() as u64)
+    /// What all processes take, where the system tells it.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        let processes = self.processes.iter();
+        processes.map(|process| Memory::of(process.0.id())).sum()
     }
 
     /// Has the broker stop by itself, and ends the rest.
     pub(super) fn stop(mut self) -> Result<()> {
-        let id = self.process().to_string();
-        process::run(Command::new("kill").args(["-TERM", &id]))?;
         let Some(mut broker) = self.processes.pop() else {
             return Ok(());
         };
-        let begun = Instant::now();
-        while broker.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if begun.elapsed() > PATIENCE {
-                let _ = broker.kill();
-                return Err("a server does not stop".to_owned());
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        broker.terminate()?;
+        until("the broker has ended", || broker.has_ended())
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        for process in self.processes.iter_mut().rev() {
-            // It may have ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-pub(super) fn told(path: &Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
 }

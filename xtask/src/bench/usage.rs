@@ -1,6 +1,7 @@
 //! What a process uses: processor time and memory, as Linux tells in `/proc`.
 
 use std::fs;
+use std::iter::Sum;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -68,10 +69,53 @@ fn state(process: u32) -> Option<(String, Duration)> {
     Some((state, TICK * (next()? + next()?)))
 }
 
-/// A size in `/proc/PID/status`, in bytes.
-pub(super) fn status(process: u32, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+/// What processes take now, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    pub(super) resident: u64,
+    /// The part of it that no file backs.
+    pub(super) private: u64,
+    pub(super) page_tables: u64,
+    pub(super) address_space: u64,
+    /// How many.
+    pub(super) open_files: u64,
+}
+
+impl Memory {
+    /// That of a process, where the system tells it.
+    pub(super) fn of(process: u32) -> Option<Self> {
+        let size = |name| status(process, name);
+        let open = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+        Some(Self {
+            resident: size("VmRSS:")?,
+            private: size("RssAnon:")?,
+            page_tables: size("VmPTE:")?,
+            address_space: size("VmSize:")?,
+            open_files: open.count() as u64,
+        })
+    }
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            resident: sum.resident + one.resident,
+            private: sum.private + one.private,
+            page_tables: sum.page_tables + one.page_tables,
+            address_space: sum.address_space + one.address_space,
+            open_files: sum.open_files + one.open_files,
+        })
+    }
+}
+
+fn status(process: u32, name: &str) -> Option<u64> {
+    size(&format!("/proc/{process}/status"), name)
+}
+
+/// A size in a file of `/proc` with a name and kilobytes in each line, in bytes.
+pub(super) fn size(path: &str, name: &str) -> Option<u64> {
+    let sizes = fs::read_to_string(path).ok()?;
+    let size = sizes.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = size.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
