@@ -1,7 +1,7 @@
 //! Entering what was appended to the log.
 
 use bytes::Bytes;
-use wire::message::record::{LogEntry, RecordRef};
+use wire::message::record::{BLANK_HEAD_SIZE, LogEntry, RecordError, RecordRef};
 
 use super::{Index, State, keys};
 use crate::commit_log::CommitLog;
@@ -135,14 +135,12 @@ impl Reader {
     ) -> Result<(Option<RecordRef<'_>>, i64), StoreError> {
         let next_file = log.file_start(at) + log.file_size();
         let room = (next_file.min(end) - at) as usize;
-        if self.rest(at).is_empty() {
+        if self.rest(at).len() < BLANK_HEAD_SIZE.min(room) {
             self.fill(log, at, AHEAD.min(room))?;
         }
-        // The size is the first field of what begins here.
-        let size = self.rest(at).first_chunk().copied().map(i32::from_be_bytes);
-        let size = usize::try_from(size.unwrap_or(0)).unwrap_or(0);
-        if self.rest(at).len() < size.min(room) {
-            self.fill(log, at, size.max(AHEAD).min(room))?;
+        // Of a blank its head is enough: it may be nearly as long as its file.
+        if let Err(RecordError::Truncated { needed, .. }) = LogEntry::parse(self.rest(at)) {
+            self.fill(log, at, needed.max(AHEAD).min(room))?;
         }
         let (size, timestamp) = match LogEntry::parse(self.rest(at)) {
             Ok(LogEntry::Record(record))
