@@ -190,11 +190,6 @@ impl Report {
             }
             _ => writeln!(out, ", {} B", self.body_size),
         };
-        let _ = writeln!(
-            out,
-            "{:>6} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
-            "run", "msg/s", "MB/s", "p50", "p90", "p99", "p99.9", "max", "failed"
-        );
         if let Some(fill) = &self.fill {
             let _ = writeln!(
                 out,
@@ -204,6 +199,11 @@ impl Report {
                 grouped(fill.refused)
             );
         }
+        let _ = writeln!(
+            out,
+            "{:>6} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
+            "run", "msg/s", "MB/s", "p50", "p90", "p99", "p99.9", "max", "failed"
+        );
         for (number, run) in self.runs.iter().enumerate() {
             run.row(&(number + 1).to_string(), &mut out);
         }
