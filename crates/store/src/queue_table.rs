@@ -120,11 +120,7 @@ impl QueueTable {
             return Ok(queue);
         }
         // Both become names of directories.
-        let impossible = topic.is_empty()
-            || topic.len() > 255
-            || topic.contains(['/', '\0'])
-            || matches!(topic, "." | "..");
-        if impossible || id < 0 {
+        if !names_directory(topic) || id < 0 {
             return Err(StoreError::QueueName {
                 topic: topic.to_owned(),
                 queue_id: id,
@@ -204,6 +200,12 @@ impl QueueTable {
             let _ = place.disk.remove_dir(&place.dir.join(topic));
         }
     }
+}
+
+/// Whether a topic's name can be that of a directory, which is then the topic's own.
+pub(crate) fn names_directory(topic: &str) -> bool {
+    let length = 1..=255;
+    length.contains(&topic.len()) && !topic.contains(['/', '\0']) && !matches!(topic, "." | "..")
 }
 
 /// The queues that have a directory. Adds the disks of all directories on the way, and that of

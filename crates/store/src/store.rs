@@ -23,7 +23,7 @@ use crate::files::{self, OpenFiles};
 use crate::flush::{Flushed, Flusher};
 use crate::index::Index;
 use crate::queue_snapshot::{self, SnapshotFile, Surroundings};
-use crate::queue_table::QueueTable;
+use crate::queue_table::{QueueTable, names_directory};
 use crate::retention::Retention;
 use crate::sequence::Place;
 use crate::settings::StoreConfig;
@@ -431,6 +431,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if files could not be removed; the queues are gone all the same.
     pub fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
+        if !names_directory(topic) {
+            // It has no queues, and its "directories" would be somebody else's.
+            return Ok(());
+        }
         // Under the log's lock: no message is on its way to them, nor to a queue of the same
         // name whose files would be removed with theirs.
         let _tail = self.log.lock();

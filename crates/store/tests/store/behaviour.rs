@@ -474,6 +474,34 @@ fn a_closed_store_is_marked_clean_and_takes_nothing() {
 }
 
 #[test]
+fn deleting_a_topic_that_cannot_be_leaves_all_files_alone() {
+    let setup = Setup::new();
+    let store = setup.open();
+    setup.fill(&store, "keep", 0, 1, 10);
+    store.write_all();
+    store.close().unwrap();
+    let before = setup.disk.files();
+    let store = setup.open();
+    let long = "x".repeat(256);
+    for name in [
+        "",
+        ".",
+        "..",
+        "../..",
+        "/",
+        "/store",
+        "../config",
+        "a/b",
+        "a\0b",
+        &long,
+    ] {
+        store.delete_topic(name).unwrap();
+    }
+    store.close().unwrap();
+    assert_eq!(setup.disk.files(), before);
+}
+
+#[test]
 fn a_deleted_topic_starts_anew_and_stays_deleted_after_a_clean_stop() {
     let setup = Setup::new();
     let store = setup.open();
