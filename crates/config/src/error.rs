@@ -62,6 +62,14 @@ pub enum ConfigError {
     Several(Vec<ConfigError>),
 }
 
+/// As much of a written text as an error repeats: 64 characters.
+pub(crate) fn start(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn hint(nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),

@@ -3,6 +3,7 @@
 use std::ops::{Bound, RangeBounds};
 
 use crate::ConfigError;
+use crate::error::start;
 use crate::settings::Settings;
 use crate::value::{Kind, Value};
 
@@ -161,7 +162,7 @@ impl<T: Value> Key<T> {
         let text = text.trim();
         let bad = |reason| ConfigError::BadValue {
             key: self.info.key,
-            value: text.to_owned(),
+            value: start(text),
             reason,
         };
         let in_range = |value: &T| self.within.as_ref().is_none_or(|within| within(value));

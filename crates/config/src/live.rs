@@ -9,6 +9,9 @@ use crate::load::{Entry, Loaded};
 use crate::settings::{Settings, unknown_key};
 use crate::{ConfigError, properties, reference};
 
+/// Most faults of an update that are told.
+const MOST_TOLD: usize = 20;
+
 /// Settings shared by everybody who needs the values in force.
 ///
 /// Cloning shares. [`load`](Live::load) costs a read lock and a reference
@@ -75,7 +78,7 @@ impl<S: Settings> Live<S> {
     /// Changes values, all or none: `updateBrokerConfig`.
     ///
     /// # Errors
-    /// Everything that stands against it: a key that neither Kerolox nor the
+    /// What stands against it, twenty faults at most: a key that neither Kerolox nor the
     /// reference has, a value that cannot be, or another value for a key that
     /// is read at the start only, or what a [`guard`](Live::guard) says. A key
     /// of the reference without meaning here is accepted.
@@ -87,6 +90,9 @@ impl<S: Settings> Live<S> {
         let mut updated = Updated::default();
         let mut errors = Vec::new();
         for Entry { key, value, .. } in changes {
+            if errors.len() == MOST_TOLD {
+                break;
+            }
             match S::key(key) {
                 Some(info) => match after.set(key, value) {
                     Ok(()) if !info.reloadable && after.get(key) != before.get(key) => {

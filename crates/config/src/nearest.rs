@@ -1,8 +1,14 @@
 //! The known key a misspelled one was meant to be.
 
+/// No key is longer; comparing takes the longer, the longer the text.
+const LONGEST: usize = 100;
+
 /// The key that `written` was most likely meant to be, if any is near: at
 /// most a third of its letters wrong, whatever the case.
 pub(crate) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > LONGEST {
+        return None;
+    }
     let written = written.to_lowercase();
     let limit = (written.chars().count() / 3).max(1);
     known
@@ -52,5 +58,6 @@ mod tests {
         assert_eq!(nearest("flushdisktyp"), Some("flushDiskType"));
         assert_eq!(nearest("deletWhen"), Some("deleteWhen"));
         assert_eq!(nearest("colour"), None);
+        assert_eq!(nearest(&"deleteWhen".repeat(1_000_000)), None);
     }
 }

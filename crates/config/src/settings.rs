@@ -1,5 +1,6 @@
 //! What every group of settings can do.
 
+use crate::error::start;
 use crate::key::KeyInfo;
 use crate::{ConfigError, nearest, reference};
 
@@ -37,7 +38,7 @@ pub trait Settings: Default + Clone + PartialEq + Send + Sync + 'static {
 pub fn unknown_key<S: Settings>(key: &str) -> ConfigError {
     let known = S::keys().iter().map(|info| info.key);
     ConfigError::UnknownKey {
-        key: key.to_owned(),
+        key: start(key),
         nearest: nearest::nearest(key, known.chain(reference::keys().map(|(_, key)| key))),
     }
 }

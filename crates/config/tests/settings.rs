@@ -238,6 +238,18 @@ fn an_update_is_all_or_nothing() {
 }
 
 #[test]
+fn a_request_of_nothing_but_faults_is_told_some() {
+    let live = Live::new(RoleSettings::default());
+    let long = "x".repeat(1_000_000);
+    let many = "nonsense=1\n".repeat(100_000);
+    let text = format!("{long}=1\nflushIntervalCommitLog={long}\n{many}");
+    let error = live.update(&changes(&text)).unwrap_err().to_string();
+    let told: Vec<_> = error.lines().collect();
+    assert_eq!(told.len(), 20);
+    assert!(told.iter().all(|line| line.len() < 200), "{error}");
+}
+
+#[test]
 fn the_listing_is_sorted_properties() {
     let loaded = conf("brokerName=bröker\nbrokerId=0\nstorePathRootDir=C:\\\\data").unwrap();
     let live = Live::from(loaded);

@@ -137,6 +137,9 @@ pub struct Refusal {
     pub remark: Cow<'static, str>,
 }
 
+/// Most bytes of a refusal's remark: it may repeat what came, however long that is.
+const LONGEST_REMARK: usize = 4096;
+
 impl Refusal {
     /// Of a request that there is no room for, worded as the reference does.
     pub const OVERLOADED: Self = Self {
@@ -144,12 +147,18 @@ impl Refusal {
         remark: Cow::Borrowed("[OVERLOAD]system busy, start flow control for a while"),
     };
 
-    /// A refusal with this code and remark.
+    /// A refusal with this code and remark, of which the first 4 KiB are told.
     pub fn new(code: ResponseCode, remark: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            remark: remark.into(),
+        let mut remark = remark.into();
+        if remark.len() > LONGEST_REMARK {
+            let mut end = LONGEST_REMARK;
+            while !remark.is_char_boundary(end) {
+                end -= 1;
+            }
+            remark.to_mut().truncate(end);
+            remark.to_mut().push('…');
         }
+        Self { code, remark }
     }
 }
 
@@ -157,5 +166,21 @@ impl Refusal {
 impl From<HeaderError> for Refusal {
     fn from(error: HeaderError) -> Self {
         Self::new(ResponseCode::SystemError, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_that_repeats_much_is_cut_between_characters() {
+        let code = ResponseCode::SystemError;
+        let short = "é".repeat(LONGEST_REMARK / 2);
+        assert_eq!(Refusal::new(code, short.clone()).remark, short);
+        let long = format!("x{}", "é".repeat(LONGEST_REMARK));
+        let told = Refusal::new(code, long.clone()).remark;
+        assert_eq!(told.len(), LONGEST_REMARK - 1 + '…'.len_utf8());
+        assert!(long.starts_with(told.trim_end_matches('…')));
     }
 }
