@@ -77,7 +77,7 @@ pub(crate) async fn send_back(
     let mut copy = delivery::copy(&record, &queue, &string);
     copy.store_host = broker.store_host;
     copy.tags_code = tags_code;
-    copy.reconsume_times += 1;
+    copy.reconsume_times = copy.reconsume_times.saturating_add(1);
     let mut copies = [copy];
     broker.store.append(&mut copies);
     let [copy] = copies;
@@ -131,7 +131,7 @@ fn destination(
         )));
     }
     let level = match header.delay_level {
-        0 => FIRST_RETRY_LEVEL + record.reconsume_times(),
+        0 => FIRST_RETRY_LEVEL.saturating_add(record.reconsume_times()),
         level => level,
     };
     Ok((topic, queues, level.min(broker.schedule.max_level())))

@@ -29,6 +29,10 @@ pub(crate) const REVIVE_QUEUES: i32 = 8;
 /// Queues of the topic for benchmarks.
 const BENCHMARK_QUEUES: i32 = 1024;
 
+/// The most queues that a topic may be made with: what there is to say about all of them then fits
+/// into a frame.
+pub(crate) const MOST_QUEUES: i32 = 1 << 16;
+
 /// A topic as it is now; a change replaces it.
 #[derive(Debug)]
 pub(crate) struct Topic {

@@ -20,6 +20,7 @@ use super::{page, read_body};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
+use crate::topics::MOST_QUEUES;
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: makes a group or changes it.
 pub(crate) async fn upsert(
@@ -50,6 +51,12 @@ fn upsert_all(
 ) -> Result<Reply, BrokerError> {
     for config in &configs {
         names::validate_group(&config.group_name)?;
+        if config.retry_queue_nums > MOST_QUEUES {
+            return Err(BrokerError::InvalidParameter(format!(
+                "group[{}] can not have {} retry queues, only up to {MOST_QUEUES}",
+                config.group_name, config.retry_queue_nums
+            )));
+        }
     }
     broker.groups.upsert(configs)?;
     Ok(Reply::empty())

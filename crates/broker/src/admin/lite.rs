@@ -13,11 +13,11 @@ use wire::body::lite::{
 };
 use wire::body::offset::OffsetWrapper;
 use wire::body::topic::TopicOffset;
-use wire::header::NoHeader;
 use wire::header::lite::{
     GetLiteClientInfoRequest, GetLiteGroupInfoRequest, GetLiteTopicInfoRequest,
     GetParentTopicInfoRequest, TriggerLiteDispatchRequest,
 };
+use wire::header::{Header, HeaderError, NoHeader};
 use wire::message::names;
 
 use crate::broker::Broker;
@@ -28,6 +28,8 @@ use crate::topics::Topic;
 
 /// Most lite topics of a client that are listed.
 const MOST_LISTED: usize = 10_000;
+/// As many as a request without a number asks for (`GetLiteClientInfoRequestHeader.maxCount`).
+const LISTED: i32 = 1000;
 
 /// A topic that has lite topics below it.
 fn parent(broker: &Broker, name: &str) -> Result<Arc<Topic>, BrokerError> {
@@ -157,6 +159,12 @@ pub(crate) async fn client(
     header: GetLiteClientInfoRequest<'_>,
     _: Bytes,
 ) -> Result<Reply, BrokerError> {
+    let count = header.max_count.unwrap_or(LISTED);
+    if count <= 0 {
+        let (class, count) = (GetLiteClientInfoRequest::NAME, count.to_string());
+        let wanted = "a number above 0";
+        return Err(HeaderError::invalid(class, "maxCount", wanted, count.as_bytes()).into());
+    }
     let name = header.parent_topic.as_deref().unwrap_or_default();
     let group = header.group.as_deref().unwrap_or_default();
     parent(broker, name)?;
@@ -168,7 +176,7 @@ pub(crate) async fn client(
     }
     let client = header.client_id.as_deref().unwrap_or_default();
     let (light_queues, last_access_time) = broker.lite.client(client);
-    let most = MOST_LISTED.min(header.max_count.max(0) as usize);
+    let most = MOST_LISTED.min(count as usize);
     let body = GetLiteClientInfoResponseBody {
         client_id: client.to_owned(),
         group: group.to_owned(),

@@ -12,12 +12,12 @@ use wire::body::topic::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper,
     TopicConfigAndQueueMapping, TopicFilterType, TopicList,
 };
-use wire::header::NoHeader;
 use wire::header::topic::{
     CreateTopicListRequest, CreateTopicRequest, DeleteTopicRequest, GetAllTopicConfigRequest,
     GetAllTopicConfigResponse, GetTopicConfigRequest, QueryTopicConsumeByWhoRequest,
     QueryTopicsByConsumerRequest,
 };
+use wire::header::{Header, HeaderError, NoHeader};
 use wire::message::attribute::MESSAGE_TYPE;
 use wire::message::names;
 
@@ -27,6 +27,7 @@ use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::lite;
 use crate::routes::Call;
+use crate::topics::MOST_QUEUES;
 
 /// UPDATE_AND_CREATE_TOPIC: makes a topic or changes it.
 pub(crate) async fn upsert(
@@ -61,13 +62,19 @@ pub(crate) async fn map(
 }
 
 fn config(header: CreateTopicRequest<'_>) -> Result<TopicConfig, BrokerError> {
-    let filter_type = TopicFilterType::from_name(&header.topic_filter_type);
+    let filter_type = &*header.topic_filter_type;
+    let known = TopicFilterType::from_name(filter_type);
+    let topic_filter_type = known.ok_or_else(|| {
+        let names = "SINGLE_TAG or MULTI_TAG";
+        let (class, field) = (CreateTopicRequest::NAME, "topicFilterType");
+        HeaderError::invalid(class, field, names, filter_type.as_bytes())
+    })?;
     Ok(TopicConfig {
         attributes: attributes::parse(header.attributes.as_deref().unwrap_or_default())?,
         order: header.order,
         perm: header.perm,
         read_queue_nums: header.read_queue_nums,
-        topic_filter_type: filter_type.unwrap_or_default(),
+        topic_filter_type,
         topic_name: header.topic.into_owned(),
         topic_sys_flag: header.topic_sys_flag.unwrap_or_default(),
         write_queue_nums: header.write_queue_nums,
@@ -103,9 +110,10 @@ fn check(broker: &Broker, config: &TopicConfig) -> Result<(), BrokerError> {
         let why = "MIXED message type is not supported.";
         return Err(BrokerError::InvalidParameter(why.into()));
     }
-    if config.read_queue_nums < 0 || config.write_queue_nums < 0 {
+    let queues = 0..=MOST_QUEUES;
+    if !queues.contains(&config.read_queue_nums) || !queues.contains(&config.write_queue_nums) {
         return Err(BrokerError::InvalidParameter(format!(
-            "topic[{}] can not have {} read and {} write queues",
+            "topic[{}] can not have {} read and {} write queues, only 0 to {MOST_QUEUES} of each",
             config.topic_name, config.read_queue_nums, config.write_queue_nums
         )));
     }

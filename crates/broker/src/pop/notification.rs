@@ -13,7 +13,7 @@ use wire::message::names;
 
 use super::checks;
 use super::polling::{Held, Waiting};
-use super::receive::EARLY_MILLIS;
+use super::receive::{EARLY_MILLIS, filter};
 use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::routes::Call;
@@ -124,6 +124,9 @@ fn accept(
     let header: NotificationRequest<'_> = frame.header()?;
     let (topic, group) = (&*header.topic, &*header.consumer_group);
     checks::readable_topic(broker, connection, topic, group, header.queue_id, DOING)?;
+    // It does not count yet, but one that is none is refused all the same.
+    let expression = header.expression.as_deref().unwrap_or_default();
+    filter(header.expression_type.as_deref(), expression)?;
     let born = match header.born_time {
         0 => broker.now_millis(),
         born => born,

@@ -22,7 +22,7 @@ use super::{Consumption, checks};
 use crate::attributes;
 use crate::broker::Broker;
 use crate::error::BrokerError;
-use crate::filter::{self, Filter};
+use crate::filter::Filter;
 use crate::requested::Request;
 
 /// How much longer than its polling time a request may have taken to get here, in milliseconds
@@ -152,7 +152,7 @@ fn accept(
     )?;
     let expression = header.expression.as_deref().unwrap_or_default();
     let expression_type = header.expression_type.as_deref();
-    let filter = filter(broker, expression_type, expression)?;
+    let filter = filter(expression_type, expression)?;
     let requested = Request {
         group,
         topic,
@@ -177,14 +177,12 @@ fn accept(
 
 /// Which messages a request wants; without an expression, all.
 pub(super) fn filter(
-    broker: &Broker,
     expression_type: Option<&str>,
     expression: &str,
 ) -> Result<Filter, BrokerError> {
     if expression.is_empty() {
         return Ok(Filter::All);
     }
-    filter::check_type(broker, expression_type.unwrap_or_default())?;
     Filter::parse(expression_type, expression)
 }
 

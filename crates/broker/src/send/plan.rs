@@ -64,6 +64,9 @@ impl Plan {
                 "the messages of a batch can be neither delayed nor transactional".into(),
             ));
         }
+        if message_flag::has(header.sys_flag, message_flag::INNER_BATCH) {
+            return Err(wrong_inner_batch());
+        }
         let place = places.queue(broker, &header.topic, header.queue_id)?;
         // Clients that can unwrap inner batches give the batch an id. Where the last message of
         // each key is kept, each has a record of its own.
@@ -229,13 +232,15 @@ fn inner_messages(
         (true, Some(count), QueueKind::Batch) => count.parse().ok().filter(|count| *count > 0),
         _ => None,
     };
-    count.ok_or_else(|| {
-        BrokerError::MessageIllegal(format!(
-            "only a batch for a topic with queue.type=BatchCQ has the property {} and the flag of \
-             an inner batch",
-            property::INNER_NUM
-        ))
-    })
+    count.ok_or_else(wrong_inner_batch)
+}
+
+fn wrong_inner_batch() -> BrokerError {
+    BrokerError::MessageIllegal(format!(
+        "only a batch for a topic with queue.type=BatchCQ has the property {} and the flag of an \
+         inner batch",
+        property::INNER_NUM
+    ))
 }
 
 /// Refuses bodies above `maxMessageSize`.

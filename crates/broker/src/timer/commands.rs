@@ -132,7 +132,7 @@ pub(crate) async fn switch_engine(
     let problem = if !broker.settings().store.timer_wheel_enable {
         "broker timerWheelEnable is false"
     } else {
-        match &*header.engine_type {
+        match header.engine_type.as_deref().unwrap_or_default() {
             property::TIMER_ENGINE_FILE_TIME_WHEEL => {
                 admin::settings::change(broker, call, b"timerStopEnqueue=false")?;
                 return Ok(Reply::empty().with_remark("switch timer engine success"));

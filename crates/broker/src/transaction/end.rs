@@ -11,6 +11,7 @@ use store::Queue;
 use transport::{Outbox, Reply};
 use wire::frame::Frame;
 use wire::header::transaction::EndTransactionRequest;
+use wire::header::{Header, HeaderError};
 use wire::message::sys_flag::message as message_flag;
 use wire::message::{properties, property};
 
@@ -85,7 +86,18 @@ impl<'a> Request<'a> {
         let is_commit = match self.header.commit_or_rollback {
             message_flag::TRANSACTION_COMMIT_TYPE => true,
             message_flag::TRANSACTION_ROLLBACK_TYPE => false,
-            _ => return Ok(None),
+            message_flag::TRANSACTION_NOT_TYPE => return Ok(None),
+            other => {
+                let kinds = "0 for not known yet, 8 for commit or 12 for rollback";
+                let value = other.to_string();
+                return Err(HeaderError::invalid(
+                    EndTransactionRequest::NAME,
+                    "commitOrRollback",
+                    kinds,
+                    value.as_bytes(),
+                )
+                .into());
+            }
         };
         let half = HalfMessage::parse(&self.half).ok_or_else(not_found)?;
         if !self.header.from_transaction_check.unwrap_or_default() && is_late(broker, &half) {

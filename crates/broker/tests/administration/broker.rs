@@ -162,7 +162,7 @@ async fn the_broker_tells_what_its_timer_has_to_do() {
     assert_eq!(waits(&info().await), ["1", "0"]);
 
     let switch = |engine_type: &'static str| SwitchTimerEngineRequest {
-        engine_type: engine_type.into(),
+        engine_type: Some(engine_type.into()),
     };
     let answer = rig.ask::<SwitchTimerEngine>(switch("R"), Body::Empty).await;
     refused(

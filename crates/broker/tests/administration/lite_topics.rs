@@ -311,7 +311,7 @@ async fn tools_see_topics_clients_and_how_far_groups_are_behind() {
         parent_topic: Some("chats".into()),
         group: Some("g".into()),
         client_id: Some("c1".into()),
-        max_count: 1,
+        max_count: Some(1),
     };
     let info: GetLiteClientInfoResponseBody = rig.read::<GetLiteClientInfo, _>(client).await;
     assert_eq!((info.lite_topic_count, info.lite_topic_set.len()), (2, 1));

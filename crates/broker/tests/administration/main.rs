@@ -11,6 +11,7 @@ mod messages;
 mod offsets;
 mod permissions;
 mod priorities;
+mod refusals;
 mod rig;
 mod static_topics;
 mod statistics;

@@ -134,6 +134,6 @@ pub struct CheckRocksdbCqWriteProgressRequest<'a> {
 #[header(name = "SWITCH_TIMER_ENGINE")]
 pub struct SwitchTimerEngineRequest<'a> {
     /// `F`: the time wheel file, `R`: RocksDB.
-    #[header(name = "E_T", required)]
-    pub engine_type: Cow<'a, str>,
+    #[header(name = "E_T")]
+    pub engine_type: Option<Cow<'a, str>>,
 }

@@ -113,8 +113,8 @@ pub struct GetLiteClientInfoRequest<'a> {
     pub group: Option<Cow<'a, str>>,
     /// Id of the client.
     pub client_id: Option<Cow<'a, str>>,
-    /// Most lite topics to list.
-    pub max_count: i32,
+    /// Most lite topics to list, above 0; 1000 if it is missing.
+    pub max_count: Option<i32>,
 }
 
 /// Asks how far behind a group is on its lite topics.
