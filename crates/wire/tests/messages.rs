@@ -642,6 +642,14 @@ fn a_month_begins_in_the_time_zone_of_the_client() {
 }
 
 #[test]
+fn an_expression_of_a_million_tags_is_read_in_one_go() {
+    let tags: Vec<_> = (0..1_000_000).map(|number| number.to_string()).collect();
+    let twice = [tags.join("||"), tags.join("||")].join("||");
+    let expression = TagExpression::parse(&twice).unwrap();
+    assert_eq!(expression.codes().len(), tags.len());
+}
+
+#[test]
 fn tags_and_their_expressions_are_those_of_the_reference() {
     each("tag_hash", |line| {
         assert_eq!(i64::from(java_hash(text(line, "tag"))), long(line, "hash"));

@@ -1,6 +1,8 @@
 //! Tags: their hash codes, which consume queues hold, and the expressions consumers subscribe
 //! with.
 
+use std::collections::HashSet;
+
 use super::MessageError;
 
 /// Java's `String.hashCode` of a text: over its UTF-16 units, `h = 31 * h + unit`, wrapping.
@@ -57,10 +59,11 @@ impl<'a> TagExpression<'a> {
             return Err(MessageError::TagExpression(expression.into()));
         }
         let mut tags = Vec::new();
+        let mut seen = HashSet::new();
         for part in expression.split("||") {
             // Java's `trim`: everything up to the blank, and nothing above.
             let tag = part.trim_matches(|c| c <= ' ');
-            if !tag.is_empty() && !tags.contains(&tag) {
+            if !tag.is_empty() && seen.insert(tag) {
                 tags.push(tag);
             }
         }
