@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: black-box scenarios with published clients, and with the reference.
 
+mod clients;
 mod inspect;
 mod store;
 mod tls;
@@ -27,6 +28,9 @@ pub(crate) enum Interop {
     Java(Java),
     /// The Java client by gRPC, with JUnit; needs Maven and a JDK 17 or later
     Grpc(Grpc),
+    /// The clients for Go, Rust and C++; needs Go 1.24 or later, Python with venv, Maven and a JDK 17 or
+    /// later
+    Clients(clients::Clients),
     /// One store directory under the reference and Kerolox in turn; needs Maven and a JDK 17 or
     /// later
     Store(store::Store),
@@ -75,6 +79,7 @@ impl Interop {
         match self {
             Interop::Java(java) => java.run(),
             Interop::Grpc(grpc) => grpc.run(),
+            Interop::Clients(clients) => clients.run(),
             Interop::Store(store) => store.run(),
             Interop::Tls => tls::run(),
             Interop::Web => web::run(),

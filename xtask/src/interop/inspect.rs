@@ -125,7 +125,7 @@ impl Inspect {
         let (broker, proxy) = match talk {
             Talk::Remoting(..) => (Broker::start(kind, programs, home, &[])?, None),
             Talk::Grpc | Talk::GrpcToBroker => {
-                let (broker, proxy) = Broker::start_with_proxy(kind, programs, home)?;
+                let (broker, proxy) = Broker::start_with_proxy(kind, programs, home, &[])?;
                 (broker, Some(proxy))
             }
         };

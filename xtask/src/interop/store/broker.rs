@@ -157,7 +157,7 @@ fn java(class_path: &str, home: &Path, heap: &str, class: &str) -> Command {
     java
 }
 
-/// A running Java program that tells what it does and finds.
+/// A running client that tells what it does and finds.
 #[derive(Debug)]
 pub(in crate::interop) struct Teller {
     process: Process,
@@ -167,12 +167,12 @@ pub(in crate::interop) struct Teller {
 
 impl Teller {
     pub(in crate::interop) fn run(program: &mut Command, home: &Path) -> Result<Self> {
-        let log = home.join("java.log");
+        let log = home.join("client.log");
         let file = File::options().create(true).append(true).open(&log);
         let file = file.map_err(|error| told(&log, &error))?;
         let program = program.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::spawn(program.stderr(file))?;
-        let output = process.0.stdout.take().ok_or("java has no output")?;
+        let output = process.0.stdout.take().ok_or("a client has no output")?;
         Ok(Self {
             process,
             lines: BufReader::new(output),
@@ -187,11 +187,18 @@ impl Teller {
             address,
             ..
         } = broker;
-        let line = format!("{name_server} {address} {word}\n");
-        let input = self.process.0.stdin.as_mut().ok_or("java has no input")?;
-        input
-            .write_all(line.as_bytes())
-            .map_err(|error| format!("{error}; see {}", self.log.display()))
+        self.say(&format!("{name_server} {address} {word}"))
+    }
+
+    /// Writes a line for the program to read.
+    pub(in crate::interop) fn say(&mut self, line: &str) -> Result<()> {
+        let input = self
+            .process
+            .0
+            .stdin
+            .as_mut()
+            .ok_or("a client has no input")?;
+        writeln!(input, "{line}").map_err(|error| format!("{error}; see {}", self.log.display()))
     }
 
     /// Has the program end.
@@ -199,18 +206,23 @@ impl Teller {
         self.process.0.stdin = None;
     }
 
-    /// What comes next; `None` when all is told and went well.
+    /// What comes next, read from its JSON; `None` when all is told and went well.
     pub(in crate::interop) fn next<L: DeserializeOwned>(&mut self) -> Result<Option<L>> {
+        self.next_line()?.map(|line| parse(&line)).transpose()
+    }
+
+    /// The line that comes next; `None` when all is told and went well.
+    pub(in crate::interop) fn next_line(&mut self) -> Result<Option<String>> {
         let mut line = String::new();
         let failed = |what: String| format!("{what}; see {}", self.log.display());
         match self.lines.read_line(&mut line) {
             Ok(0) => {}
-            Ok(_) => return parse(&line).map(Some),
+            Ok(_) => return Ok(Some(line.trim_end().to_owned())),
             Err(error) => return Err(failed(error.to_string())),
         }
         match self.process.0.wait() {
             Ok(status) if status.success() => Ok(None),
-            Ok(status) => Err(failed(format!("a Java program ended with {status}"))),
+            Ok(status) => Err(failed(format!("a client ended with {status}"))),
             Err(error) => Err(failed(error.to_string())),
         }
     }
@@ -220,6 +232,8 @@ impl Teller {
 #[derive(Debug)]
 pub(in crate::interop) struct Broker {
     process: Process,
+    command: Command,
+    log: PathBuf,
     pub(in crate::interop) name_server: SocketAddr,
     pub(in crate::interop) address: SocketAddr,
     /// Its name server, unless that is in the same process.
@@ -252,8 +266,10 @@ impl Broker {
         kind: Kind,
         programs: &Programs,
         home: &Path,
+        settings: &[&str],
     ) -> Result<(Self, SocketAddr)> {
-        let plan = Plan::new(programs, home, &["brokerClusterName=DefaultCluster"])?;
+        let settings = [settings, &["brokerClusterName=DefaultCluster"]].concat();
+        let plan = Plan::new(programs, home, &settings)?;
         let proxy = local(free_ports(1)?);
         let (for_names, for_all) = match kind {
             Kind::Kerolox => {
@@ -301,9 +317,32 @@ impl Broker {
 
     /// Asks the broker to end, and waits until it has.
     pub(in crate::interop) fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// Has the broker's process, with all that is in it, end and start again.
+    pub(in crate::interop) fn restart(&mut self) -> Result<()> {
+        self.end()?;
+        self.process = launch(&mut self.command, &self.log, self.address)?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
         self.process.terminate()?;
         until("the broker has ended", || self.process.has_ended())
     }
+}
+
+/// Starts a broker, and waits until it answers.
+fn launch(command: &mut Command, log: &Path, address: SocketAddr) -> Result<Process> {
+    let mut process = Process::spawn_logged(command, log)?;
+    until("the broker answers", || {
+        if process.has_ended()? {
+            return Err("the broker ends at its start".to_owned());
+        }
+        Ok(answers(address))
+    })?;
+    Ok(process)
 }
 
 /// The class of the reference's name server.
@@ -362,23 +401,19 @@ impl<'a> Plan<'a> {
         self.programs.java(self.home, heap, &class)
     }
 
-    fn run(self, names: Option<Command>, mut messages: Command) -> Result<Broker> {
-        let run = |program: &mut Command, log| Process::spawn_logged(program, &self.home.join(log));
-        let names = names.map(|mut program| run(&mut program, "namesrv.log"));
+    fn run(self, names: Option<Command>, mut command: Command) -> Result<Broker> {
+        let names = names
+            .map(|mut names| Process::spawn_logged(&mut names, &self.home.join("namesrv.log")));
         let _name_server = names.transpose()?;
         if _name_server.is_some() {
             // A broker that does not find its name server tries again only after ten seconds.
             until("the name server answers", || Ok(answers(self.name_server)))?;
         }
-        let mut process = run(&mut messages, "broker.log")?;
-        until("the broker answers", || {
-            if process.has_ended()? {
-                return Err("the broker ends at its start".to_owned());
-            }
-            Ok(answers(self.broker))
-        })?;
+        let log = self.home.join("broker.log");
         Ok(Broker {
-            process,
+            process: launch(&mut command, &log, self.broker)?,
+            command,
+            log,
             name_server: self.name_server,
             address: self.broker,
             _name_server,
