@@ -9,6 +9,7 @@ use std::sync::Arc;
 use config::Live;
 use store::{Clock, Disk};
 use wire::body::group::{SubscriptionGroupConfig, SubscriptionGroupWrapper};
+use wire::body::json;
 use wire::body::version::DataVersion;
 use wire::message::{names, perm};
 
@@ -53,6 +54,9 @@ impl Groups {
 
 impl Rows for Groups {
     type Content = SubscriptionGroupWrapper;
+    type Row = SubscriptionGroupConfig;
+
+    const MAP: &'static str = "subscriptionGroupTable";
 
     fn take(&mut self, content: SubscriptionGroupWrapper) -> DataVersion {
         self.forbidden = content.forbidden_table;
@@ -74,6 +78,22 @@ impl Rows for Groups {
                 .collect(),
             forbidden_table: self.forbidden.clone(),
         }
+    }
+
+    fn row(&self, group: &str) -> Option<&Arc<SubscriptionGroupConfig>> {
+        self.by_name.get(group)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&String, &Arc<SubscriptionGroupConfig>)> {
+        self.by_name.iter()
+    }
+
+    fn more_fields(&self) -> String {
+        let forbidden = json::write(&self.forbidden);
+        format!(
+            "\"forbiddenTable\":{},\n",
+            String::from_utf8_lossy(&forbidden)
+        )
     }
 }
 
@@ -125,7 +145,7 @@ impl GroupTable {
         }
         tracing::info!(group, "a consumer makes a new group");
         let created = groups.put(named(group));
-        self.table.advance(groups);
+        self.table.advance(groups, [group.to_owned()]);
         // It is written with the next round of all tables: a request waits, and the next one after
         // a kill makes it again.
         Some(created)
@@ -146,15 +166,17 @@ impl GroupTable {
         if altered.is_empty() {
             return Ok(());
         }
+        let mut names = Vec::with_capacity(altered.len());
         for config in altered {
             tracing::info!(
                 group = config.group_name,
                 ?config,
                 "group created or changed"
             );
+            names.push(config.group_name.clone());
             groups.put(config);
         }
-        self.table.advance(groups);
+        self.table.advance(groups, names);
         self.persist()
     }
 
@@ -163,11 +185,12 @@ impl GroupTable {
         let mut groups = self.table.write();
         let known = groups.by_name.remove(group).is_some();
         let restricted = groups.forbidden.remove(group).is_some();
-        if !known && !restricted {
-            return Ok(());
+        if known || restricted {
+            tracing::info!(group, "group deleted");
+            self.table.advance_all(groups);
+        } else {
+            drop(groups);
         }
-        tracing::info!(group, "group deleted");
-        self.table.advance(groups);
         self.persist()
     }
 
@@ -208,7 +231,7 @@ impl GroupTable {
             return Ok(());
         }
         tracing::info!(group, topic, forbidden, "reading forbidden or allowed");
-        self.table.advance(groups);
+        self.table.advance_all(groups);
         self.persist()
     }
 

@@ -15,6 +15,7 @@ mod admin;
 mod attributes;
 mod broadcast_offsets;
 mod broker;
+mod changes;
 mod clients;
 mod cold_data;
 mod compaction;

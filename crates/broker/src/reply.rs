@@ -50,6 +50,7 @@ pub(crate) async fn reply(
     let settings = broker.settings();
     send::check_started(broker, &settings)?;
     let topic = send::find_topic(broker, &settings, &header)?;
+    broker.topics.keep(std::slice::from_ref(&topic));
     let queue_id = send::choose_queue(broker, &topic, &header, &call.connection)?;
     let pushed = push(broker, call, &header, body.clone()).await;
     let stored = if settings.broker.store_reply_message_enable {

@@ -65,6 +65,8 @@ pub(crate) fn send(
     if accepted.is_empty() {
         return;
     }
+    // New topics of the whole run share one write of the table.
+    broker.topics.keep(&places.unkept);
     let mut appends = Vec::with_capacity(accepted.len());
     for sending in &accepted {
         sending.append_to(broker, connection, &places, &mut appends);

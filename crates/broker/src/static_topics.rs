@@ -41,6 +41,9 @@ type Mappings = BTreeMap<String, Arc<TopicQueueMappingDetail>>;
 
 impl Rows for Mappings {
     type Content = TopicQueueMappingSerializeWrapper;
+    type Row = TopicQueueMappingDetail;
+
+    const MAP: &'static str = "topicQueueMappingInfoMap";
 
     fn take(&mut self, content: TopicQueueMappingSerializeWrapper) -> DataVersion {
         let mappings = content.topic_queue_mapping_info_map.into_iter();
@@ -56,6 +59,14 @@ impl Rows for Mappings {
                 .map(|(topic, mapping)| (topic.clone(), TopicQueueMappingDetail::clone(mapping)))
                 .collect(),
         }
+    }
+
+    fn row(&self, topic: &str) -> Option<&Arc<TopicQueueMappingDetail>> {
+        self.get(topic)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&String, &Arc<TopicQueueMappingDetail>)> {
+        self.iter()
     }
 }
 
@@ -151,19 +162,21 @@ impl StaticTopics {
             }
         }
         tracing::info!(topic = mapping.topic, ?mapping, "static topic mapped");
-        mappings.insert(mapping.topic.clone(), Arc::new(mapping));
+        let topic = mapping.topic.clone();
+        mappings.insert(topic.clone(), Arc::new(mapping));
         self.any.store(true, Ordering::Release);
-        self.table.advance(mappings);
+        self.table.advance(mappings, [topic]);
         self.persist()
     }
 
     /// Forgets the mapping of a topic, if it has one.
     pub(crate) fn remove(&self, topic: &str) -> Result<(), BrokerError> {
         let mut mappings = self.table.write();
-        if mappings.remove(topic).is_none() {
-            return Ok(());
+        if mappings.remove(topic).is_some() {
+            self.table.advance_all(mappings);
+        } else {
+            drop(mappings);
         }
-        self.table.advance(mappings);
         self.persist()
     }
 
@@ -178,8 +191,9 @@ impl StaticTopics {
         if let Some(current) = mappings.get_mut(&new.topic)
             && Arc::ptr_eq(current, known)
         {
+            let topic = new.topic.clone();
             *current = Arc::new(new);
-            self.table.advance(mappings);
+            self.table.advance(mappings, [topic]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The file behind a table: `config/topics.json`, `subscriptionGroup.json`, `consumerOffset.json`.
+//! The file behind a table that is written as a whole: `config/consumerOffset.json` and its like.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,32 +24,13 @@ pub(crate) struct TableFile {
 }
 
 impl TableFile {
-    /// The file at a path, and what it holds; `None` where there is none.
-    ///
-    /// A file that cannot be understood is replaced by its backup, if that one can.
+    /// The file at a path, and what it holds as [`read`] tells it.
     pub(crate) fn open<T: DeserializeOwned>(
         disk: Arc<dyn Disk>,
         path: &Path,
     ) -> Result<(Self, Option<T>), BrokerError> {
         let file = ConfigFile::new(disk, path);
-        let content = match file.load()? {
-            None => None,
-            Some(content) => Some(json::read(&content).or_else(|error| {
-                let backup = file
-                    .load_backup()?
-                    .and_then(|backup| json::read(&backup).ok());
-                let file = path.display();
-                match backup {
-                    Some(_) => tracing::warn!(%file, %error, "damaged, so its backup is used"),
-                    None => tracing::error!(%file, %error, "damaged, and there is no backup"),
-                }
-                backup.ok_or_else(|| {
-                    BrokerError::System(format!(
-                        "{file} cannot be understood: {error}; repair it or move it away"
-                    ))
-                })
-            })?),
-        };
+        let content = read(&file)?;
         let table = Self {
             file,
             changes: AtomicU64::new(0),
@@ -76,14 +57,31 @@ impl TableFile {
         }
         Ok(())
     }
+}
 
-    /// The same for changes that stand also without the file, since they are made on the way of
-    /// a message: a failure is told in the log, and tried again with the next one.
-    pub(crate) fn save_or_warn(&self, encode: impl FnOnce() -> Bytes) {
-        if let Err(error) = self.save(encode) {
-            tracing::error!(%error, "the broker's configuration is not saved; tried again later");
+/// What a file holds; `None` where there is none.
+///
+/// A file that cannot be understood is replaced by its backup, if that one can.
+pub(crate) fn read<T: DeserializeOwned>(file: &ConfigFile) -> Result<Option<T>, BrokerError> {
+    let Some(content) = file.load()? else {
+        return Ok(None);
+    };
+    let read = json::read(&content).or_else(|error| {
+        let backup = file
+            .load_backup()?
+            .and_then(|backup| json::read(&backup).ok());
+        let file = file.path().display();
+        match backup {
+            Some(_) => tracing::warn!(%file, %error, "damaged, so its backup is used"),
+            None => tracing::error!(%file, %error, "damaged, and there is no backup"),
         }
-    }
+        backup.ok_or_else(|| {
+            BrokerError::System(format!(
+                "{file} cannot be understood: {error}; repair it or move it away"
+            ))
+        })
+    });
+    read.map(Some)
 }
 
 #[cfg(test)]

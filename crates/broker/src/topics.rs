@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::Live;
 use parking_lot::RwLockWriteGuard;
+use serde::{Serialize, Serializer};
 use store::{Clock, Disk};
 use tokio::sync::Notify;
 use wire::body::topic::{TopicConfig, TopicConfigSerializeWrapper};
@@ -44,7 +45,18 @@ pub(crate) struct Topic {
     kept: AtomicBool,
 }
 
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.config.serialize(serializer)
+    }
+}
+
 impl Topic {
+    /// Whether the file is known to have it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
+    }
+
     /// Whether it is for messages of a type (`TopicMessageType`).
     pub(crate) fn is_for(&self, message_type: &str) -> bool {
         let of_topic = self.config.attributes.get(attribute::MESSAGE_TYPE);
@@ -80,6 +92,9 @@ impl Topics {
 
 impl Rows for Topics {
     type Content = TopicConfigSerializeWrapper;
+    type Row = Topic;
+
+    const MAP: &'static str = "topicConfigTable";
 
     fn take(&mut self, content: TopicConfigSerializeWrapper) -> DataVersion {
         for (name, config) in content.topic_config_table {
@@ -99,6 +114,14 @@ impl Rows for Topics {
                 .map(|(name, topic)| (name.clone(), topic.config.clone()))
                 .collect(),
         }
+    }
+
+    fn row(&self, topic: &str) -> Option<&Arc<Topic>> {
+        self.0.get(topic)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&String, &Arc<Topic>)> {
+        self.0.iter()
     }
 }
 
@@ -155,21 +178,22 @@ impl TopicTable {
         topic.is_some_and(|topic| attributes::is_compacted(&topic.config.attributes))
     }
 
-    /// The topic that a message goes to. It is in the file when this returns, so that a message
-    /// never outlives its topic's settings.
-    pub(crate) fn get_for_message(&self, topic: &str) -> Option<Arc<Topic>> {
-        let topic = self.get(topic)?;
-        if !topic.kept.load(Ordering::Acquire) {
-            self.table.persist_or_warn();
+    /// Brings topics that messages are about to be stored in into the file, where they are not there
+    /// yet, so that a message never outlives its topic's settings.
+    pub(crate) fn keep(&self, topics: &[Arc<Topic>]) {
+        if topics.iter().all(|topic| topic.is_kept()) {
+            return;
+        }
+        self.table.persist_or_warn();
+        for topic in topics {
             topic.kept.store(true, Ordering::Release);
         }
-        Some(topic)
     }
 
     /// The topic that a message goes to, made after the model of `default_topic` if it is new:
     /// with as many queues as the client wants, but no more than the model has. `None` if there
     /// is no such model, or none that may be inherited from
-    /// (`createTopicInSendMessageMethod`).
+    /// (`createTopicInSendMessageMethod`). It has to be [kept](Self::keep) before the message is.
     pub(crate) fn create_on_send(
         &self,
         topic: &str,
@@ -177,7 +201,7 @@ impl TopicTable {
         queue_nums: i32,
         sys_flag: i32,
     ) -> Option<Arc<Topic>> {
-        if let Some(known) = self.get_for_message(topic) {
+        if let Some(known) = self.get(topic) {
             return Some(known);
         }
         if default_topic == names::AUTO_CREATE_TOPIC_KEY_TOPIC
@@ -186,9 +210,8 @@ impl TopicTable {
             return None;
         }
         let mut topics = self.table.write();
-        if topics.0.contains_key(topic) {
-            drop(topics);
-            return self.get_for_message(topic);
+        if let Some(known) = topics.0.get(topic) {
+            return Some(Arc::clone(known));
         }
         let model = &topics.0.get(default_topic)?.config;
         if !perm::is_inherited(model.perm) {
@@ -211,8 +234,7 @@ impl TopicTable {
             "a message makes a new topic"
         );
         let created = topics.put(config);
-        self.advance(topics);
-        self.table.persist_or_warn();
+        self.advance(topics, vec![topic.to_owned()]);
         Some(created)
     }
 
@@ -248,7 +270,7 @@ impl TopicTable {
             },
         };
         let created = topics.put(config);
-        self.advance(topics);
+        self.advance(topics, vec![topic.to_owned()]);
         self.table.persist_or_warn();
         created
     }
@@ -266,24 +288,28 @@ impl TopicTable {
             }
         }
         if changed.is_empty() {
-            return Ok(());
+            // It may be so since a time when the file could not be written.
+            drop(topics);
+            return self.persist();
         }
+        let mut names = Vec::with_capacity(changed.len());
         for config in changed {
             tracing::info!(
                 topic = config.topic_name,
                 ?config,
                 "topic created or changed"
             );
+            names.push(config.topic_name.clone());
             topics.put(config);
         }
-        self.advance(topics);
+        self.advance(topics, names);
         self.persist()
     }
 
     /// Marks topics as ordered, since the name servers say so (`updateOrderTopicConfig`).
     pub(crate) fn set_ordered<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         let mut topics = self.table.write();
-        let mut any = false;
+        let mut changed = Vec::new();
         for name in names {
             let config = match topics.0.get(name) {
                 Some(known) if !known.config.order => TopicConfig {
@@ -293,22 +319,31 @@ impl TopicTable {
                 _ => continue,
             };
             topics.put(config);
-            any = true;
+            changed.push(name.to_owned());
         }
-        if any {
-            self.advance(topics);
+        if !changed.is_empty() {
+            self.advance(topics, changed);
             self.table.persist_or_warn();
         }
     }
 
-    /// Forgets a topic, if it is there.
-    pub(crate) fn remove(&self, topic: &str) -> Result<(), BrokerError> {
+    /// Forgets topics, those that are there.
+    pub(crate) fn remove<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), BrokerError> {
         let mut topics = self.table.write();
-        if topics.0.remove(topic).is_none() {
-            return Ok(());
+        let before = topics.0.len();
+        for topic in names {
+            if topics.0.remove(topic).is_some() {
+                tracing::info!(topic, "topic deleted");
+            }
         }
-        tracing::info!(topic, "topic deleted");
-        self.advance(topics);
+        if topics.0.len() < before {
+            self.advance_all(topics);
+        } else {
+            drop(topics);
+        }
         self.persist()
     }
 
@@ -362,7 +397,7 @@ impl TopicTable {
     /// Takes note of a change elsewhere that name servers have to hear of, such as that of the
     /// broker's permission.
     pub(crate) fn mark_changed(&self) {
-        self.advance(self.table.write());
+        self.advance_all(self.table.write());
     }
 
     /// Has a permit after every change: it is time to register with the name servers.
@@ -375,9 +410,15 @@ impl TopicTable {
         self.table.persist()
     }
 
-    /// Counts a change of the topics, and lets go of them.
-    fn advance(&self, changed: RwLockWriteGuard<'_, Topics>) {
-        self.table.advance(changed);
+    /// Counts that topics are new or changed, and lets go of the table.
+    fn advance(&self, changed: RwLockWriteGuard<'_, Topics>, names: Vec<String>) {
+        self.table.advance(changed, names);
+        self.changed.notify_one();
+    }
+
+    /// Counts any other change of the topics, and lets go of the table.
+    fn advance_all(&self, changed: RwLockWriteGuard<'_, Topics>) {
+        self.table.advance_all(changed);
         self.changed.notify_one();
     }
 }
@@ -498,6 +539,7 @@ mod tests {
         assert_eq!(created.config.topic_sys_flag, 1);
         assert_eq!(topics.data_version().counter, before.counter + 1);
         let few = topics.create_on_send("few", "TBW102", 4, 0).unwrap();
+        topics.keep(&[created.clone(), few.clone()]);
         assert_eq!(few.config.write_queue_nums, 4);
 
         let again = open(&disk, settings());
@@ -524,9 +566,9 @@ mod tests {
     #[test]
     fn topics_are_not_made_by_themselves_when_that_is_switched_off() {
         let disk = MemoryDisk::new();
-        open(&disk, settings())
-            .create_on_send("orders", "TBW102", 4, 0)
-            .unwrap();
+        let topics = open(&disk, settings());
+        let orders = topics.create_on_send("orders", "TBW102", 4, 0).unwrap();
+        topics.keep(&[orders]);
         let mut off = settings();
         off.broker.auto_create_topic_enable = false;
         let topics = open(&disk, off);
@@ -566,7 +608,7 @@ mod tests {
             .upsert(vec![config("orders", &[("-message.type", "")])])
             .unwrap();
         assert!(topics.get("orders").unwrap().config.attributes.is_empty());
-        topics.remove("orders").unwrap();
+        topics.remove(["orders"]).unwrap();
         assert!(topics.get("orders").is_none());
         topics.changed().notified().await;
     }

@@ -4,6 +4,9 @@
 //! The previous content stays beside it under the same name with `.bak` behind; the new one is
 //! first written under the name with `.tmp` behind. At any instant at least one of file and
 //! backup is whole.
+//!
+//! A file that grows has the same content in both, and is extended in place: the backup first, then
+//! the file, so that who finds the one torn reads the other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,22 +55,74 @@ impl ConfigFile {
         self.read(&self.beside(".bak"))
     }
 
+    /// Brings the content to the disk, which a process may have written and was killed before it did.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        match self.disk.open(&self.path, OpenMode::Read) {
+            Ok(file) => {
+                let flushed = file.sync_data();
+                flushed.map_err(|error| StoreError::io("flush", &self.path, error))?;
+                self.sync_dir()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::io("open", &self.path, error)),
+        }
+    }
+
     /// Replaces the content; the one before becomes the backup.
     ///
     /// # Errors
     /// [`StoreError::Io`]; the file then has its old content.
     pub fn save(&self, content: &[u8]) -> Result<(), StoreError> {
-        let dir = crate::files::parent(&self.path);
-        crate::files::create_dir(&*self.disk, dir)?;
-        let new = self.beside(".tmp");
-        self.write(&new, content)?;
+        let new = self.write_new(content)?;
         if self.disk.open(&self.path, OpenMode::Read).is_ok() {
             self.rename(&self.path, &self.beside(".bak"))?;
         }
         self.rename(&new, &self.path)?;
-        self.disk
-            .sync_dir(dir)
-            .map_err(|error| StoreError::io("flush the directory", dir, error))
+        self.sync_dir()
+    }
+
+    /// Replaces the content and leaves the backup as it is, which may be torn.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::save`].
+    pub fn replace(&self, content: &[u8]) -> Result<(), StoreError> {
+        self.put(&self.path, content)
+    }
+
+    /// Replaces the content and the backup by the same, so that [`ConfigFile::extend`] can be used.
+    /// One of both may be torn.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::save`].
+    pub fn replace_both(&self, content: &[u8]) -> Result<(), StoreError> {
+        self.put(&self.path, content)?;
+        self.put(&self.beside(".bak"), content)
+    }
+
+    /// Writes over the end of the content and of the backup, which are the same: what is behind
+    /// `at`, and no longer than the bytes to write.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; one of both then has the old or the new content, the other one may be
+    /// torn until it is replaced.
+    pub fn extend(&self, bytes: &[u8], at: u64) -> Result<(), StoreError> {
+        for path in [&self.beside(".bak"), &self.path] {
+            let failed = |error| StoreError::io("write", path, error);
+            let file = self.disk.open(path, OpenMode::Write).map_err(failed)?;
+            file.write_at(bytes, at).map_err(failed)?;
+            file.sync_data().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file in the place of another one, or where there is none.
+    fn put(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        let new = self.write_new(content)?;
+        self.rename(&new, path)?;
+        self.sync_dir()
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
@@ -83,12 +138,23 @@ impl ConfigFile {
         Ok(Some(content).filter(|content| !content.is_empty()))
     }
 
-    fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let failed = |error| StoreError::io("write", path, error);
-        let file = self.disk.open(path, OpenMode::Create).map_err(failed)?;
+    /// Writes the content under the name with `.tmp` behind, and tells that name.
+    fn write_new(&self, content: &[u8]) -> Result<PathBuf, StoreError> {
+        crate::files::create_dir(&*self.disk, crate::files::parent(&self.path))?;
+        let new = self.beside(".tmp");
+        let failed = |error| StoreError::io("write", &new, error);
+        let file = self.disk.open(&new, OpenMode::Create).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
         file.write_at(content, 0).map_err(failed)?;
-        file.sync_data().map_err(failed)
+        file.sync_data().map_err(failed)?;
+        Ok(new)
+    }
+
+    fn sync_dir(&self) -> Result<(), StoreError> {
+        let dir = crate::files::parent(&self.path);
+        self.disk
+            .sync_dir(dir)
+            .map_err(|error| StoreError::io("flush the directory", dir, error))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {

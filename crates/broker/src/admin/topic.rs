@@ -159,8 +159,8 @@ pub(crate) async fn delete(
     {
         lite::expiry::delete_below(broker, topic)?;
     }
+    broker.topics.remove(topics.iter().map(String::as_str))?;
     for topic in topics {
-        broker.topics.remove(&topic)?;
         broker.static_topics.remove(&topic)?;
         broker.pop.forget_topic(broker, &topic)?;
         broker.offsets.remove_topic(&topic);

@@ -644,7 +644,7 @@ fn a_topic_that_was_deleted_starts_anew() {
     }
     assert_eq!(rig.pop(32, 60_000, false).len(), 10);
     let broker = rig.broker();
-    broker.topics.remove(TOPIC).unwrap();
+    broker.topics.remove([TOPIC]).unwrap();
     broker.pop.forget_topic(broker, TOPIC).unwrap();
     broker.offsets.remove_topic(TOPIC);
     broker.store.delete_topic(TOPIC).unwrap();

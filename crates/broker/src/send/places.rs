@@ -20,6 +20,8 @@ pub(super) struct Places {
     pub(super) settings: Arc<BrokerSettings>,
     /// That of the last request, which may be sent to.
     topic: Option<Arc<Topic>>,
+    /// Those that are not known to be in the file.
+    pub(super) unkept: Vec<Arc<Topic>>,
     /// Those that count what is stored, also what waits where nobody may send to.
     pub(super) counting: Vec<Arc<Topic>>,
     queues: Vec<Arc<Queue>>,
@@ -30,6 +32,7 @@ impl Places {
         Self {
             settings: broker.settings(),
             topic: None,
+            unkept: Vec::new(),
             counting: Vec::new(),
             queues: Vec::new(),
         }
@@ -43,7 +46,12 @@ impl Places {
     ) -> Result<&Topic, E> {
         let topic = match self.topic.take() {
             Some(last) if last.config.topic_name == name => last,
-            _ => find(&self.settings)?,
+            _ => {
+                let found = find(&self.settings)?;
+                self.unkept
+                    .extend((!found.is_kept()).then(|| Arc::clone(&found)));
+                found
+            }
         };
         Ok(self.topic.insert(topic))
     }

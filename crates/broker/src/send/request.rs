@@ -81,14 +81,14 @@ pub(crate) fn choose_queue(
     })
 }
 
-/// The topic to send to, made now if it may be.
+/// The topic to send to, made now if it may be. It has to be kept before a message is stored there.
 pub(crate) fn find_topic(
     broker: &Broker,
     settings: &BrokerSettings,
     header: &SendMessageRequest<'_>,
 ) -> Result<Arc<Topic>, BrokerError> {
     let name = &*header.topic;
-    let found = broker.topics.get_for_message(name);
+    let found = broker.topics.get(name);
     let is_order_topic = found.as_ref().is_some_and(|topic| topic.config.order);
     if is_order_topic {
         settings.broker.check_writable()?;

@@ -72,6 +72,8 @@ struct State {
     piece: usize,
     /// How many flushes succeeded.
     syncs: u64,
+    /// How many bytes were written to files.
+    written: u64,
     /// Bytes that fit; `None`: any number.
     capacity: Option<u64>,
     now_millis: i64,
@@ -90,6 +92,7 @@ impl Default for State {
             dead: false,
             piece: SECTOR,
             syncs: 0,
+            written: 0,
             capacity: None,
             now_millis: 0,
             boot: 0,
@@ -176,6 +179,11 @@ impl MemoryDisk {
     /// How often something was flushed, a file or a directory.
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
+    }
+
+    /// How many bytes were written to files.
+    pub fn written(&self) -> u64 {
+        self.state.lock().written
     }
 
     /// All files, in the order of their paths.
@@ -627,6 +635,7 @@ impl File for MemoryFile {
             }
         }
         let bytes = bytes.get(..count).unwrap_or(bytes);
+        state.written += bytes.len() as u64;
         let mut content = self.content.lock();
         content.write(at, bytes);
         content.modified_millis = state.now_millis;
