@@ -1,5 +1,11 @@
-//! Telling the name servers which topics the broker has (`BrokerOuterAPI.registerBrokerAll`).
+//! Telling the name servers which topics the broker has: all of them
+//! (`BrokerOuterAPI.registerBrokerAll`), or some that are new or changed
+//! (`BrokerOuterAPI.registerSingleTopicAll`).
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,42 +16,125 @@ use transport::{Body, RemotingClient};
 use wire::body::json;
 use wire::body::kv::KVTable;
 use wire::body::register::RegisterBrokerBody;
-use wire::body::topic::TopicConfigAndMappingSerializeWrapper;
+use wire::body::route::{QueueData, TopicRouteData};
+use wire::body::topic::{TopicConfig, TopicConfigAndMappingSerializeWrapper};
 use wire::code::ResponseCode;
-use wire::command::{Command, RegisterBroker, UnregisterBroker};
-use wire::frame::{Head, SerializeType};
-use wire::header::nameserver::{RegisterBrokerRequest, UnRegisterBrokerRequest};
+use wire::command::{Command, RegisterBroker, RegisterTopicInNamesrv, UnregisterBroker};
+use wire::frame::{Frame, Head, SerializeType};
+use wire::header::nameserver::{
+    RegisterBrokerRequest, RegisterTopicRequest, UnRegisterBrokerRequest,
+};
 use wire::message::perm;
 use wire::message::record::crc32;
 
 use crate::broker::Broker;
+use crate::changes::Changes;
+
+/// So many times as much as one topic of a table costs one that is told by itself.
+const COST_OF_SINGLE: usize = 32;
 
 /// How long a name server may take to hear that the broker goes.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Registers again and again: when topics change, and every `registerNameServerPeriod`.
+/// Registers again and again: what has changed when topics change, and all of them every
+/// `registerNameServerPeriod`.
 pub(crate) async fn run(broker: Arc<Broker>, client: RemotingClient) {
     loop {
         let period = Duration::from_millis(broker.settings().broker.register_name_server_period);
         tokio::select! {
-            () = broker.topics.changed().notified() => {}
-            () = tokio::time::sleep(period) => {}
+            () = broker.topics.changed().notified() => register_changes(&broker, &client).await,
+            () = tokio::time::sleep(period) => register(&broker, &client).await,
         }
-        register(&broker, &client).await;
     }
 }
 
-/// Registers with every name server once, with all at the same time.
+/// Registers all topics with every name server once, with all at the same time.
 pub(crate) async fn register(broker: &Arc<Broker>, client: &RemotingClient) {
-    let settings = broker.settings();
-    let body = body(broker, settings.broker.broker_permission);
-    let mut registrations = JoinSet::new();
-    for address in settings.broker.name_servers().iter() {
-        let address = address.to_owned();
-        let (broker, client, body) = (Arc::clone(broker), client.clone(), body.clone());
-        registrations.spawn(async move { register_with(&broker, &client, &address, body).await });
+    // All of it is told now; taken before the topics are looked at.
+    drop(broker.topics.take_unregistered());
+    let body = body_of_all(broker);
+    with_each(broker, client, move |broker, client, address| {
+        let body = body.clone();
+        async move { register_with(&broker, &client, &address, body).await }
+    })
+    .await;
+}
+
+/// Registers what has changed: few topics of a large table one by one.
+async fn register_changes(broker: &Arc<Broker>, client: &RemotingClient) {
+    let names = match broker.topics.take_unregistered() {
+        Changes::None => return,
+        Changes::Rows(names) if names.len() * COST_OF_SINGLE < broker.topics.len() => names,
+        Changes::Rows(_) | Changes::All => return register(broker, client).await,
+    };
+    let names = Arc::new(names);
+    with_each(broker, client, move |broker, client, address| {
+        let names = Arc::clone(&names);
+        async move { register_topics_with(&broker, &client, &address, &names).await }
+    })
+    .await;
+}
+
+/// Does something with every name server, with all at the same time.
+async fn with_each<F: Future<Output = ()> + Send + 'static>(
+    broker: &Arc<Broker>,
+    client: &RemotingClient,
+    act: impl Fn(Arc<Broker>, RemotingClient, String) -> F,
+) {
+    let mut acts = JoinSet::new();
+    for address in broker.settings().broker.name_servers().iter() {
+        acts.spawn(act(Arc::clone(broker), client.clone(), address.to_owned()));
     }
-    while registrations.join_next().await.is_some() {}
+    while acts.join_next().await.is_some() {}
+}
+
+/// Tells one name server of single topics. One that does not take them, since it does not know the
+/// broker or the command, is told all; one that can't be reached hears of them with all others in
+/// the next period.
+async fn register_topics_with(
+    broker: &Broker,
+    client: &RemotingClient,
+    address: &str,
+    names: &BTreeSet<String>,
+) {
+    let timeout = Duration::from_millis(broker.settings().broker.register_broker_timeout_mills);
+    for topic in names.iter().filter_map(|name| broker.topics.get(name)) {
+        let header = RegisterTopicRequest {
+            topic: topic.config.topic_name.as_str().into(),
+            ..Default::default()
+        };
+        let body = json::write(&TopicRouteData {
+            queue_datas: vec![queue_data(broker, &topic.config)],
+            ..Default::default()
+        });
+        let head = Head::request(RegisterTopicInNamesrv::CODE as i32, SerializeType::Json);
+        let told = client.request(address, head, &header, Body::One(body), timeout);
+        match told.await {
+            Ok(answer) if is_taken(&answer) => {}
+            Ok(_) => return register_with(broker, client, address, body_of_all(broker)).await,
+            Err(error) => {
+                return warn!("the name server {address} did not hear of new topics: {error}");
+            }
+        }
+    }
+}
+
+/// Whether a name server takes a topic. That it does not know the broker stands in the remark only.
+fn is_taken(answer: &Frame) -> bool {
+    answer.head.code == ResponseCode::Success as i32
+        && answer.remark.as_deref().is_none_or(str::is_empty)
+}
+
+/// The queues of a topic, as routes have them.
+fn queue_data(broker: &Broker, config: &TopicConfig) -> QueueData {
+    let settings = broker.settings();
+    QueueData {
+        broker_name: settings.broker.broker_name.clone(),
+        perm: config.perm & allowed(settings.broker.broker_permission),
+        read_queue_nums: config.read_queue_nums,
+        topic_sys_flag: config.topic_sys_flag,
+        write_queue_nums: config.write_queue_nums,
+    }
 }
 
 /// Registers with one name server.
@@ -95,13 +184,21 @@ fn set_ordered(broker: &Broker, answer: &[u8]) {
     }
 }
 
+/// The permissions that a topic keeps under the broker's own: all, unless that is no longer to be
+/// read and written.
+fn allowed(broker_permission: i32) -> i32 {
+    match perm::is_readable(broker_permission) && perm::is_writable(broker_permission) {
+        true => !0,
+        false => broker_permission,
+    }
+}
+
 /// All topics, with what the broker itself does not allow taken off their permissions.
-fn body(broker: &Broker, broker_permission: i32) -> Bytes {
+fn body_of_all(broker: &Broker) -> Bytes {
     let mut all = broker.topics.wrapper();
-    if !(perm::is_readable(broker_permission) && perm::is_writable(broker_permission)) {
-        for topic in all.topic_config_table.values_mut() {
-            topic.perm &= broker_permission;
-        }
+    let allowed = allowed(broker.settings().broker.broker_permission);
+    for topic in all.topic_config_table.values_mut() {
+        topic.perm &= allowed;
     }
     json::write(&RegisterBrokerBody {
         filter_server_list: Vec::new(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::Live;
-use parking_lot::RwLockWriteGuard;
+use parking_lot::{Mutex, RwLockWriteGuard};
 use serde::{Serialize, Serializer};
 use store::{Clock, Disk};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use wire::body::version::DataVersion;
 use wire::message::{attribute, names, perm};
 
 use crate::attributes;
+use crate::changes::Changes;
 use crate::error::BrokerError;
 use crate::settings::BrokerSettings;
 use crate::statistics::TopicStatistics;
@@ -69,6 +70,8 @@ pub(crate) struct TopicTable {
     table: VersionedTable<Topics>,
     /// The names of the system's topics that depend on this broker's and its cluster's.
     own_system_topics: HashSet<String>,
+    /// What the name servers have not heard of.
+    unregistered: Mutex<Changes>,
     changed: Notify,
     live: Live<BrokerSettings>,
 }
@@ -146,6 +149,7 @@ impl TopicTable {
         Ok(Self {
             table: VersionedTable::open(disk, clock, &path, topics)?,
             own_system_topics,
+            unregistered: Mutex::default(),
             changed: Notify::new(),
             live,
         })
@@ -400,6 +404,11 @@ impl TopicTable {
         self.advance_all(self.table.write());
     }
 
+    /// Takes what the name servers have not heard of.
+    pub(crate) fn take_unregistered(&self) -> Changes {
+        self.unregistered.lock().take()
+    }
+
     /// Has a permit after every change: it is time to register with the name servers.
     pub(crate) fn changed(&self) -> &Notify {
         &self.changed
@@ -412,12 +421,14 @@ impl TopicTable {
 
     /// Counts that topics are new or changed, and lets go of the table.
     fn advance(&self, changed: RwLockWriteGuard<'_, Topics>, names: Vec<String>) {
+        self.unregistered.lock().add(names.iter().cloned());
         self.table.advance(changed, names);
         self.changed.notify_one();
     }
 
     /// Counts any other change of the topics, and lets go of the table.
     fn advance_all(&self, changed: RwLockWriteGuard<'_, Topics>) {
+        *self.unregistered.lock() = Changes::All;
         self.table.advance_all(changed);
         self.changed.notify_one();
     }
