@@ -10,8 +10,8 @@ use super::Source;
 pub enum Who {
     /// The one with this number.
     Id(u32),
-    /// All with this name: the kernel's name of it, or a word of its command line, of which what
-    /// stands before the last `/` or `.` may be left out, as in `BrokerStartup`.
+    /// All with this name: the kernel's name of it, that of its program, or of a Java program its
+    /// main class; what stands before the last `/` or `.` may be left out, as in `BrokerStartup`.
     Name(String),
     /// All in the container whose identifier begins so, or that Docker knows by this name.
     Container(String),

@@ -256,17 +256,22 @@ fn read(id: u32, file: &str) -> String {
 fn is(id: u32, who: &Who) -> bool {
     match who {
         Who::Id(wanted) => id == *wanted,
-        Who::Name(name) => {
-            let short = |word: &str| {
-                let end = word.strip_suffix(name.as_str());
-                end.is_some_and(|before| before.is_empty() || before.ends_with(['/', '.']))
-            };
-            read(id, "comm").trim_end() == name || read(id, "cmdline").split('\0').any(short)
-        }
+        Who::Name(name) => is_called(name, read(id, "comm").trim_end(), &read(id, "cmdline")),
         Who::Container(name) => container(id).is_some_and(|long| {
             long.starts_with(name.as_str()) || docker_name(&long).is_some_and(|own| own == *name)
         }),
     }
+}
+
+/// Whether a process has a name: the kernel's, that of its program, or of a Java program the main
+/// class. With others the command line says what they look for, as that of this process does.
+fn is_called(name: &str, comm: &str, command_line: &str) -> bool {
+    let short = |word: &str| {
+        let end = word.strip_suffix(name);
+        end.is_some_and(|before| before.is_empty() || before.ends_with(['/', '.']))
+    };
+    let mut words = command_line.split('\0');
+    comm == name || words.next().is_some_and(short) || comm == "java" && words.any(short)
 }
 
 /// The identifier of a process's container, which the paths of its control groups hold: 64
@@ -380,6 +385,22 @@ mod tests {
             little_endian
         );
         assert_eq!(socket("  sl  local_address rem_address   st"), None);
+    }
+
+    #[test]
+    fn a_process_is_called_as_its_program_or_main_class_and_not_as_what_it_looks_for() {
+        let broker = "/usr/bin/java\0-Xmx1g\0org.apache.rocketmq.broker.BrokerStartup\0-c\0b.conf";
+        assert!(is_called("BrokerStartup", "java", broker));
+        assert!(is_called("java", "java", broker));
+        assert!(!is_called("Startup", "java", broker));
+        assert!(is_called(
+            "a-program-of-a-long-name",
+            "a-program-of-a-",
+            "./a-program-of-a-long-name\0"
+        ));
+        let watch = "kerolox\0inspect\0watch\0--process\0BrokerStartup\0";
+        assert!(!is_called("BrokerStartup", "kerolox", watch));
+        assert!(!is_called("kthread", "kworker", ""));
     }
 
     #[test]
