@@ -1,8 +1,9 @@
 //! The command line.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{bench, consume, inspect, send, store_dir};
@@ -16,6 +17,27 @@ pub(crate) struct Cli {
     pub(crate) log: LogArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; ends the program where it is wrong or asks for help.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+    }
+}
+
+/// Tells who gives `kerolox inspect` a file where a command is due how it is opened.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let is_of_inspect = std::env::args().any(|word| word == "inspect");
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && is_of_inspect
+        && Path::new(word).is_file()
+    {
+        let tip = format!("a file is opened by `kerolox inspect open {word}`");
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
 }
 
 /// What is logged, and where to.

@@ -1,7 +1,7 @@
 //! What ends a command, in one sentence for the user.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::ConfigError;
 use store::StoreError;
@@ -74,7 +74,7 @@ pub(crate) enum CliError {
         role: &'static str,
         source: Box<dyn Error>,
     },
-    /// A capture file cannot be opened or written.
+    /// A capture file or a report cannot be opened or written.
     #[error("{}: {source}", path.display())]
     CaptureFile {
         path: PathBuf,
@@ -105,6 +105,14 @@ impl CliError {
         CliError::Start {
             role,
             source: Box::new(source),
+        }
+    }
+
+    /// What happened to a capture file or a report.
+    pub(crate) fn capture_file(path: &Path) -> impl Fn(std::io::Error) -> CliError + '_ {
+        |source| CliError::CaptureFile {
+            path: path.to_owned(),
+            source,
         }
     }
 

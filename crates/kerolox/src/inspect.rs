@@ -5,17 +5,18 @@ mod source;
 mod views;
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Error, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use inspect::view::report::Report;
 use inspect::view::time::read_duration;
 use inspect::{
-    Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source,
+    Counts, Exchange, FileFormat, Filter, Inspector, Notice, Observed, Options, Recorder, Source,
     Timestamp, terminal,
 };
 
@@ -23,6 +24,7 @@ use crate::client::OutputFormat;
 use crate::error::CliError;
 use metrics::Metrics;
 use source::SourceArgs;
+use views::pages::{Page, Pages};
 use views::{Follower, Lines, Overview, SessionTables, StatTables, View};
 
 /// How long a source is waited for before what waits is looked at again.
@@ -47,13 +49,13 @@ enum Command {
     /// Count exchanges by topic, group, client, broker and command
     Stat(StatArgs),
     /// Show connections, clients, groups and how far they have come
-    Sessions(TrafficArgs),
+    Sessions(PageArgs),
     /// Show the way of one message: sent, delivered, retried, acknowledged
     Follow(FollowArgs),
     /// Browse topics, groups, clients, their exchanges and bytes in the terminal
     Browse(BrowseArgs),
     /// Show in a page what is going on
-    Overview(TrafficArgs),
+    Overview(PageArgs),
     /// Write what comes to a file, to be opened later
     Record(RecordArgs),
 }
@@ -65,6 +67,17 @@ struct TrafficArgs {
     source: SourceArgs,
     #[command(flatten)]
     show: ShowArgs,
+}
+
+/// What is read, and how a page of it is shown.
+#[derive(Debug, clap::Args)]
+struct PageArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    /// Show it so often, with all so far [default: every second if it is live and on a terminal,
+    /// else at the end]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    interval: Option<Duration>,
 }
 
 /// How exchanges are chosen and shown.
@@ -145,7 +158,7 @@ struct WatchArgs {
 #[derive(Debug, clap::Args)]
 struct StatArgs {
     #[command(flatten)]
-    traffic: TrafficArgs,
+    page: PageArgs,
     /// Rows of each table
     #[arg(long, value_name = "ROWS", default_value_t = 10)]
     top: usize,
@@ -167,7 +180,7 @@ struct FollowArgs {
     /// The message's unique id, or its offset message id
     message_id: String,
     #[command(flatten)]
-    traffic: TrafficArgs,
+    page: PageArgs,
 }
 
 /// Options of `kerolox inspect record`.
@@ -194,6 +207,17 @@ fn time(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A time between two tables, which is not so short that nothing else is done.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = time(text)?;
+    match interval >= PATIENCE {
+        true => Ok(interval),
+        false => Err(format!(
+            "\"{text}\" is too short: tables can be shown every 100ms"
+        )),
+    }
+}
+
 /// Runs one of the commands.
 pub(crate) fn run(args: Args) -> Result<(), CliError> {
     match args.command {
@@ -205,17 +229,13 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
             let view = &mut Lines::new(args.traffic.show.output);
             args.traffic.show(view)
         }
-        Command::Stat(args) => {
-            let view = &mut StatTables::new(args.traffic.show.output, args.top);
-            args.traffic.show(view)
-        }
-        Command::Sessions(args) => args.show(&mut SessionTables::new(args.show.output)),
-        Command::Follow(args) => {
-            let view = &mut Follower::new(args.traffic.show.output, &args.message_id);
-            args.traffic.show(view)
-        }
+        Command::Stat(args) => args.page.show(|output| StatTables::new(output, args.top)),
+        Command::Sessions(args) => args.show(SessionTables::new),
+        Command::Follow(args) => args
+            .page
+            .show(|output| Follower::new(output, &args.message_id)),
         Command::Browse(args) => browse(args),
-        Command::Overview(args) => args.show(&mut Overview::new(args.show.output)),
+        Command::Overview(args) => args.show(Overview::new),
         Command::Record(args) => record(&args),
     }
 }
@@ -224,6 +244,16 @@ impl TrafficArgs {
     fn show(&self, view: &mut dyn View) -> Result<(), CliError> {
         let source = self.source.open(&self.show.ports)?;
         show(source, self.source.is_live(), &self.show, view)
+    }
+}
+
+impl PageArgs {
+    /// Shows the page that is made for a format.
+    fn show<P: Page>(&self, page: impl FnOnce(OutputFormat) -> P) -> Result<(), CliError> {
+        let output = self.traffic.show.output;
+        let is_watched = self.traffic.source.is_live() && output == OutputFormat::Table;
+        let mut pages = Pages::new(page(output), self.interval, is_watched);
+        self.traffic.show(&mut pages)
     }
 }
 
@@ -240,40 +270,74 @@ fn show(
         keep_bodies: args.bodies,
         ..Options::default()
     });
-    let mut report = args
-        .report
-        .as_ref()
-        .map(|_| inspect::view::report::Report::default());
+    let mut report = args.report.as_deref().map(ReportFile::create).transpose()?;
     let metrics = args.metrics.map(Metrics::serve).transpose()?;
     let mut goes_on = ControlFlow::Continue(());
-    let mut take = |exchange: Option<Exchange>| {
-        let Some(exchange) = exchange else {
-            view.pause();
+    let mut shown = 0_u64;
+    let mut take = |seen: Seen<'_>| {
+        if goes_on.is_break() {
             return goes_on;
-        };
-        if goes_on.is_continue() && filter.matches(&exchange) {
-            if let Some(report) = &mut report {
-                report.add(&exchange);
+        }
+        match seen {
+            Seen::Pause(inspector) => goes_on = view.pause(inspector),
+            Seen::Exchange(exchange) if filter.matches(exchange) => {
+                shown += 1;
+                if let Some(report) = &mut report {
+                    report.content.add(exchange);
+                }
+                if let Some(metrics) = &metrics {
+                    metrics.add(exchange);
+                }
+                goes_on = view.take(exchange);
             }
-            if let Some(metrics) = &metrics {
-                metrics.add(&exchange);
-            }
-            goes_on = view.take(&exchange);
+            Seen::Exchange(_) => {}
         }
         goes_on
     };
     let read = read(source, live, &mut inspector, metrics.as_deref(), &mut take);
     if goes_on.is_continue() {
         view.end(&inspector)?;
+        if read.is_ok() && shown == 0 {
+            say_nothing_was_shown(inspector.counts());
+        }
     }
-    if let (Some(report), Some(path)) = (report, &args.report) {
-        let page = report.page(&inspector);
-        std::fs::write(path, page).map_err(|source| CliError::CaptureFile {
-            path: path.clone(),
-            source,
-        })?;
+    if let Some(report) = report {
+        report.write(&inspector)?;
     }
     read
+}
+
+/// Tells those who see nothing from those who have overlooked something.
+fn say_nothing_was_shown(counts: &Counts) {
+    let read = counts.packets + counts.chunks;
+    match counts.exchanges {
+        0 => eprintln!("kerolox: nothing of RocketMQ is in the {read} packets that were read"),
+        all => eprintln!("kerolox: none of the {all} exchanges matches the filters"),
+    }
+}
+
+/// The report, and where it goes. The file is made before anything is read: who cannot have it
+/// learns so at once.
+struct ReportFile<'a> {
+    content: Report,
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> ReportFile<'a> {
+    fn create(path: &'a Path) -> Result<Self, CliError> {
+        Ok(Self {
+            content: Report::default(),
+            path,
+            file: File::create(path).map_err(CliError::capture_file(path))?,
+        })
+    }
+
+    fn write(mut self, inspector: &Inspector) -> Result<(), CliError> {
+        let page = self.content.page(inspector);
+        let written = self.file.write_all(page.as_bytes());
+        written.map_err(CliError::capture_file(self.path))
+    }
 }
 
 /// Lets the user browse a source.
@@ -293,14 +357,21 @@ fn browse(args: BrowseArgs) -> Result<(), CliError> {
     })
 }
 
-/// Has an inspector see a source to its end, or until it is interrupted. `take` is told, by `None`,
-/// where more may be long in coming.
+/// What is seen of a source.
+enum Seen<'a> {
+    /// An exchange has ended.
+    Exchange(&'a Exchange),
+    /// More may be long in coming.
+    Pause(&'a Inspector),
+}
+
+/// Has an inspector see a source to its end, or until it is interrupted.
 fn read(
     mut source: Box<dyn Source>,
     live: bool,
     inspector: &mut Inspector,
     metrics: Option<&Metrics>,
-    take: &mut dyn FnMut(Option<Exchange>) -> ControlFlow<()>,
+    take: &mut dyn FnMut(Seen<'_>) -> ControlFlow<()>,
 ) -> Result<(), CliError> {
     let interrupted = interruption()?;
     let mut goes_on = ControlFlow::Continue(());
@@ -308,7 +379,7 @@ fn read(
     let read = loop {
         let mut sink = |exchange: Exchange| {
             if goes_on.is_continue() {
-                goes_on = take(Some(exchange));
+                goes_on = take(Seen::Exchange(&exchange));
             }
         };
         let read = source.read(PATIENCE, &mut |observed| {
@@ -316,8 +387,8 @@ fn read(
         });
         if live {
             inspector.tick(Timestamp::now(), &mut sink);
-            goes_on = take(None);
         }
+        goes_on = take(Seen::Pause(inspector));
         say(inspector.notices());
         inspector.set_lost(source.lost());
         if let Some(metrics) = metrics {
@@ -331,7 +402,7 @@ fn read(
     };
     inspector.end(&mut |exchange| {
         if goes_on.is_continue() {
-            goes_on = take(Some(exchange));
+            goes_on = take(Seen::Exchange(&exchange));
         }
     });
     say(inspector.notices());
@@ -395,22 +466,19 @@ fn interruption() -> Result<Arc<AtomicBool>, CliError> {
 
 /// Writes what a source sees to a file.
 fn record(args: &RecordArgs) -> Result<(), CliError> {
-    let failed = |source| CliError::CaptureFile {
-        path: args.out.clone(),
-        source,
-    };
+    let failed = CliError::capture_file(&args.out);
+    let is_read = args.source.file().and_then(|path| path.canonicalize().ok());
+    if is_read.is_some() && args.out.canonicalize().ok() == is_read {
+        let why = "this is the file that is read: give the copy another name";
+        return Err(failed(Error::new(ErrorKind::InvalidInput, why)));
+    }
     let mut source = args.source.open(&args.ports)?;
-    let format = if args
-        .out
-        .extension()
-        .is_some_and(|extension| extension == "pcap")
-    {
-        FileFormat::Pcap
-    } else {
-        FileFormat::Pcapng
+    let format = match args.out.extension() {
+        Some(extension) if extension == "pcap" => FileFormat::Pcap,
+        _ => FileFormat::Pcapng,
     };
-    let file = File::create(&args.out).map_err(failed)?;
-    let mut recorder = Recorder::new(BufWriter::new(file), format).map_err(failed)?;
+    let file = File::create(&args.out).map_err(&failed)?;
+    let mut recorder = Recorder::new(BufWriter::new(file), format).map_err(&failed)?;
     let interrupted = interruption()?;
     let mut count = 0_u64;
     let mut written = Ok(());
@@ -432,7 +500,7 @@ fn record(args: &RecordArgs) -> Result<(), CliError> {
         }
     };
     let finished = recorder.finish().map(drop);
-    written.and(finished).map_err(failed)?;
+    written.and(finished).map_err(&failed)?;
     eprintln!(
         "kerolox: {count} packets are in {}, {} were lost",
         args.out.display(),

@@ -22,14 +22,12 @@ mod store_dir;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use error::CliError;
 
 fn main() -> ExitCode {
     let begun = Instant::now();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     match run(cli, begun) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,8 +1,9 @@
 //! `kerolox inspect` on capture files, as a user meets it.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -144,6 +145,75 @@ fn a_file_that_breaks_off_is_shown_as_far_as_it_goes() {
         text(&output.stderr)
     );
     assert!(text(&output.stderr).contains("it was cut off"));
+}
+
+#[test]
+fn who_sees_nothing_is_told_whether_there_is_something() {
+    let said = |arguments: &[&str]| {
+        let output = inspect("open", &capture("remoting.pcap"), arguments);
+        assert!(output.status.success() && output.stdout.is_empty());
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(
+        said(&["--topic", "no-such-topic"]),
+        "kerolox: none of the 133 exchanges matches the filters\n"
+    );
+    assert_eq!(
+        said(&["--port", "1"]),
+        "kerolox: nothing of RocketMQ is in the 434 packets that were read\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("traffic.pcap");
+    fs::copy(capture("remoting.pcap"), &file).expect("a copy");
+    let path = file.to_str().expect("UTF-8");
+    let refused = |command: &str, arguments: &[&str]| {
+        let output = inspect(command, &file, arguments);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        text(&output.stderr).to_owned()
+    };
+    assert!(refused("record", &[path]).contains("this is the file that is read"));
+    let before = fs::read(capture("remoting.pcap")).expect("a capture");
+    assert!(fs::read(&file).expect("a capture") == before);
+    let said = refused("stat", &["--report", "/no/such/folder/report.html"]);
+    assert!(said.contains("/no/such/folder/report.html: "), "{said}");
+    let said = refused("stat", &["--interval", "1ms"]);
+    assert!(said.contains("every 100ms"), "{said}");
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_kerolox"));
+    let output = inspect.args(["inspect", path]).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("kerolox inspect open {path}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_shown_as_it_comes() {
+    let mut open = Command::new(env!("CARGO_BIN_EXE_kerolox"));
+    open.args(["inspect", "open", "-", "--output", "json"]);
+    let piped = open.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut open = piped.spawn().expect("it runs");
+    let mut pipe = open.stdin.take().expect("a pipe");
+    let whole = fs::read(capture("remoting.pcap")).expect("a capture");
+    // A request and its answer are among the first five packets.
+    let header = 24;
+    let behind = (0..5).fold(header, |at, _| {
+        let captured = whole[at + 8..].first_chunk().expect("a packet");
+        at + 16 + u32::from_le_bytes(*captured) as usize
+    });
+    let (first, second) = whole.split_at(behind);
+    pipe.write_all(first).expect("it reads");
+    let mut lines = BufReader::new(open.stdout.take().expect("a pipe")).lines();
+    let early = lines.next().expect("a line before the pipe ends");
+    assert!(early.expect("UTF-8").contains("GET_BROKER_CLUSTER_INFO"));
+    pipe.write_all(second).expect("it reads");
+    drop(pipe);
+    assert_eq!(lines.count(), 132);
+    assert!(open.wait().expect("it ends").success());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod server;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -245,6 +245,97 @@ async fn what_is_said_is_shown_by_every_filter_and_counted() {
     for (inspect, filter, _) in watched {
         assert_eq!(inspect.end(), [""; 0], "{filter:?}");
     }
+    assert_eq!(server.end(Signal::TERM).await, Some(0));
+}
+
+/// A control group as a container runtime makes one; removed when dropped.
+struct Container {
+    identifier: String,
+    group: PathBuf,
+}
+
+impl Container {
+    /// Puts a process into a new one. `None` where none can be made.
+    fn holding(process: Pid) -> Option<Self> {
+        let id = process.as_raw_pid();
+        let identifier = format!("{id:08x}{}", "4f".repeat(28));
+        // The second version of control groups alone, beside the first one, and the first one.
+        let roots = ["", "unified", "pids"].map(|root| Path::new("/sys/fs/cgroup").join(root));
+        let roots = roots
+            .iter()
+            .filter(|root| root.join("cgroup.procs").exists());
+        let mut groups = roots.map(|root| root.join(format!("docker-{identifier}.scope")));
+        groups.find_map(|group| {
+            fs::create_dir(&group).ok()?;
+            let container = Self {
+                identifier: identifier.clone(),
+                group,
+            };
+            let put = fs::write(container.group.join("cgroup.procs"), id.to_string());
+            put.is_ok().then_some(container)
+        })
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.group);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_processes_of_a_container_are_watched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::cluster(dir.path(), "");
+    let Some(container) = Container::holding(server.process()) else {
+        eprintln!("no control group can be made here, so no container is watched");
+        return;
+    };
+    let arguments = [
+        "watch",
+        "--output",
+        "json",
+        "--port",
+        port_of(&server.broker),
+    ];
+    let chosen = ["--container", &container.identifier[..12]];
+    let Some(inspect) = Inspect::start(&[&arguments[..], &chosen].concat()) else {
+        return;
+    };
+    talk(&server).await;
+    let expected = [SEND, SEND, SEND, OTHER_SEND, PULL, FAILED_PULL];
+    let seen: Vec<String> = expected.iter().map(|_| gist(&inspect.next())).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(inspect.end(), [""; 0]);
+    assert_eq!(server.end(Signal::TERM).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_counted_so_far_is_shown_again_and_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::cluster(dir.path(), "");
+    let arguments = [
+        "stat",
+        "--output",
+        "json",
+        "--port",
+        port_of(&server.broker),
+    ];
+    let Some(inspect) = Inspect::start(&[&arguments[..], &["--interval", "100ms"]].concat()) else {
+        return;
+    };
+    talk(&server).await;
+    let begun = Instant::now();
+    // Nobody ends it before the totals are shown.
+    while inspect.next()["exchanges"] != 6 {
+        assert!(begun.elapsed() < TIMEOUT, "the totals are not shown");
+    }
+    let lines = inspect.end();
+    let last = lines.iter().rev().find(|line| line.contains("\"total\""));
+    assert!(
+        last.is_some_and(|row| row.contains("\"exchanges\":6")),
+        "{lines:?}"
+    );
     assert_eq!(server.end(Signal::TERM).await, Some(0));
 }
 

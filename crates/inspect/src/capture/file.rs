@@ -95,6 +95,11 @@ impl<R: Read> Input<R> {
         }
     }
 
+    /// Whether all that was read has been passed.
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     /// How many bytes have been passed.
     pub(super) fn position(&self) -> u64 {
         self.passed
@@ -162,13 +167,17 @@ fn no_capture() -> io::Error {
 
 impl Source for CaptureFile {
     fn read(&mut self, _: Duration, sink: &mut dyn FnMut(Observed<'_>)) -> io::Result<bool> {
+        if self.input.peek(1)?.is_empty() {
+            return Ok(false);
+        }
         for _ in 0..BATCH {
-            if self.input.peek(1)?.is_empty() {
-                return Ok(false);
-            }
             match &mut self.format {
                 Format::Pcap(pcap) => pcap.next(&mut self.input, sink)?,
                 Format::Pcapng(pcapng) => pcapng.next(&mut self.input, sink)?,
+            }
+            // A pipe may have nothing more for long.
+            if self.input.is_empty() {
+                break;
             }
         }
         Ok(true)

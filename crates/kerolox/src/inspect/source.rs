@@ -63,6 +63,11 @@ impl SourceArgs {
         self.file.is_none()
     }
 
+    /// The capture file, if that is the source.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Opens the source; live ones see the servers' `ports` alone if there are any.
     pub(super) fn open(&self, ports: &[u16]) -> Result<Box<dyn Source>, CliError> {
         match &self.file {
@@ -112,10 +117,6 @@ impl LiveArgs {
 
 /// A capture file.
 pub(super) fn file(path: &Path) -> Result<Box<dyn Source>, CliError> {
-    let opened = CaptureFile::open(path);
-    let file = opened.map_err(|source| CliError::CaptureFile {
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = CaptureFile::open(path).map_err(CliError::capture_file(path))?;
     Ok(Box::new(file))
 }

@@ -1,5 +1,7 @@
 //! What the commands show of exchanges: lines, tables, one message's way.
 
+pub(super) mod pages;
+
 use std::io::{BufWriter, ErrorKind, StdoutLock, Write};
 use std::ops::ControlFlow;
 
@@ -9,18 +11,18 @@ use inspect::view::{json, line};
 use inspect::{Counts, Exchange, Follow, Inspector, Statistics};
 use serde::Serialize;
 
+use self::pages::Page;
 use super::put;
 use crate::client::OutputFormat;
 use crate::error::CliError;
-use crate::output::print;
 
 /// Shows exchanges.
 pub(super) trait View {
     /// Takes an exchange that has ended; broken off: nobody reads any more.
     fn take(&mut self, exchange: &Exchange) -> ControlFlow<()>;
 
-    /// Shows what was taken so far, since more may be long in coming.
-    fn pause(&mut self) {}
+    /// Shows what was taken so far, since more may be long in coming; broken off as above.
+    fn pause(&mut self, inspector: &Inspector) -> ControlFlow<()>;
 
     /// Shows what there is to show at the end.
     fn end(&mut self, inspector: &Inspector) -> Result<(), CliError>;
@@ -70,9 +72,10 @@ impl View for Lines {
         })
     }
 
-    fn pause(&mut self) {
+    fn pause(&mut self, _: &Inspector) -> ControlFlow<()> {
         // What fails here fails at the end, too.
         let _ = self.out.flush();
+        ControlFlow::Continue(())
     }
 
     fn end(&mut self, _: &Inspector) -> Result<(), CliError> {
@@ -100,18 +103,17 @@ impl StatTables {
     }
 }
 
-impl View for StatTables {
-    fn take(&mut self, exchange: &Exchange) -> ControlFlow<()> {
+impl Page for StatTables {
+    fn add(&mut self, exchange: &Exchange) {
         self.statistics.add(exchange);
-        ControlFlow::Continue(())
     }
 
-    fn end(&mut self, _: &Inspector) -> Result<(), CliError> {
+    fn text(&self, _: &Inspector) -> String {
         let rows = table::statistics(&self.statistics, self.top);
-        print(&match self.output {
+        match self.output {
             OutputFormat::Json => json_lines(&rows),
             OutputFormat::Table => table::statistics_text(&rows),
-        })
+        }
     }
 }
 
@@ -126,17 +128,15 @@ impl SessionTables {
     }
 }
 
-impl View for SessionTables {
-    fn take(&mut self, _: &Exchange) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
+impl Page for SessionTables {
+    fn add(&mut self, _: &Exchange) {}
 
-    fn end(&mut self, inspector: &Inspector) -> Result<(), CliError> {
+    fn text(&self, inspector: &Inspector) -> String {
         let rows = table::sessions(inspector.sessions());
-        print(&match self.output {
+        match self.output {
             OutputFormat::Json => json_lines(&rows),
             OutputFormat::Table => table::sessions_text(&rows),
-        })
+        }
     }
 }
 
@@ -157,24 +157,24 @@ impl Follower {
     }
 }
 
-impl View for Follower {
-    fn take(&mut self, exchange: &Exchange) -> ControlFlow<()> {
+impl Page for Follower {
+    fn add(&mut self, exchange: &Exchange) {
         self.follow.take(exchange);
-        ControlFlow::Continue(())
     }
 
-    fn end(&mut self, _: &Inspector) -> Result<(), CliError> {
+    fn text(&self, _: &Inspector) -> String {
         let steps = self.follow.steps();
-        if steps.is_empty() {
-            return Err(CliError::NoMessage {
-                id: self.id.clone(),
-            });
-        }
         let lines = steps.iter().map(|step| match self.output {
             OutputFormat::Json => json::step(step) + "\n",
             OutputFormat::Table => line::step(step) + "\n",
         });
-        print(&lines.collect::<String>())
+        lines.collect()
+    }
+
+    fn is_in_vain(&self) -> Option<CliError> {
+        let id = self.id.clone();
+        let steps = self.follow.steps();
+        steps.is_empty().then_some(CliError::NoMessage { id })
     }
 }
 
@@ -251,16 +251,15 @@ impl Overview {
     }
 }
 
-impl View for Overview {
-    fn take(&mut self, exchange: &Exchange) -> ControlFlow<()> {
+impl Page for Overview {
+    fn add(&mut self, exchange: &Exchange) {
         self.statistics.add(exchange);
-        ControlFlow::Continue(())
     }
 
-    fn end(&mut self, inspector: &Inspector) -> Result<(), CliError> {
+    fn text(&self, inspector: &Inspector) -> String {
         let line = self.line(inspector);
         if self.output == OutputFormat::Json {
-            return print(&json_lines(&[line]));
+            return json_lines(&[line]);
         }
         let fact = |name: &str, value: String| vec![name.to_owned(), value];
         let facts = [
@@ -286,10 +285,6 @@ impl View for Overview {
         ];
         let top = table::statistics(&self.statistics, 5);
         let text = columns(&["", ""], &facts);
-        print(&format!(
-            "{}\n{}",
-            text.trim_start(),
-            table::statistics_text(&top)
-        ))
+        format!("{}\n{}", text.trim_start(), table::statistics_text(&top))
     }
 }
