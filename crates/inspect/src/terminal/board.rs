@@ -293,10 +293,12 @@ impl Board {
             return Goes::On;
         }
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return match key.code {
-                KeyCode::Char('c') => Goes::Away,
-                _ => Goes::On,
-            };
+            match key.code {
+                KeyCode::Char('c') => return Goes::Away,
+                KeyCode::Char('u') if self.is_typing => self.text.clear(),
+                _ => {}
+            }
+            return Goes::On;
         }
         if self.is_typing {
             self.type_key(key.code);

@@ -14,7 +14,7 @@ use crate::view::table::bytes;
 use crate::view::time::{clock, duration};
 
 /// Each fits a line of 58 columns.
-const HELP: [(&str, &str); 11] = [
+const HELP: [(&str, &str); 12] = [
     ("1 to 5, Tab", "topics, groups, clients, …"),
     ("↑ ↓ PgUp PgDn Home End", "choose, scroll"),
     ("Enter, →", "go to exchanges, fields, bytes"),
@@ -25,6 +25,7 @@ const HELP: [(&str, &str); 11] = [
     ("   orders", "a part of a name, status or id"),
     ("   >10ms", "took longer"),
     ("   !", "went wrong"),
+    ("   Ctrl-U", "forget what was typed"),
     ("q", "leave"),
 ];
 

@@ -166,6 +166,12 @@ fn filters_choose_by_what_went_wrong_and_how_long_it_took() {
     assert_eq!(screen.board.statistics.total.exchanges, 0);
     screen.lines();
     screen.type_text("/");
+    let forget = KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL);
+    screen.board.press(forget);
+    screen.type_text("!");
+    screen.press(KeyCode::Enter);
+    assert_eq!(screen.board.statistics.total.exchanges, errors);
+    screen.type_text("/");
     screen.press(KeyCode::Esc);
     screen.shows("133 exchanges");
 }
