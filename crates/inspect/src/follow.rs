@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wire::message::pop::{ExtraInfo, TopicKind};
 
+use crate::capture::Timestamp;
 use crate::exchange::{Action, Exchange, Message, MessageType};
 
 /// Steps that are remembered of one message.
@@ -65,6 +66,18 @@ pub struct Step {
     pub message: Message,
 }
 
+impl Step {
+    /// When it happened: what was delivered or looked up came with the answer, for which the
+    /// request may have waited since before the message was sent.
+    pub fn time(&self) -> Timestamp {
+        let timing = &self.exchange.timing;
+        match (self.happening, timing.response) {
+            (Happening::Delivered | Happening::LookedUp, Some((first, _))) => first,
+            _ => timing.request.0,
+        }
+    }
+}
+
 /// A place that the message is stored at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place {
@@ -118,10 +131,10 @@ impl Follow {
         self.steps.len() > before
     }
 
-    /// The steps so far, in the order of their requests.
+    /// The steps so far, in the order in which they happened.
     pub fn steps(&self) -> Vec<&Step> {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
-        steps.sort_by_key(|step| step.exchange.timing.request.0);
+        steps.sort_by_key(|step| step.time());
         steps
     }
 

@@ -73,6 +73,7 @@ struct Line<'a> {
 #[derive(Debug, Serialize)]
 struct StepLine<'a> {
     happening: &'static str,
+    at: String,
     #[serde(flatten)]
     exchange: Line<'a>,
 }
@@ -130,10 +131,12 @@ pub fn line(exchange: &Exchange) -> String {
     serde_json::to_string(&object(exchange)).unwrap_or_default()
 }
 
-/// The object of a step of a message's way: the exchange with the message, and `happening`.
+/// The object of a step of a message's way: the exchange with the message, and what is `happening`
+/// in it `at` which time.
 pub fn step(step: &Step) -> String {
     let line = StepLine {
         happening: step.happening.name(),
+        at: step.time().to_string(),
         exchange: Line {
             messages: vec![message(&step.message)],
             ..object(&step.exchange)

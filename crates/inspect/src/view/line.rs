@@ -89,7 +89,7 @@ pub fn step(step: &Step) -> String {
     let message = &step.message;
     let mut line = format!(
         "{}  {:<20}  {}  by {}",
-        clock(step.exchange.timing.request.0),
+        clock(step.time()),
         step.happening.name(),
         plain(
             message

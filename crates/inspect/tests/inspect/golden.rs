@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use kerolox_inspect::view::json;
-use kerolox_inspect::{Action, Exchange, Options, Outcome, Side};
+use kerolox_inspect::{Action, Exchange, Follow, Happening, Options, Outcome, Side};
 use serde_json::Value;
 
 use crate::support::{capture, inspect, packets};
@@ -171,4 +171,18 @@ fn every_call_of_the_grpc_capture_is_in_its_exchange() {
     let sent = sent.expect("a message was sent");
     let message = &sent.messages[0];
     assert!(sent.topic.is_some() && message.id.is_some() && message.offset.is_some());
+}
+
+#[test]
+fn a_message_that_a_pull_waited_for_is_sent_before_it_is_delivered() {
+    let outcome = inspect(&packets("remoting.pcap"), Options::default());
+    let mut follow = Follow::new("20010DB800000000000000000000000A10E118B4AAC2699413920011");
+    for exchange in &outcome.exchanges {
+        follow.take(exchange);
+    }
+    let steps = follow.steps();
+    let happenings: Vec<Happening> = steps.iter().map(|step| step.happening).collect();
+    let expected = [Happening::Sent, Happening::Delivered, Happening::Committed];
+    assert_eq!(happenings, expected);
+    assert!(steps[1].exchange.timing.request.0 < steps[0].exchange.timing.request.0);
 }
