@@ -7,8 +7,10 @@
 pub(crate) mod call;
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use wire::body::assignment::BatchAckMessageRequestBody;
 use wire::body::client::GetConsumerListByGroupResponseBody;
 use wire::body::heartbeat::HeartbeatData;
@@ -17,7 +19,7 @@ use wire::body::lock::LockBatchRequestBody;
 use wire::command::{self, Command, RequestCode};
 use wire::frame::Frame;
 use wire::header::send::SendMessageRequestV2;
-use wire::message::body::{Batch, Records, plain_body};
+use wire::message::body::{Batch, Records};
 use wire::message::compression::CompressionType;
 use wire::message::id::OffsetMessageId;
 use wire::message::names::CLIENT_INNER_PRODUCER_GROUP;
@@ -60,8 +62,12 @@ pub(crate) struct Extra {
 /// What clients and brokers say about clients.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A client is there.
+    /// A client is there, and in these groups.
     Heartbeat(Box<HeartbeatData>),
+    /// A client says, without being asked for a sign of life, in which groups it is.
+    Presence(Box<HeartbeatData>),
+    /// A client that said so is still there.
+    Alive,
     /// A client left its producer and its consumer group.
     Left {
         producer_group: Option<String>,
@@ -242,7 +248,7 @@ fn typed_request(
         }
         RequestCode::Heartbeat => {
             exchange.action = Action::Heartbeat;
-            let heartbeat: HeartbeatData = body(framed)?;
+            let heartbeat: HeartbeatData = body(framed, exchange)?;
             exchange.client_id = reader.names.get(&heartbeat.client_id);
             // A client is in few groups; one of them stands for it.
             let groups = heartbeat
@@ -276,8 +282,9 @@ fn typed_request(
             named_fields(frame, exchange, reader);
             extra.news = Some(News::MembersChanged);
         }
-        RequestCode::LockBatchMq => {
-            let locks: LockBatchRequestBody = body(framed)?;
+        RequestCode::LockBatchMq | RequestCode::UnlockBatchMq => {
+            // Both have the same body.
+            let locks: LockBatchRequestBody = body(framed, exchange)?;
             exchange.client_id = reader.names.get(&locks.client_id);
             exchange.group = Some(reader.names.get(&locks.consumer_group));
             exchange.topic = locks
@@ -315,17 +322,20 @@ fn send(
         exchange.message_type = message.message_type;
         message.body_len = body.len();
         if !framed.arrival.torn {
-            message.body = kept(sent.sys_flag, body, reader.keep_bodies);
+            let unread = &mut exchange.unread;
+            message.body = kept(sent.sys_flag, body, reader.keep_bodies, unread);
         }
         exchange.messages.push(message);
     } else {
         exchange.message_type = Some(MessageType::Batch);
         let whole = if framed.arrival.torn { &[][..] } else { body };
-        for one in Batch::new(whole).map_while(Result::ok) {
+        for one in Batch::new(whole) {
+            let unread = &mut exchange.unread;
+            let Some(one) = read(one, unread) else { break };
             let properties = String::from_utf8_lossy(one.properties);
             let mut message = described(&properties, sent.sys_flag, reader);
             message.body_len = one.body.len();
-            message.body = kept(sent.sys_flag, one.body, reader.keep_bodies);
+            message.body = kept(sent.sys_flag, one.body, reader.keep_bodies, unread);
             exchange.messages.push(message);
         }
     }
@@ -366,8 +376,8 @@ fn described(properties: &str, sys_flag: i32, reader: &mut Reader) -> Message {
     message
 }
 
-/// The start of a body, decompressed.
-fn kept(sys_flag: i32, body: &[u8], keep: usize) -> Bytes {
+/// The start of a body, decompressed; as it travelled, and `unread` says why, where that fails.
+fn kept(sys_flag: i32, body: &[u8], keep: usize, unread: &mut Option<Box<str>>) -> Bytes {
     if keep == 0 || body.is_empty() {
         return Bytes::new();
     }
@@ -375,9 +385,20 @@ fn kept(sys_flag: i32, body: &[u8], keep: usize) -> Bytes {
     if !message_flag::is_compressed(sys_flag) {
         return start(body);
     }
-    CompressionType::of_sys_flag(sys_flag)
-        .and_then(|compression| compression.decompress(body, MAX_PLAIN_BODY))
-        .map_or_else(|_| start(body), |plain| start(&plain))
+    let plain = CompressionType::of_sys_flag(sys_flag)
+        .and_then(|compression| compression.decompress(body, MAX_PLAIN_BODY));
+    read(plain, unread).map_or_else(|| start(body), |plain| start(&plain))
+}
+
+/// What was read; else `unread` says why not, unless it says something already.
+fn read<T>(result: Result<T, impl Display>, unread: &mut Option<Box<str>>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            unread.get_or_insert_with(|| error.to_string().into());
+            None
+        }
+    }
 }
 
 /// The broker's id of a message, in no more memory than it needs.
@@ -393,13 +414,23 @@ fn records(framed: &Framed<'_>, exchange: &mut Exchange, reader: &mut Reader) {
         return;
     }
     let topic = exchange.topic.as_deref();
-    let records = Records::new(framed.frame.body).map_while(Result::ok);
-    let messages = records.map(|record| delivered(&record, topic, reader));
-    exchange.messages.extend(messages);
+    for record in Records::new(framed.frame.body) {
+        let unread = &mut exchange.unread;
+        let Some(record) = read(record, unread) else {
+            return;
+        };
+        let message = delivered(&record, topic, reader, unread);
+        exchange.messages.push(message);
+    }
 }
 
 /// A message as it was delivered, asked for by a topic.
-fn delivered(record: &RecordRef<'_>, asked: Option<&str>, reader: &mut Reader) -> Message {
+fn delivered(
+    record: &RecordRef<'_>,
+    asked: Option<&str>,
+    reader: &mut Reader,
+    unread: &mut Option<Box<str>>,
+) -> Message {
     let mut message = described(&record.properties(), record.sys_flag(), reader);
     let topic = record.topic();
     if asked != Some(&*topic) {
@@ -416,11 +447,8 @@ fn delivered(record: &RecordRef<'_>, asked: Option<&str>, reader: &mut Reader) -
     message.stored = Some(record.store_timestamp());
     message.attempts = record.reconsume_times();
     message.body_len = record.body().len();
-    if reader.keep_bodies > 0 {
-        let body = plain_body(record, MAX_PLAIN_BODY);
-        let body = body.as_deref().unwrap_or(record.body());
-        message.body = Bytes::copy_from_slice(body.get(..reader.keep_bodies).unwrap_or(body));
-    }
+    let (sys_flag, keep) = (record.sys_flag(), reader.keep_bodies);
+    message.body = kept(sys_flag, record.body(), keep, unread);
     message
 }
 
@@ -429,7 +457,7 @@ fn batch_acknowledgement(
     exchange: &mut Exchange,
     reader: &mut Reader,
 ) -> Option<()> {
-    let batch: BatchAckMessageRequestBody = body(framed)?;
+    let batch: BatchAckMessageRequestBody = body(framed, exchange)?;
     exchange.action = Action::Acknowledge;
     if let Some(first) = batch.acks.first() {
         exchange.topic = Some(reader.names.get(&first.topic));
@@ -545,7 +573,7 @@ pub(crate) fn response(
         | RequestCode::SearchOffsetByTimestamp
         | RequestCode::QueryConsumerOffset => exchange.offset = field(frame, "offset"),
         RequestCode::GetConsumerListByGroup => {
-            let list: GetConsumerListByGroupResponseBody = body(framed)?;
+            let list: GetConsumerListByGroupResponseBody = body(framed, exchange)?;
             return Some(News::Members(list.consumer_id_list));
         }
         _ => {}
@@ -564,10 +592,11 @@ fn field(frame: &Frame<&[u8]>, name: &str) -> Option<i64> {
 }
 
 /// A body of JSON, unless it is torn or too long to be looked at.
-fn body<T: serde::de::DeserializeOwned>(framed: &Framed<'_>) -> Option<T> {
+fn body<T: DeserializeOwned>(framed: &Framed<'_>, exchange: &mut Exchange) -> Option<T> {
     let body = framed.frame.body;
-    if framed.arrival.torn || body.len() > MAX_JSON_BODY {
+    // An answer that something went wrong has none.
+    if framed.arrival.torn || body.is_empty() || body.len() > MAX_JSON_BODY {
         return None;
     }
-    json::read(body).ok()
+    read(json::read(body), &mut exchange.unread)
 }

@@ -107,8 +107,11 @@ impl Sessions {
         let time = exchange.timing.request.0;
         match news {
             News::Heartbeat(heartbeat) => {
-                self.heartbeat(exchange, language, version, &heartbeat);
+                self.presence(exchange, language, version, &heartbeat);
+                self.heartbeat(exchange);
             }
+            News::Presence(presence) => self.presence(exchange, language, version, &presence),
+            News::Alive => self.heartbeat(exchange),
             News::Left {
                 producer_group,
                 consumer_group,
@@ -151,7 +154,14 @@ impl Sessions {
         }
     }
 
-    fn heartbeat(
+    fn heartbeat(&mut self, exchange: &Exchange) {
+        if let Some(client) = self.clients.get_mut(&exchange.client_id) {
+            client.heartbeats += 1;
+            client.last_heartbeat = Some(exchange.timing.request.0);
+        }
+    }
+
+    fn presence(
         &mut self,
         exchange: &Exchange,
         language: Option<Language>,
@@ -181,8 +191,6 @@ impl Sessions {
                 producer_groups: BTreeSet::new(),
                 consumer_groups: BTreeSet::new(),
             });
-        client.heartbeats += 1;
-        client.last_heartbeat = Some(exchange.timing.request.0);
         client.left = false;
         let groups = heartbeat
             .producer_data_set

@@ -1,14 +1,13 @@
 //! What a call of the 5.x clients' gRPC API means.
 
 use bytes::Bytes;
-use wire::body::heartbeat::{
-    ConsumeType, ConsumerData, HeartbeatData, ProducerData, SubscriptionData,
-};
+use wire::body::heartbeat::{ConsumeType, ConsumerData, HeartbeatData, SubscriptionData};
 use wire::grpc::rpc::{self, Rpc};
 use wire::grpc::{self, Code, Received, Resource, StatusOnly};
 use wire::message::pop::ExtraInfo;
+use wire::message::sys_flag;
 
-use super::{DEAD_LETTER, News, Reader};
+use super::{DEAD_LETTER, News, Reader, kept};
 use crate::exchange::{Action, Exchange, Message, MessageType, Status};
 
 /// What the path of a call begins with.
@@ -41,7 +40,7 @@ pub(crate) fn request(
             let messages = request.messages.iter().map(|one| Message {
                 // The server chooses the queue, whatever the client says, and does not tell.
                 queue_id: None,
-                ..message(one, None, reader)
+                ..message(one, None, reader, &mut exchange.unread)
             });
             exchange.messages = messages.collect();
             exchange.message_type = match exchange.messages.as_slice() {
@@ -76,14 +75,15 @@ pub(crate) fn request(
             set_topic(exchange, reader, request.topic.as_ref());
             let entries = request.entries.into_iter();
             let named = entries.map(|entry| received(entry.message_id, entry.receipt_handle));
-            exchange.messages = named.collect();
+            set_received(exchange, named.collect());
         }
         rpc::ChangeInvisibleDuration::NAME => {
             let request = read::<grpc::ChangeInvisibleDurationRequest>(bytes)?;
             exchange.action = Action::ChangeInvisible;
             set_group(exchange, reader, request.group.as_ref());
             set_topic(exchange, reader, request.topic.as_ref());
-            exchange.messages = vec![received(request.message_id, request.receipt_handle)];
+            let message = received(request.message_id, request.receipt_handle);
+            set_received(exchange, vec![message]);
         }
         rpc::ForwardMessageToDeadLetterQueue::NAME => {
             let request = read::<grpc::ForwardMessageToDeadLetterQueueRequest>(bytes)?;
@@ -91,7 +91,8 @@ pub(crate) fn request(
             exchange.detail = Some(DEAD_LETTER.into());
             set_group(exchange, reader, request.group.as_ref());
             set_topic(exchange, reader, request.topic.as_ref());
-            exchange.messages = vec![received(request.message_id, request.receipt_handle)];
+            let message = received(request.message_id, request.receipt_handle);
+            set_received(exchange, vec![message]);
         }
         rpc::EndTransaction::NAME => {
             let request = read::<grpc::EndTransactionRequest>(bytes)?;
@@ -135,6 +136,7 @@ pub(crate) fn request(
             let request = read::<grpc::HeartbeatRequest>(bytes)?;
             exchange.action = Action::Heartbeat;
             set_group(exchange, reader, request.group.as_ref());
+            extra.news = Some(News::Alive);
         }
         rpc::NotifyClientTermination::NAME => {
             let request = read::<grpc::NotifyClientTerminationRequest>(bytes)?;
@@ -170,7 +172,7 @@ pub(crate) fn response(
             Received::Status(status) => Some(status),
             Received::Message(one) => {
                 let asked = exchange.topic.as_deref();
-                let message = message(&one, asked, reader);
+                let message = message(&one, asked, reader, &mut exchange.unread);
                 exchange.messages.push(message);
                 None
             }
@@ -180,7 +182,7 @@ pub(crate) fn response(
             grpc::Pulled::Status(status) => Some(status),
             grpc::Pulled::Message(one) => {
                 let asked = exchange.topic.as_deref();
-                let message = message(&one, asked, reader);
+                let message = message(&one, asked, reader, &mut exchange.unread);
                 exchange.messages.push(message);
                 None
             }
@@ -218,7 +220,7 @@ pub(crate) fn telemetry(
             if let Some(half) = &command.message {
                 set_topic(exchange, reader, half.topic.as_ref());
                 let asked = exchange.topic.as_deref();
-                exchange.messages = vec![message(half, asked, reader)];
+                exchange.messages = vec![message(half, asked, reader, &mut exchange.unread)];
             }
             ("recover orphaned transaction", None)
         }
@@ -274,12 +276,9 @@ fn presence(settings: &grpc::Settings, exchange: &mut Exchange, reader: &mut Rea
             });
         }
         // Producers of this API are in no group.
-        Some(grpc::PubSub::Publishing(_)) => {
-            heartbeat.producer_data_set.push(ProducerData::default());
-        }
-        None => {}
+        Some(grpc::PubSub::Publishing(_)) | None => {}
     }
-    News::Heartbeat(Box::new(heartbeat))
+    News::Presence(Box::new(heartbeat))
 }
 
 /// The status of a call.
@@ -346,6 +345,15 @@ fn set_queue(exchange: &mut Exchange, reader: &mut Reader, queue: Option<&grpc::
     exchange.queue_id = queue.map(|queue| queue.id).filter(|id| *id >= 0);
 }
 
+/// Sets the messages that were received, and the queue if they are of one.
+fn set_received(exchange: &mut Exchange, messages: Vec<Message>) {
+    exchange.queue_id = messages.first().and_then(|first| first.queue_id);
+    if messages.iter().any(|one| one.queue_id != exchange.queue_id) {
+        exchange.queue_id = None;
+    }
+    exchange.messages = messages;
+}
+
 /// A message that was received, as who received it names it.
 fn received(id: String, handle: String) -> Message {
     let place = ExtraInfo::decode(&handle).ok();
@@ -359,7 +367,12 @@ fn received(id: String, handle: String) -> Message {
 }
 
 /// A message of a send or a delivery; the latter was asked for by a topic.
-fn message(one: &grpc::Message, asked: Option<&str>, reader: &mut Reader) -> Message {
+fn message(
+    one: &grpc::Message,
+    asked: Option<&str>,
+    reader: &mut Reader,
+    unread: &mut Option<Box<str>>,
+) -> Message {
     let mut message = Message {
         body_len: one.body.len(),
         ..Message::default()
@@ -396,9 +409,11 @@ fn message(one: &grpc::Message, asked: Option<&str>, reader: &mut Reader) -> Mes
         .map_or(0, |attempt| attempt.saturating_sub(1))
         .max(0);
     message.handle = system.receipt_handle.as_deref().map(Into::into);
-    if reader.keep_bodies > 0 {
-        let keep = one.body.len().min(reader.keep_bodies);
-        message.body = Bytes::copy_from_slice(one.body.get(..keep).unwrap_or_default());
-    }
+    // That is how the API calls the compression of zlib.
+    let sys_flag = match system.body_encoding() {
+        grpc::Encoding::Gzip => sys_flag::message::COMPRESSED,
+        _ => 0,
+    };
+    message.body = kept(sys_flag, &one.body, reader.keep_bodies, unread);
     message
 }

@@ -1,11 +1,11 @@
 //! The captures of the reference's clients and servers, beside what they are known to hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
 use kerolox_inspect::view::json;
-use kerolox_inspect::{Action, Exchange, Follow, Happening, Options, Outcome, Side};
+use kerolox_inspect::{Action, Client, Exchange, Follow, Happening, Options, Outcome, Side};
 use serde_json::Value;
 
 use crate::support::{capture, inspect, packets};
@@ -185,4 +185,39 @@ fn a_message_that_a_pull_waited_for_is_sent_before_it_is_delivered() {
     let expected = [Happening::Sent, Happening::Delivered, Happening::Committed];
     assert_eq!(happenings, expected);
     assert!(steps[1].exchange.timing.request.0 < steps[0].exchange.timing.request.0);
+}
+
+#[test]
+fn clients_of_the_grpc_capture_are_there_until_they_leave() {
+    let outcome = inspect(&packets("grpc.pcap"), Options::default());
+    let clients: Vec<&Client> = outcome.inspector.sessions().clients().collect();
+    assert_eq!(clients.len(), 4);
+    assert_eq!(clients.iter().map(|one| one.heartbeats).sum::<u64>(), 11);
+    for client in clients {
+        assert!(
+            client.left && client.producer_groups.is_empty(),
+            "{client:?}"
+        );
+    }
+}
+
+#[test]
+fn what_an_acknowledgement_or_a_lock_is_about_is_told() {
+    let outcome = inspect(&packets("grpc.pcap"), Options::default());
+    let (mut queues, mut topics) = (BTreeSet::new(), BTreeSet::new());
+    for exchange in outcome.exchanges {
+        if exchange.action == Action::Acknowledge {
+            assert_eq!(exchange.queue_id, exchange.messages[0].queue_id);
+            queues.insert(exchange.queue_id);
+        }
+    }
+    assert_eq!(queues, BTreeSet::from([Some(0), Some(1)]));
+    let outcome = inspect(&packets("remoting.pcap"), Options::default());
+    for exchange in outcome.exchanges {
+        if exchange.command.to_string().ends_with("LOCK_BATCH_MQ") {
+            assert_eq!(exchange.group.as_deref(), Some("cap-g-order"));
+            topics.insert(exchange.topic);
+        }
+    }
+    assert_eq!(topics, BTreeSet::from([Some("cap-order".into())]));
 }

@@ -1,5 +1,6 @@
 //! The analyser on captures: those of the reference's own clients and servers, and made ones.
 
+mod bodies;
 mod follow;
 mod golden;
 mod made;
