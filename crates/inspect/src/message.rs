@@ -500,8 +500,10 @@ fn named_fields(frame: &Frame<&[u8]>, exchange: &mut Exchange, reader: &mut Read
     for (name, value) in frame.ext.iter() {
         let Some(value) = value else { continue };
         match &*name {
-            "topic" | "topicName" => exchange.topic = Some(reader.names.get(&value)),
-            "consumerGroup" | "group" | "groupName" | "producerGroup" => {
+            "topic" | "topicName" | "parentTopic" => {
+                exchange.topic = Some(reader.names.get(&value))
+            }
+            "consumerGroup" | "group" | "groupName" | "producerGroup" | "srcGroup" => {
                 exchange.group = Some(reader.names.get(&value));
             }
             "queueId" => exchange.queue_id = value.parse().ok().filter(|id| *id >= 0),

@@ -288,7 +288,9 @@ pub(crate) fn likeness(bytes: &[u8]) -> Likeness {
         };
     };
     let fits = if head.json {
-        header.starts_with(b"{") && header.ends_with(b"}") && is_json_head(header)
+        // The C++ client has a line's end behind the object.
+        let object = header.trim_ascii_end();
+        object.starts_with(b"{") && object.ends_with(b"}") && is_json_head(object)
     } else {
         is_rocketmq_head(header)
     };

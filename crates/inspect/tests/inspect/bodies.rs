@@ -1,4 +1,4 @@
-//! Bodies that are not what their frames say.
+//! Frames that are not what they say, or say it otherwise than most.
 
 use kerolox_inspect::{Exchange, Options};
 use wire::command::RequestCode;
@@ -77,4 +77,15 @@ fn messages_before_a_damaged_one_are_shown_and_that_there_is_one() {
     let pulled = &outcome.exchanges[0];
     assert_eq!(pulled.messages.len(), 1);
     assert!(pulled.unread.is_some());
+}
+
+#[test]
+fn topics_and_groups_are_told_whatever_a_header_calls_them() {
+    let lite = [("parentTopic", "orders"), ("group", "shop")];
+    let asked_for = asked(RequestCode::GetLiteClientInfo, &lite, b"");
+    assert_eq!(asked_for.topic.as_deref(), Some("orders"));
+    assert_eq!(asked_for.group.as_deref(), Some("shop"));
+    let clone = [("srcGroup", "shop"), ("destGroup", "other")];
+    let asked_for = asked(RequestCode::CloneGroupOffset, &clone, b"");
+    assert_eq!(asked_for.group.as_deref(), Some("shop"));
 }

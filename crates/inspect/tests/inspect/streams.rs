@@ -50,6 +50,27 @@ fn serializations() -> impl Strategy<Value = SerializeType> {
     prop_oneof![Just(SerializeType::Json), Just(SerializeType::RocketMq)]
 }
 
+/// The client for C++, of versions 1 and 2, writes each header with a line's end.
+#[test]
+fn headers_with_a_line_end_are_read() {
+    let header = concat!(
+        r#"{"code":105,"extFields":{"AccessKey":"","topic":"orders"},"flag":0,"#,
+        r#""language":"CPP","opaque":7,"remark":"","version":63}"#,
+        "\n"
+    );
+    let length = header.len() as u32;
+    let words = [length + 4, length].map(u32::to_be_bytes);
+    let bytes = [words.as_flattened(), header.as_bytes()].concat();
+    let outcome = inspect(&[packet(0, 0, 1, ACK, &bytes)], Options::default());
+    let asked: Vec<String> = outcome.exchanges.iter().map(gist).collect();
+    assert_eq!(outcome.notices, []);
+    assert_eq!(asked.len(), 1);
+    assert!(
+        asked[0].starts_with("7 GET_ROUTEINFO_BY_TOPIC Some(\"orders\")"),
+        "{asked:?}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
