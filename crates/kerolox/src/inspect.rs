@@ -499,7 +499,7 @@ fn record(args: &RecordArgs) -> Result<(), CliError> {
             other => break other,
         }
     };
-    let finished = recorder.finish().map(drop);
+    let finished = recorder.finish(source.lost()).map(drop);
     written.and(finished).map_err(&failed)?;
     eprintln!(
         "kerolox: {count} packets are in {}, {} were lost",

@@ -140,7 +140,7 @@ fn write(path: &str) -> Result<(), Box<dyn Error>> {
     for (data, time) in traffic.packets().iter().zip(times()) {
         recorder.write(&Observed::Packet(packet(data, time)))?;
     }
-    recorder.finish()?;
+    recorder.finish(0)?;
     println!(
         "{}",
         serde_json::json!({ "frames": traffic.frames, "messages": traffic.messages })

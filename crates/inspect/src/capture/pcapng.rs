@@ -313,6 +313,20 @@ pub(super) fn write_packet(
     write_block(out, PACKET, &[&head, packet.data])
 }
 
+/// Writes how many packets were lost until now, as statistics of the first interface.
+pub(super) fn write_lost(out: &mut impl Write, now: Timestamp, lost: u64) -> io::Result<()> {
+    let time = now.0 as u64;
+    let mut body = Vec::new();
+    for field in [0, (time >> 32) as u32, time as u32] {
+        body.extend_from_slice(&field.to_le_bytes());
+    }
+    body.extend_from_slice(&OPTION_LOST_BY_INTERFACE.to_le_bytes());
+    body.extend_from_slice(&8_u16.to_le_bytes());
+    body.extend_from_slice(&lost.to_le_bytes());
+    body.extend_from_slice(&[0; 4]);
+    write_block(out, STATISTICS, &[&body])
+}
+
 fn write_block(out: &mut impl Write, kind: u32, body: &[&[u8]]) -> io::Result<()> {
     let body_len: usize = body.iter().map(|part| part.len()).sum();
     let padded = body_len.next_multiple_of(4);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use super::{Chunk, Flow, LinkType, Observed, Packet, pcap, pcapng};
+use super::{Chunk, Flow, LinkType, Observed, Packet, Timestamp, pcap, pcapng};
 
 /// Bytes of a chunk that go into one packet; the length of IPv4 has 16 bits.
 const MAX_PAYLOAD: usize = 65_000;
@@ -71,13 +71,17 @@ impl<W: Write> Recorder<W> {
         self.out.flush()
     }
 
-    /// Makes sure that everything is in the file.
+    /// Makes sure that everything is in the file, with how many packets the source lost where the
+    /// format can tell it.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self, lost: u64) -> io::Result<W> {
         if self.format == FileFormat::Pcap && self.links.is_empty() {
             pcap::write_header(&mut self.out, LinkType::ETHERNET)?;
+        }
+        if self.format == FileFormat::Pcapng && !self.links.is_empty() {
+            pcapng::write_lost(&mut self.out, Timestamp::now(), lost)?;
         }
         self.out.flush()?;
         Ok(self.out)

@@ -5,7 +5,9 @@ use std::net::Ipv6Addr;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kerolox_inspect::{CaptureFile, LinkType, Notice, Options, Source, Timestamp};
+use kerolox_inspect::{
+    CaptureFile, FileFormat, LinkType, Notice, Observed, Options, Recorder, Source, Timestamp,
+};
 use wire::frame::SerializeType;
 
 use crate::made::{ACK, CLIENT, SERVER, cut, ipv4, packet, segment, sends, whole};
@@ -409,4 +411,17 @@ fn a_link_that_cannot_be_read_is_said_once() {
     let outcome = inspect(&packets, Options::default());
     assert_eq!(outcome.notices, [Notice::LinkType(147)]);
     assert_eq!(outcome.exchanges.len(), 0);
+}
+
+#[test]
+fn a_recording_tells_how_many_packets_were_lost_if_its_format_can() {
+    for (format, told) in [(FileFormat::Pcapng, 4), (FileFormat::Pcap, 0)] {
+        let mut recorder = Recorder::new(Vec::new(), format).unwrap();
+        let seen = packet(0, 0, 1, ACK, b"seen");
+        recorder.write(&Observed::Packet(seen.as_packet())).unwrap();
+        let file = recorder.finish(4).unwrap();
+        let mut source = CaptureFile::new(Cursor::new(file)).unwrap();
+        assert_eq!(packets_of(&mut source).len(), 1);
+        assert_eq!(source.lost(), told);
+    }
 }
