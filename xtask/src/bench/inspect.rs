@@ -145,17 +145,18 @@ fn memory(decode_rate: &Path) -> Result<String> {
     let rates: Vec<Rate> = rates.collect::<Result<_>>()?;
     let mut table = Table::new([
         "from memory, one thread",
-        "frames/s",
+        "frames alone: frames/s",
+        "exchanges: frames/s",
         "messages/s",
         "bytes/s",
         "from packets: frames/s",
         "bytes/s",
     ]);
-    let (streams, packets): (Vec<_>, Vec<_>) =
-        rates.into_iter().partition(|rate| rate.from == "stream");
-    for (stream, packets) in streams.into_iter().zip(packets) {
+    let from = |from: &'static str| rates.iter().filter(move |rate| rate.from == from);
+    for ((frames, stream), packets) in from("frames").zip(from("stream")).zip(from("packets")) {
         table.row([
-            stream.work,
+            stream.work.clone(),
+            grouped(frames.frames_per_second),
             grouped(stream.frames_per_second),
             grouped(stream.messages_per_second),
             bytes(stream.bytes_per_second),

@@ -58,13 +58,44 @@ impl Watch {
     }
 }
 
-/// The loads; the second is as much as the broker takes.
-const LOADS: [Load; 2] = [Load::Paced, Load::Full];
+const LOADS: [Load; 3] = [Load::Paced, Load::Full, Load::Many];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Load {
+    /// So many messages a second.
     Paced,
+    /// As much as the broker takes; the analyser gives way.
     Full,
+    /// The same by many connections, of which a sample is followed.
+    Many,
+}
+
+impl Load {
+    /// Connections, and requests in flight on each.
+    const fn lanes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Paced | Self::Full => ("8", "256"),
+            Self::Many => ("64", "32"),
+        }
+    }
+
+    /// Options of the analyser: under full load there is no processor left for both, and the broker
+    /// is what matters.
+    const fn manners(self) -> &'static [&'static str] {
+        match self {
+            Self::Paced => &[],
+            Self::Full => &["--give-way"],
+            Self::Many => &["--give-way", "--sample", "16"],
+        }
+    }
+
+    fn title(self, rate: u32) -> String {
+        match self {
+            Self::Paced => format!("{} messages/s", grouped(f64::from(rate))),
+            Self::Full => "all it takes".to_owned(),
+            Self::Many => "all it takes by 64 connections, one in 16 followed".to_owned(),
+        }
+    }
 }
 
 /// What was measured once.
@@ -119,7 +150,15 @@ impl InspectLive {
         let analyser = Analyser::start(programs, server, load, watch)?;
         thread::sleep(SETTLE);
         let mut bench = programs.bench(server);
-        bench.args(["send", "--connections", "8", "--warm-up", "1s"]);
+        let (connections, in_flight) = load.lanes();
+        bench.args([
+            "send",
+            "--connections",
+            connections,
+            "--in-flight",
+            in_flight,
+        ]);
+        bench.args(["--warm-up", "1s"]);
         bench.args(["--duration", &format!("{}s", self.seconds)]);
         bench.args(["--server-pid", &server.process().to_string()]);
         if load == Load::Paced {
@@ -128,7 +167,7 @@ impl InspectLive {
         let run = report::<Report>(&mut bench)?.median;
         thread::sleep(SETTLE);
         let seen = analyser
-            .map(|analyser| analyser.end(run.messages))
+            .map(|analyser| analyser.end(load, run.messages))
             .transpose()?;
         let (usage, lost) = seen.unwrap_or_default();
         Ok(Sample {
@@ -167,10 +206,7 @@ impl InspectLive {
                 Watch::Packets | Watch::Trace => text,
             };
             table.row([
-                match load {
-                    Load::Paced => format!("{} messages/s", grouped(f64::from(self.rate))),
-                    Load::Full => "all it takes".to_owned(),
-                },
+                load.title(self.rate),
                 watch.title().to_owned(),
                 grouped(middle(|sample| sample.rate)),
                 of_analyser(format!("{:+.1} %", (ratio - 1.0) * 100.0)),
@@ -202,10 +238,7 @@ impl Analyser {
         let mut stat = Command::new(&programs.kerolox);
         stat.args(["inspect", "stat", "--output", "json", "--port"]);
         stat.arg(server.address.port().to_string());
-        if load == Load::Full {
-            // There is no processor left for both, and the broker is what matters.
-            stat.arg("--give-way");
-        }
+        stat.args(load.manners());
         match watch {
             Watch::Not => return Ok(None),
             Watch::Packets => stat.args(["--interface", "lo"]),
@@ -218,8 +251,8 @@ impl Analyser {
     }
 
     /// Ends it, and tells what it used and lost. It must have seen as many messages, unless it
-    /// lost some.
-    fn end(mut self, messages: f64) -> Result<(Usage, u64)> {
+    /// lost some or follows a sample, of which it must have seen any.
+    fn end(mut self, load: Load, messages: f64) -> Result<(Usage, u64)> {
         self.process.terminate()?;
         let usage = usage::of_rest(&mut self.process.0, self.begun);
         let (mut rows, mut said) = (String::new(), String::new());
@@ -246,7 +279,9 @@ impl Analyser {
             row["messages"].as_f64()
         });
         match total {
-            Some(seen) if lost > 0 || seen >= messages => Ok((usage, lost)),
+            Some(seen) if lost > 0 || seen >= messages || load == Load::Many && seen > 0.0 => {
+                Ok((usage, lost))
+            }
             seen => Err(format!(
                 "of {messages} messages the analyser saw {seen:?}; it said: {said}"
             )),

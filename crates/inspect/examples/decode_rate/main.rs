@@ -6,6 +6,7 @@ mod traffic;
 
 use std::error::Error;
 use std::fs::File;
+use std::hint::black_box;
 use std::io::BufWriter;
 use std::time::Duration;
 
@@ -13,7 +14,11 @@ use kerolox_inspect::{
     Chunk, FileFormat, Inspector, Observed, Options, Packet, Recorder, Statistics, Timestamp,
 };
 use rustix::time::{ClockId, clock_gettime};
-use wire::frame::SerializeType;
+use wire::command::{Command, SendMessageV2};
+use wire::frame::{self, Frame, SerializeType};
+use wire::header::HeaderError;
+use wire::header::pull::{PullMessageRequest, PullMessageResponse};
+use wire::header::send::{SendMessageRequestV2, SendMessageResponse};
 
 use traffic::Traffic;
 
@@ -39,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("sends of 16 KB, ROCKETMQ".to_owned(), large),
     ]);
     for (name, traffic) in work {
+        frames(&name, &traffic)?;
         measure(&name, "stream", &traffic, |observe| {
             for (write, time) in traffic.writes.iter().zip(times()) {
                 observe(Observed::Chunk(Chunk {
@@ -88,6 +94,42 @@ fn packet(data: &[u8], time: Timestamp) -> Packet<'_> {
     }
 }
 
+/// Cuts the traffic into frames, and reads the head, the typed header and the body of each, over
+/// and over.
+fn frames(name: &str, traffic: &Traffic) -> Result<(), Box<dyn Error>> {
+    let passes = passes(|| {
+        let mut frames = 0;
+        for write in &traffic.writes {
+            let mut rest: &[u8] = &write.bytes;
+            while let Some(len) = frame::whole(rest)? {
+                let (bytes, behind) = rest.split_at(len);
+                read(&Frame::read(&bytes)?)?;
+                (frames, rest) = (frames + 1, behind);
+            }
+        }
+        match frames == traffic.frames {
+            true => Ok(()),
+            false => Err(format!("of {} frames {frames} were read", traffic.frames).into()),
+        }
+    })?;
+    tell(name, "frames", traffic, &passes);
+    Ok(())
+}
+
+/// Reads the header of a frame, by what it has that others do not.
+fn read(frame: &Frame<&[u8]>) -> Result<(), HeaderError> {
+    let sends = frame.head.code == SendMessageV2::CODE as i32;
+    match (frame.head.is_response(), sends) {
+        (false, true) => drop(black_box(frame.header::<SendMessageRequestV2<'_>>()?)),
+        (false, false) => drop(black_box(frame.header::<PullMessageRequest<'_>>()?)),
+        (true, _) if frame.body.is_empty() => {
+            drop(black_box(frame.header::<SendMessageResponse<'_>>()?));
+        }
+        (true, _) => drop(black_box(frame.header::<PullMessageResponse>()?)),
+    }
+    Ok(())
+}
+
 /// Has an inspector see the traffic over and over; prints how long that took.
 fn measure(
     name: &str,
@@ -95,22 +137,38 @@ fn measure(
     traffic: &Traffic,
     give: impl Fn(&mut dyn FnMut(Observed<'_>)),
 ) -> Result<(), Box<dyn Error>> {
-    let mut passes = Vec::new();
-    while passes.iter().sum::<Duration>() < LENGTH {
+    let passes = passes(|| {
         let mut inspector = Inspector::new(Options::default());
         let mut statistics = Statistics::default();
-        let begun = processor_time();
         give(&mut |observed| {
             inspector.observe(observed, &mut |exchange| statistics.add(&exchange));
         });
-        passes.push(processor_time() - begun);
         let (frames, exchanges) = (inspector.counts().frames, statistics.total.exchanges);
         if (frames, exchanges, statistics.total.errors) != (traffic.frames, traffic.frames / 2, 0) {
             let made = traffic.frames;
             return Err(format!("of {made} frames {frames} make {exchanges} exchanges").into());
         }
+        Ok(())
+    })?;
+    tell(name, from, traffic, &passes);
+    Ok(())
+}
+
+/// How long each pass took, in order.
+fn passes(
+    mut pass: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<Vec<Duration>, Box<dyn Error>> {
+    let mut passes = Vec::new();
+    while passes.iter().sum::<Duration>() < LENGTH {
+        let begun = processor_time();
+        pass()?;
+        passes.push(processor_time() - begun);
     }
     passes.sort();
+    Ok(passes)
+}
+
+fn tell(name: &str, from: &str, traffic: &Traffic, passes: &[Duration]) {
     let middle = passes[passes.len() / 2].as_secs_f64();
     let bytes: usize = traffic.writes.iter().map(|write| write.bytes.len()).sum();
     println!(
@@ -123,7 +181,6 @@ fn measure(
             "bytes_per_second": bytes as f64 / middle,
         })
     );
-    Ok(())
 }
 
 /// What this thread has used so far.
