@@ -350,6 +350,11 @@ impl Store {
                 None if last.as_ref().is_none_or(points_nowhere) => {
                     queue.cut(queue.slot_of(number)?)?;
                 }
+                // A number is given again by a queue that was made anew, whose first messages the
+                // log has lost.
+                Some(known) if known.is_before(&unit.entry) => {
+                    queue.cut(queue.slot_of(number)?)?;
+                }
                 _ => {
                     tracing::warn!(
                         topic,
