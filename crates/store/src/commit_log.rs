@@ -383,6 +383,12 @@ impl CommitLog {
                     .map_err(|error| StoreError::io("flush", self.path(start), error))?;
             }
         }
+        self.flush_names()
+    }
+
+    /// Makes sure that a power failure brings back no file that was removed, and takes none that was
+    /// made.
+    pub(crate) fn flush_names(&self) -> Result<(), StoreError> {
         if self.names_changed.swap(false, Ordering::AcqRel)
             && let Err(error) = self.disk.sync_dir(&self.dir)
         {
@@ -423,9 +429,8 @@ impl CommitLog {
         };
         self.open.forget((NUMBER, start));
         // At once, so that a power failure cannot bring it back without the one behind it.
-        self.disk
-            .sync_dir(&self.dir)
-            .map_err(|error| StoreError::io("flush the directory", &self.dir, error))?;
+        self.names_changed.store(true, Ordering::Release);
+        self.flush_names()?;
         Ok(begin)
     }
 

@@ -158,6 +158,8 @@ impl Store {
         if begin <= self.retention.state.lock().queues_begin {
             return Ok(());
         }
+        // A file whose removal could not be flushed may come back, and its messages with it.
+        self.log.flush_names()?;
         let mut result = self.index.forget_before(begin);
         for queue in self.queues.all() {
             result = result.and(queue.forget_before(begin));
