@@ -217,7 +217,7 @@ impl RemotingServerBuilder {
         });
         let locals = self.listeners.iter().map(|it| it.local).collect();
         let accepting = self.listeners.into_iter().map(|bound| {
-            tracing::info!(address = bound.place.address, "listening");
+            tracing::info!(address = %bound.place.address, "listening");
             let (endpoint, places) = (Arc::clone(&endpoint), Arc::clone(&speech.places));
             tokio::spawn(bound.accept(endpoint, places))
         });
