@@ -344,28 +344,28 @@ impl Store {
             let points_nowhere =
                 |entry: &QueueEntry| entry.is_blank() || entry.physical_offset < begin;
             let known = queue.unit_of(number)?.map(|known| known.entry);
-            match known.filter(|known| !points_nowhere(known)) {
-                Some(known) if known.physical_offset == position => return Ok(()),
-                // Nothing behind it is known either.
-                None if last.as_ref().is_none_or(points_nowhere) => {
-                    queue.cut(queue.slot_of(number)?)?;
-                }
+            let known = known.filter(|known| !points_nowhere(known));
+            if known.is_some_and(|known| known.physical_offset == position) {
+                return Ok(());
+            }
+            let gives_way = match known {
                 // A number is given again by a queue that was made anew, whose first messages the
                 // log has lost.
-                Some(known) if known.is_before(&unit.entry) => {
-                    queue.cut(queue.slot_of(number)?)?;
-                }
-                _ => {
-                    tracing::warn!(
-                        topic,
-                        queue = queue_id,
-                        number,
-                        position,
-                        "another message has the number, this one is left out"
-                    );
-                    return Ok(());
-                }
+                Some(known) => known.is_before(&unit.entry),
+                // Nothing behind it is known either.
+                None => last.as_ref().is_none_or(points_nowhere),
+            };
+            if !gives_way {
+                tracing::warn!(
+                    topic,
+                    queue = queue_id,
+                    number,
+                    position,
+                    "another message has the number, this one is left out"
+                );
+                return Ok(());
             }
+            queue.cut(queue.slot_of(number)?)?;
         }
         let (min, max) = (queue.min_offset(), queue.max_offset());
         if number < max && min < max {
