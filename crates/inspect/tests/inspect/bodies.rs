@@ -6,7 +6,7 @@ use wire::frame::{Head, SerializeType};
 use wire::message::compression::CompressionType;
 
 use crate::follow::{Dialogue, record};
-use crate::made::{ACK, frame, packet};
+use crate::made::{ACK, frame, packet, send_fields};
 use crate::support::inspect;
 
 /// What a request says with a body.
@@ -24,16 +24,7 @@ fn asked(code: RequestCode, fields: &[(&str, &str)], body: &[u8]) -> Exchange {
 
 /// Sends a message whose body is compressed with zlib, as the frame says.
 fn sent(body: &[u8]) -> Exchange {
-    let fields = [
-        ("a", "shop"),
-        ("b", "orders"),
-        ("c", "TBW102"),
-        ("d", "4"),
-        ("e", "1"),
-        ("f", "1"),
-        ("g", "1700000000000"),
-        ("h", "0"),
-    ];
+    let fields = send_fields("1", "");
     asked(RequestCode::SendMessageV2, &fields, body)
 }
 

@@ -6,7 +6,7 @@ use wire::command::RequestCode;
 use wire::frame::{Head, SerializeType};
 use wire::message::record::{RecordFields, RecordVersion};
 
-use crate::made::{ACK, frame, packet};
+use crate::made::{ACK, frame, packet, send_fields};
 use crate::support::{OwnPacket, inspect};
 
 const ID: &str = "7F000001000051AF0000000000000001";
@@ -56,17 +56,7 @@ impl Dialogue {
     /// Sends a message to queue 1 of `orders`, where it gets an offset.
     fn send(&mut self, id: &str, offset: &str, properties: &str, sys_flag: &str) {
         let properties = format!("UNIQ_KEY\u{1}{id}\u{2}{properties}");
-        let fields = [
-            ("a", "shop"),
-            ("b", "orders"),
-            ("c", "TBW102"),
-            ("d", "4"),
-            ("e", "1"),
-            ("f", sys_flag),
-            ("g", "1700000000000"),
-            ("h", "0"),
-            ("i", &properties),
-        ];
+        let fields = send_fields(sys_flag, &properties);
         let answer = [("msgId", id), ("queueId", "1"), ("queueOffset", offset)];
         self.ask(
             RequestCode::SendMessageV2,

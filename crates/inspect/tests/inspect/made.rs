@@ -27,6 +27,24 @@ pub(crate) fn frame(head: &Head, fields: &[(&str, &str)], body: &[u8], out: &mut
     out.extend_from_slice(body);
 }
 
+/// What each send says in its header, for queue 1 of `orders`, with its properties.
+pub(crate) fn send_fields<'a>(
+    sys_flag: &'a str,
+    properties: &'a str,
+) -> [(&'static str, &'a str); 9] {
+    [
+        ("a", "shop"),
+        ("b", "orders"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "1"),
+        ("f", sys_flag),
+        ("g", "1700000000000"),
+        ("h", "0"),
+        ("i", properties),
+    ]
+}
+
 /// So many sends with their answers; bodies grow with their numbers.
 pub(crate) fn sends(count: i32, serialize: SerializeType) -> Streams {
     let mut streams = Streams::default();
@@ -36,20 +54,8 @@ pub(crate) fn sends(count: i32, serialize: SerializeType) -> Streams {
             opaque,
             ..Head::request(310, serialize)
         };
-        let fields = [
-            ("a", "shop"),
-            ("b", "orders"),
-            ("c", "TBW102"),
-            ("d", "4"),
-            ("e", "1"),
-            ("f", "0"),
-            ("g", "1700000000000"),
-            ("h", "0"),
-            (
-                "i",
-                "KEYS\u{1}k\u{2}UNIQ_KEY\u{1}7F000001000051AF0000000000000000\u{2}",
-            ),
-        ];
+        let properties = "KEYS\u{1}k\u{2}UNIQ_KEY\u{1}7F000001000051AF0000000000000000\u{2}";
+        let fields = send_fields("0", properties);
         frame(&request, &fields, &body, &mut streams[0]);
         let offset = opaque.to_string();
         let fields = [
